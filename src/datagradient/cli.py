@@ -1,0 +1,292 @@
+"""The command line: one command a rule of the workflow. Heavy imports stay inside the commands."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from datagradient import __version__
+from datagradient.errors import UserError
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Split a data set by seed and compute the features of every part.
+
+    Writes features.npz (matrices, labels and row numbers of all parts) and data.json beside it.
+    """
+    from datagradient.data import sets
+    from datagradient.data.prepare import write_prepared
+    from datagradient.data.record import sample_keys
+    from datagradient.data.splits import SplitPlan
+
+    dataset = sets.load(args.dataset)
+    plan, keys = SplitPlan(**json.loads(args.plan)), sample_keys(dataset)
+    for seed, out in _zip(args, "seed", "out"):
+        with _progress(f"prepare {args.dataset}, seed {seed}"):
+            write_prepared(dataset, keys, int(seed), plan, Path(out))
+
+
+def noise(args: argparse.Namespace) -> None:
+    """Flip the labels of a share of the training part; the mask of flipped samples is kept.
+
+    Writes labels.npz (labels, flipped) for the training part of each prepared data set.
+    """
+    from datagradient.data.splits import flip_labels
+    from datagradient.files import read_arrays, write_arrays
+    from datagradient.provenance import stamp
+
+    for data, out in _zip(args, "data", "out"):
+        arrays, meta = read_arrays(data, "labels_train")
+        clean = arrays["labels_train"]
+        labels, flipped = flip_labels(clean, args.rate, len(meta["class_names"]), meta["seed"])
+        facts = stamp(seed=meta["seed"], dataset=meta["dataset"], noise=args.rate)
+        write_arrays(out, facts, labels=labels, flipped=flipped)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train a model on the kept samples of the training part.
+
+    Writes the model, and train.json beside it: seconds inside the fit, and the optimiser's record.
+    """
+    from datagradient.files import write_json
+    from datagradient.models import family
+    from datagradient.provenance import stamp
+    from datagradient.training import load_training_set
+
+    model_family, settings = family(args.model), json.loads(args.settings)
+    for data, labels, kept, out in _zip(args, "data", "labels", "kept", "out"):
+        samples = load_training_set(data, labels, kept)
+        with _progress(f"train {out}"):
+            model, record = model_family.fit(
+                samples.features, samples.labels, samples.n_classes, settings, samples.seed
+            )
+        facts = stamp(seed=samples.seed, dataset=samples.dataset, model=args.model, settings=settings)
+        model_family.save(out, model, facts)
+        content = {**record, "n_train": len(samples.labels), "provenance": facts}
+        write_json(Path(out).with_name("train.json"), content)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Measure a model on the two validation parts and the test part: metrics.json."""
+    from datagradient.files import write_json
+    from datagradient.metrics import PREFIXES, measure
+    from datagradient.models import family
+    from datagradient.training import load_part
+
+    model_family = family(args.model)
+    for model_file, data, out in _zip(args, "model-file", "data", "out"):
+        model, facts = model_family.load(model_file)
+        metrics: dict[str, float] = {}
+        for part, prefix in PREFIXES.items():
+            features, labels = load_part(data, part)
+            values = measure(model_family.probabilities(model, features), labels)
+            metrics |= {prefix + name: value for name, value in values.items()}
+        write_json(out, {"metrics": metrics, "provenance": facts})
+
+
+def influence(args: argparse.Namespace) -> None:
+    """Score every training sample of a model against the influence-validation part.
+
+    Writes scores.npz (positions in the training part, labels, flipped, influence) and
+    influence.json beside it: the solver's record, seconds by step, and the dataset contribution score.
+    """
+    from datagradient.files import write_arrays, write_json
+    from datagradient.influence.scores import dataset_contribution, score
+    from datagradient.models import family
+    from datagradient.training import load_part, load_training_set
+
+    model_family, options = family(args.model), json.loads(args.solver)
+    for model_file, data, labels, kept, out in _zip(args, "model-file", "data", "labels", "kept", "out"):
+        model, facts = model_family.load(model_file)
+        samples = load_training_set(data, labels, kept)
+        validation = load_part(data, "influence")
+        with _progress(f"influence {out}"):
+            problem = model_family.problem(model, samples.features, samples.labels)
+            scores = score(problem, *validation, **options)
+        if scores.record.status != "converged":
+            print(f"warning: {out}: the solve is {scores.record.status}: {scores.record}", file=sys.stderr)
+        write_arrays(
+            out, facts, positions=samples.positions, labels=samples.labels, flipped=samples.flipped,
+            influence=scores.influence,
+        )  # fmt: skip
+        content = {
+            "solver": scores.record.as_dict(), "seconds": scores.seconds,
+            "contribution": dataset_contribution(scores.influence), "provenance": facts,
+        }  # fmt: skip
+        write_json(Path(out).with_name("influence.json"), content)
+
+
+def prune(args: argparse.Namespace) -> None:
+    """Choose the samples that the next iteration goes without.
+
+    Writes kept.npz (positions in the training part) and removed.csv beside it.
+    """
+    from datagradient.refine import prune_files
+
+    for scores, like, out in _zip(args, "scores", "like", "out"):
+        prune_files(args.policy, scores, like, args.fraction, args.iteration, out)
+
+
+def collect(args: argparse.Namespace) -> None:
+    """Gather all results of a preset into small tables.
+
+    Writes metrics.csv, data.csv, influence_histogram.csv and provenance.json beside the configuration.
+    """
+    from datagradient.collect import collect_preset
+
+    collect_preset(Path(args.config))
+
+
+def statistics(args: argparse.Namespace) -> None:
+    """Test every comparison of metrics.csv, paired by seed, and summarise iterations over seeds.
+
+    Writes tests.csv and iterations.csv beside metrics.csv.
+    """
+    from datagradient.statistics import analyse
+
+    analyse(Path(args.metrics))
+
+
+def mlflow_init(args: argparse.Namespace) -> None:
+    """Make the MLflow store and a preset's experiment; runs once, before anything is logged."""
+    from datagradient.tracking import initialise
+
+    initialise(args.preset)
+    Path(args.out).touch()
+
+
+def track(args: argparse.Namespace) -> None:
+    """Mirror results in MLflow: one run a (data set, model, noise, policy, seed), iterations as steps.
+
+    With --rebuild the whole store is made again from the result files under results/.
+    """
+    from datagradient.tracking import rebuild, track_cells
+
+    if args.rebuild:
+        rebuild(Path("results"))
+    elif not (args.config and args.dataset and args.model and args.noise):
+        raise UserError("track: needs --config, --dataset, --model and --noise, or --rebuild")
+    else:
+        track_cells(Path(args.config), dataset=args.dataset, model=args.model, noise=args.noise)
+        if args.out:
+            Path(args.out).touch()
+
+
+def table(args: argparse.Namespace) -> None:
+    """Make one of the paper's tables as CSV, Markdown and LaTeX from the small result tables."""
+    from datagradient.report.tables import write_table
+
+    write_table(args.name, Path(args.results), Path(args.out))
+
+
+def figure(args: argparse.Namespace) -> None:
+    """Draw one figure as PNG and PDF from the small result tables."""
+    from datagradient.report.figures import write_figure
+
+    write_figure(args.name, Path(args.results), Path(args.out))
+
+
+def _zip(args: argparse.Namespace, *names: str) -> Iterator[tuple]:
+    """Yield one tuple a piece of work from options that take one path for each."""
+    lists = [getattr(args, name.replace("-", "_")) for name in names]
+    n = len(getattr(args, "out"))
+    for name, values in zip(names, lists, strict=True):
+        if values and len(values) != n:
+            raise UserError(f"{args.command}: --{name} has {len(values)} values, --out has {n}: give one for each")
+    return zip(*(values or [None] * n for values in lists), strict=True)
+
+
+class _progress:
+    """Say what runs, and how long it took, on standard error."""
+
+    def __init__(self, what: str):
+        self.what = what
+
+    def __enter__(self) -> None:
+        self.start = time.perf_counter()
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        end = f"{time.perf_counter() - self.start:.2f} s" if kind is None else "failed"
+        print(f"{self.what}: {end}", file=sys.stderr, flush=True)
+
+
+# Command name -> options: (flag, keyword arguments of argparse).
+MANY = {"nargs": "+", "required": True}
+DATA = ("--data", {**MANY, "help": "features.npz that 'prepare' wrote"})
+LABELS = ("--labels", {**MANY, "help": "labels.npz that 'noise' wrote"})
+KEPT = ("--kept", {"nargs": "+", "help": "kept.npz that 'prune' wrote; without it all samples are used"})
+MODEL = ("--model", {"required": True, "help": "model family, e.g. logistic"})
+MODEL_FILE = ("--model-file", {**MANY, "help": "model that 'train' wrote"})
+CONFIG = ("--config", {"help": "validated configuration, results/<preset>/config.json"})
+RESULTS = ("--results", {"required": True, "help": "folder of the small result tables, results/<preset>"})
+OUT = ("--out", {**MANY, "help": "file to write, one for each input"})
+ONE_OUT = ("--out", {"required": True, "help": "file to write"})
+COMMANDS = {
+    prepare: [
+        ("--dataset", {"required": True, "help": "name of a module in datagradient/data/sets"}),
+        ("--seed", {**MANY, "help": "seed of the split"}),
+        ("--plan", {"default": "{}", "help": 'shares and limits as JSON, e.g. \'{"influence": 0.1, "test": 0.2}\''}),
+        OUT,
+    ],
+    noise: [DATA, ("--rate", {"type": float, "required": True, "help": "share of labels to flip, in [0, 1)"}), OUT],
+    train: [MODEL, ("--settings", {"required": True, "help": "settings of the model as JSON"}), DATA, LABELS, KEPT, OUT],
+    evaluate: [MODEL, MODEL_FILE, DATA, OUT],
+    influence: [
+        MODEL,
+        ("--solver", {"default": '{"name": "cg"}', "help": "solver and its options as JSON"}),
+        MODEL_FILE, DATA, LABELS, KEPT, OUT,
+    ],
+    prune: [
+        ("--policy", {"required": True, "choices": ("influence", "random"), "help": "how samples are chosen"}),
+        ("--fraction", {"type": float, "required": True, "help": "at most this share is removed, in (0, 1)"}),
+        ("--iteration", {"type": int, "required": True, "help": "the iteration that the removal leads to"}),
+        ("--scores", {**MANY, "help": "scores.npz that 'influence' wrote"}),
+        ("--like", {"nargs": "+", "help": "removed.csv whose number and class mix the policy 'random' copies"}),
+        OUT,
+    ],
+    collect: [(CONFIG[0], {**CONFIG[1], "required": True})],
+    statistics: [("--metrics", {"required": True, "help": "metrics.csv that 'collect' wrote"})],
+    mlflow_init: [("--preset", {"required": True, "help": "name of the preset"}), ONE_OUT],
+    track: [
+        CONFIG,
+        ("--dataset", {"help": "data set to log"}),
+        ("--model", {"help": "model family to log"}),
+        ("--noise", {"help": "noise rate to log, as in the path"}),
+        ("--out", {"help": "empty file to write when done"}),
+        ("--rebuild", {"action": "store_true", "help": "make the whole store again from the result files"}),
+    ],
+    table: [("name", {"help": "main, tests, iterations or data"}), RESULTS, ONE_OUT],
+    figure: [("name", {"help": "accuracy, contribution, influence or effects"}), RESULTS, ONE_OUT],
+}  # fmt: skip
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="datagradient", description=__doc__, epilog="'datagradient COMMAND --help' explains a command."
+    )
+    top.add_argument("--version", action="version", version=f"datagradient {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for function, options in COMMANDS.items():
+        summary = function.__doc__.partition("\n")[0]
+        sub = commands.add_parser(
+            function.__name__.replace("_", "-"), help=summary, description=function.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        sub.set_defaults(function=function)
+        for flag, keywords in options:
+            sub.add_argument(flag, **keywords)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; an error that the user can mend is one line on standard error and status 1."""
+    args = parser().parse_args(arguments)
+    try:
+        args.function(args)
+    except UserError as error:
+        print(f"datagradient {args.command}: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,153 @@
+"""Validation of the merged configuration, before any job runs. Imports nothing heavy: the Snakefile uses it."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from datagradient.errors import UserError
+
+HERE = Path(__file__).parent
+POLICIES = ("influence", "random")
+SOLVERS = ("cg", "explicit")
+
+
+def modules(folder: str) -> list[str]:
+    """Return the names of the modules in a folder of the package: one is one data set, or one model."""
+    return sorted(path.stem for path in (HERE / folder).glob("[a-z]*.py"))
+
+
+def validate(config: dict, files: list[Path]) -> dict:
+    """Check a merged configuration and return a copy with every default filled in.
+
+    Args:
+        config: the merged content of `files`, and of what the command line overrides.
+        files: configuration files, later ones override earlier ones; used to name the one at fault.
+
+    Raises:
+        UserError: one line with file, key, value and what is legal there.
+    """
+    errors = jsonschema.Draft202012Validator(_schema()).iter_errors(config)
+    first = min(errors, key=lambda error: ("additional" not in error.validator, list(map(str, error.path))), default=None)
+    if first is not None:
+        raise UserError(_describe(first, files))
+    for dataset, options in config["datasets"].items():
+        for model, settings in ((options or {}).get("models") or {}).items():
+            _check_settings(config, f"datasets.{dataset}.models.{model}", model, settings, files)
+    if sum(config["split"].values()) >= 1:
+        raise UserError(f"{_file_of(['split'], files)}: split: the shares {config['split']} leave nothing to train on")
+    return _filled(config)
+
+
+def _schema() -> dict:
+    """Return the JSON schema. A leaf's description is what an error message calls legal."""
+    fraction = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "description": "a number in (0, 1)"}
+    rate = {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "description": "a number in [0, 1)"}
+    count = {"type": "integer", "minimum": 1, "description": "a whole number of at least 1"}
+    not_negative = {"type": "number", "minimum": 0, "description": "a number of at least 0"}
+    positive = {"type": "number", "exclusiveMinimum": 0, "description": "a number above 0"}
+    limit = {"type": ["integer", "null"], "minimum": 100, "description": "a whole number of at least 100, or null"}
+    solver = _mapping(
+        {
+            "name": _one_of(SOLVERS),
+            "damping": not_negative,
+            "tolerance": positive,
+            "max_iterations": count,
+        }
+    )
+    model = _mapping({"settings": {"type": "object", "additionalProperties": positive}, "solver": solver})
+    dataset = _mapping(
+        {
+            "max_development": limit,
+            "max_test": limit,
+            "models": _named(modules("models"), {"type": "object", "additionalProperties": positive}),
+        },
+        required=(),
+    )
+    seed = {"type": "integer", "minimum": 0, "description": "a whole number of at least 0"}
+    return _mapping(
+        {
+            "preset": {"type": "string", "pattern": "^[a-z][a-z0-9-]*$", "description": "a word of a-z, 0-9 and '-'"},
+            "datasets": _named(modules("data/sets"), {**dataset, "type": ["object", "null"]}),
+            "models": _named(modules("models"), model),
+            "policies": _list(_one_of(POLICIES)),
+            "noise": _list(rate),
+            "seeds": _list(seed),
+            "iterations": count,
+            "removal_fraction": fraction,
+            "split": _mapping({"influence": fraction, "selection": fraction, "test": fraction}),
+            "seeds_in_one_job": {"type": "boolean", "description": "true or false"},
+        }
+    )
+
+
+def _mapping(keys: dict, required: tuple[str, ...] | None = None) -> dict:
+    needed = list(keys if required is None else required)
+    return {"type": "object", "properties": keys, "required": needed, "additionalProperties": False,
+            "description": "a mapping with the keys " + ", ".join(keys)}  # fmt: skip
+
+
+def _named(names: list[str], content: dict) -> dict:
+    return {"type": "object", "properties": dict.fromkeys(names, content), "additionalProperties": False,
+            "minProperties": 1, "description": "a mapping with at least one of " + ", ".join(names)}  # fmt: skip
+
+
+def _one_of(values: tuple[str, ...]) -> dict:
+    return {"enum": list(values), "description": "one of " + ", ".join(values)}
+
+
+def _list(items: dict) -> dict:
+    return {"type": "array", "items": items, "minItems": 1, "uniqueItems": True,
+            "description": f"a list without repeats of at least one entry, each {items['description']}"}  # fmt: skip
+
+
+def _describe(error: jsonschema.ValidationError, files: list[Path]) -> str:
+    path = [str(part) for part in error.absolute_path]
+    legal = error.schema.get("description", "a number above 0")
+    if error.validator == "additionalProperties":
+        known = error.schema["properties"]
+        unknown = next(key for key in error.instance if key not in known)
+        return f"{_file_of([*path, unknown], files)}: {'.'.join([*path, unknown])}: unknown; legal: {', '.join(known)}"
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        return f"{_file_of(path, files)}: {'.'.join([*path, missing])}: missing; needed are {', '.join(error.validator_value)}"
+    return f"{_file_of(path, files)}: {'.'.join(path)}: {error.instance!r} is not {legal}"
+
+
+def _file_of(path: list[str], files: list[Path]) -> str:
+    """Return the last file that holds the key at `path`, which is the one whose value counts."""
+    for file in reversed(files):
+        node: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        for part in path:
+            if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+                node = node[int(part)]
+            elif isinstance(node, dict) and part in node:
+                node = node[part]
+            else:
+                break
+        else:
+            return str(file)
+    return "command line (--config)"
+
+
+def _check_settings(config: dict, where: str, model: str, settings: dict, files: list[Path]) -> None:
+    if model not in config["models"]:
+        raise UserError(f"{_file_of(where.split('.'), files)}: {where}: the model is not among models")
+    legal = config["models"][model]["settings"]
+    for key in settings:
+        if key not in legal:
+            file = _file_of([*where.split("."), key], files)
+            raise UserError(f"{file}: {where}.{key}: unknown; legal: {', '.join(legal)}")
+
+
+def _filled(config: dict) -> dict:
+    full = copy.deepcopy(config)
+    for name, options in full["datasets"].items():
+        own = options or {}
+        models = {model: {**entry["settings"], **(own.get("models") or {}).get(model, {})}
+                  for model, entry in full["models"].items()}  # fmt: skip
+        limits = {key: own.get(key) for key in ("max_development", "max_test")}
+        full["datasets"][name] = {**limits, "models": models}
+    return full

@@ -1,0 +1,1 @@
+"""Data: one module a source in `sets`, then splits, label noise and features."""

@@ -1,0 +1,38 @@
+"""The prepared form of a data set for one seed: features and labels of all parts in one file."""
+
+from pathlib import Path
+
+import numpy as np
+
+from datagradient.data.features import extract
+from datagradient.data.record import Dataset
+from datagradient.data.splits import SplitPlan, split
+from datagradient.files import write_arrays, write_json
+from datagradient.provenance import stamp
+
+
+def write_prepared(dataset: Dataset, keys: np.ndarray, seed: int, plan: SplitPlan, path: Path) -> None:
+    """Split, extract features, and write ``features.npz`` to `path` and ``data.json`` beside it.
+
+    Args:
+        dataset: the raw samples.
+        keys: one hash per sample, from `sample_keys`; equal samples have equal hashes.
+        seed: the seed of the split.
+        plan: the shares of the parts.
+        path: the file to write.
+    """
+    parts = split(dataset, seed, plan)
+    features = extract(dataset, parts)
+    facts = stamp(
+        seed=seed, dataset=dataset.name, title=dataset.title, modality=dataset.modality,
+        class_names=list(dataset.class_names), source=dataset.source,
+    )  # fmt: skip
+    arrays = {f"features_{name}": matrix for name, matrix in features.items()}
+    arrays |= {f"labels_{name}": dataset.labels[rows] for name, rows in parts.items()}
+    arrays |= {f"rows_{name}": rows for name, rows in parts.items()}
+    write_arrays(path, facts, **arrays)
+    repeats = {f"{name}_rows_in_train": int(np.isin(keys[rows], keys[parts["train"]]).sum())
+               for name, rows in parts.items() if name != "train"}  # fmt: skip
+    content = {"sizes": {name: len(rows) for name, rows in parts.items()}, "n_features": features["train"].shape[1],
+               "repeats": repeats, "provenance": facts}  # fmt: skip
+    write_json(path.with_name("data.json"), content)

@@ -1,0 +1,27 @@
+"""CIFAR-10 (Krizhevsky 2009): 60,000 colour images of 32 × 32 pixels in ten classes."""
+
+import numpy as np
+
+from datagradient.data.fetch import hugging_face
+from datagradient.data.parquet import read_parquet
+from datagradient.data.record import Dataset
+
+REPOSITORY, REVISION = "uoft-cs/cifar10", "0b2714987fa478483af9968de7c934580d0bb9a2"
+COPY = "CIFAR-10 (JPEG copy)"  # pixels went through JPEG once, order shuffled: results are labelled so
+TRAIN = hugging_face(REPOSITORY, REVISION, "plain_text/train-00000-of-00001.parquet", {
+    "sha256:8428b53a88a11ac374111006708df51469e315a22ac6d66470afd9c78d2ae883": "CIFAR-10",
+    "sha256:aa06102255b92ca59611a60e0c3f2bd06b070d80525af032ffb69ccb5d73bab9": COPY,
+})  # fmt: skip
+TEST = hugging_face(REPOSITORY, REVISION, "plain_text/test-00000-of-00001.parquet", {
+    "sha256:841389e6f2d64f28bf17310e430aebac20ec3ba611a3c5e231dc93c645ce84de": "CIFAR-10",
+    "sha256:5fcb77705cb1111364a7bbde065d3509a8aad5daae69fa7fb15fb0d7da9bc4c0": COPY,
+})  # fmt: skip
+
+
+def load() -> Dataset:
+    """Load both official parts; the test part is the official one."""
+    table = read_parquet(TRAIN, TEST)
+    images = np.stack([np.asarray(image.convert("RGB")) for image in table.columns["img"]])
+    return Dataset(
+        "cifar10", table.title, "image", images, table.labels, table.class_names, table.is_test, table.source
+    )

@@ -1,0 +1,1 @@
+"""Influence: problems (gradients and curvature), solvers (S = (H + δI)⁻¹ v) and scores (I = −gᵀS)."""

@@ -1,0 +1,46 @@
+"""Where results lie. The Snakefile and the jobs that read many results share these patterns."""
+
+from collections.abc import Iterator
+
+PREPARED = "{root}/{dataset}/prepared/seed-{seed}"
+NOISE = PREPARED + "/noise-{noise}"
+CELL = "{root}/{dataset}/{model}/noise-{noise}/{policy}/seed-{seed}/iter-{iteration}"
+BASELINE = "baseline"  # the policy of iteration 0, which all policies share
+
+
+def root(preset: str) -> str:
+    """Return the folder of a preset's results."""
+    return f"results/{preset}"
+
+
+def cell(policy: str, iteration: int, **keys: object) -> str:
+    """Return the folder of one trained model; iteration 0 of every policy is the shared baseline."""
+    return CELL.format(policy=policy if iteration else BASELINE, iteration=iteration, **keys)
+
+
+def noise_names(config: dict) -> list[str]:
+    """Return the noise rates as they stand in paths and tables: 0 and 0.2, not 0.0 and 0.20."""
+    return [f"{rate:g}" for rate in config["noise"]]
+
+
+def grid(config: dict, **fixed: object) -> Iterator[dict]:
+    """Yield the keys of every trained model of a configuration, the baseline first.
+
+    Args:
+        config: a validated configuration.
+        fixed: keys to hold, e.g. ``dataset="adult"``.
+    """
+    for dataset in config["datasets"]:
+        for model in config["models"]:
+            for noise in noise_names(config):
+                for policy, iteration in _steps(config):
+                    for seed in config["seeds"]:
+                        keys = {"dataset": dataset, "model": model, "noise": noise, "policy": policy,
+                                "seed": seed, "iteration": iteration}  # fmt: skip
+                        if fixed.items() <= keys.items():
+                            yield keys
+
+
+def _steps(config: dict) -> list[tuple[str, int]]:
+    refined = [(policy, k) for policy in config["policies"] for k in range(1, config["iterations"] + 1)]
+    return [(BASELINE, 0), *refined]

@@ -1,0 +1,100 @@
+"""Mirroring results in MLflow. The result files are the record: the store can be made again from them."""
+
+import os
+import shutil
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow
+from mlflow.entities import Metric, Param, RunTag
+
+from datagradient import layout
+from datagradient.collect import KEYS, METRICS, metrics_row
+from datagradient.errors import UserError
+from datagradient.files import read_json
+
+STORE, ARTEFACTS = Path("results/mlflow.db"), Path("results/mlartifacts")
+NUMBERS = [name for name in METRICS if name not in (*KEYS, "solver", "solver_status")]
+
+
+def tracking_uri() -> str:
+    """Return MLFLOW_TRACKING_URI where it is set, else the SQLite store below results/."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE}"
+
+
+def initialise(preset: str) -> None:
+    """Make the store, if it is not there, and the preset's experiment.
+
+    Several processes that open a fresh SQLite store at once destroy it, so this must have
+    finished before any of them logs.
+    """
+    mlflow.set_tracking_uri(tracking_uri())
+    STORE.parent.mkdir(parents=True, exist_ok=True)
+    if mlflow.get_experiment_by_name(preset) is None:
+        own = None if os.environ.get("MLFLOW_TRACKING_URI") else ARTEFACTS.absolute().as_uri()
+        mlflow.create_experiment(preset, artifact_location=own)
+
+
+def track_cells(config_file: Path, **fixed: str) -> int:
+    """Log every finished run of a preset whose keys match `fixed`; return how many.
+
+    A run that was logged before is replaced.
+    """
+    config, root = read_json(config_file), config_file.parent
+    mlflow.set_tracking_uri(tracking_uri())
+    experiment = mlflow.get_experiment_by_name(config["preset"])
+    if experiment is None:
+        raise UserError(f"MLflow: no experiment {config['preset']}; run: datagradient track --rebuild")
+    client, logged = mlflow.MlflowClient(), 0
+    for policy in config["policies"]:
+        for keys in layout.grid(config, policy=policy, iteration=config["iterations"], **fixed):
+            logged += _log_run(client, experiment.experiment_id, config, root, keys)
+    return logged
+
+
+def rebuild(results: Path) -> None:
+    """Delete every experiment of the presets below `results` and log all finished runs again."""
+    configs = sorted(results.glob("*/config.json"))
+    if not configs:
+        raise UserError(f"{results}: no results to log; run the workflow first")
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        STORE.unlink(missing_ok=True)
+        shutil.rmtree(ARTEFACTS, ignore_errors=True)
+    for config_file in configs:
+        preset = read_json(config_file)["preset"]
+        initialise(preset)
+        print(f"{preset}: {track_cells(config_file)} runs logged to {tracking_uri()}")
+
+
+def _log_run(client: mlflow.MlflowClient, experiment: str, config: dict, root: Path, keys: dict) -> bool:
+    """Log one run with a step for each iteration; an unfinished run is left for later."""
+    folders = [Path(layout.cell(root=root, **{**keys, "iteration": k})) for k in range(config["iterations"] + 1)]
+    if not all((folder / name).exists() for folder in folders for name in ("metrics.json", "influence.json")):
+        return False
+    name = "/".join(str(keys[key]) for key in ("dataset", "model", "noise", "policy", "seed"))
+    for old in client.search_runs([experiment], f"attributes.run_name = '{name}'"):
+        client.delete_run(old.info.run_id)
+    facts = read_json(folders[-1] / "metrics.json")["provenance"]
+    tags = {**{key: str(keys[key]) for key in keys if key != "iteration"}, **_flat(facts)}
+    run = client.create_run(experiment, run_name=name, tags=tags)
+    rows = [metrics_row(config, root, {**keys, "iteration": k}) for k in range(len(folders))]
+    end = int(max((folder / "metrics.json").stat().st_mtime for folder in folders) * 1000)
+    metrics = [Metric(column, float(row[column]), end, step) for step, row in enumerate(rows) for column in NUMBERS]
+    settings = {**keys, "removal_fraction": config["removal_fraction"], "iterations": config["iterations"],
+                **config["datasets"][keys["dataset"]]["models"][keys["model"]],
+                **{f"solver.{key}": value for key, value in config["models"][keys["model"]]["solver"].items()}}  # fmt: skip
+    params = [Param(key, str(value)) for key, value in settings.items() if key != "iteration"]
+    client.log_batch(run.info.run_id, metrics, params, [RunTag("solver_status", rows[-1]["solver_status"])])
+    for step, folder in enumerate(folders[1:], start=1):
+        client.log_artifact(run.info.run_id, folder / "removed.csv", f"iter-{step}")
+    client.set_terminated(run.info.run_id)
+    return True
+
+
+def _flat(facts: dict) -> dict[str, str]:
+    """Return provenance as tags: nested keys joined by a full stop."""
+    nested = {f"{key}.{inner}": value for key, entry in facts.items() if isinstance(entry, dict)
+              for inner, value in entry.items()}  # fmt: skip
+    plain = {key: value for key, value in facts.items() if not isinstance(value, dict)}
+    return {key: str(value) for key, value in {**plain, **nested}.items()}

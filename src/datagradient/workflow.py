@@ -1,0 +1,49 @@
+"""What the Snakefile needs besides rules. Imports only what Snakemake itself depends on."""
+
+import os
+import sys
+from pathlib import Path
+
+from datagradient.config import validate
+from datagradient.errors import UserError
+from datagradient.provenance import RUN_VARIABLE, run_facts
+
+_lock = None
+
+
+def start(config: dict, files: list[str]) -> dict:
+    """Validate the configuration and set the environment that jobs inherit; return the configuration."""
+    from snakemake.exceptions import WorkflowError
+
+    try:
+        full = validate(config, [Path(file) for file in files])
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+    source = str(Path(__file__).parents[1])
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
+    # Without conda the jobs use the Python that runs Snakemake, also when its environment is not activated.
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    os.environ[RUN_VARIABLE] = run_facts(full)
+    return full
+
+
+def lock(preset: str) -> None:
+    """Keep two runs out of the same results. The system frees the lock even when a run is killed.
+
+    Snakemake's own lock (switched off in the default profile) outlives a kill and then has to be
+    removed by hand.
+    """
+    import fcntl
+
+    from snakemake.exceptions import WorkflowError
+
+    global _lock
+    path = Path("results") / f".{preset}.lock"
+    path.parent.mkdir(exist_ok=True)
+    _lock = open(path, "w", encoding="utf-8")
+    try:
+        fcntl.flock(_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WorkflowError(f"another run of preset {preset} is at work in this folder; wait for it or stop it") from None
+    except OSError:
+        print(f"{path}: this file system has no locks: do not start a second run here", file=sys.stderr)
