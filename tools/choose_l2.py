@@ -14,7 +14,7 @@ from datagradient.metrics import measure
 from datagradient.models import logistic
 from datagradient.training import load_part, load_training_set
 
-GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
 
 def main(preset: str) -> None:

@@ -191,7 +191,7 @@ def figure(args: argparse.Namespace) -> None:
 def _zip(args: argparse.Namespace, *names: str) -> Iterator[tuple]:
     """Yield one tuple a piece of work from options that take one path for each."""
     lists = [getattr(args, name.replace("-", "_")) for name in names]
-    n = len(getattr(args, "out"))
+    n = len(args.out)
     for name, values in zip(names, lists, strict=True):
         if values and len(values) != n:
             raise UserError(f"{args.command}: --{name} has {len(values)} values, --out has {n}: give one for each")
@@ -231,7 +231,9 @@ COMMANDS = {
         OUT,
     ],
     noise: [DATA, ("--rate", {"type": float, "required": True, "help": "share of labels to flip, in [0, 1)"}), OUT],
-    train: [MODEL, ("--settings", {"required": True, "help": "settings of the model as JSON"}), DATA, LABELS, KEPT, OUT],
+    train: [
+        MODEL, ("--settings", {"required": True, "help": "settings of the model as JSON"}), DATA, LABELS, KEPT, OUT,
+    ],
     evaluate: [MODEL, MODEL_FILE, DATA, OUT],
     influence: [
         MODEL,

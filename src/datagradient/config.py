@@ -12,6 +12,8 @@ from datagradient.errors import UserError
 HERE = Path(__file__).parent
 POLICIES = ("influence", "random")
 SOLVERS = ("cg", "explicit")
+COMMAND_LINE = "command line (--config)"
+_ABSENT = object()
 
 
 def modules(folder: str) -> list[str]:
@@ -30,14 +32,22 @@ def validate(config: dict, files: list[Path]) -> dict:
         UserError: one line with file, key, value and what is legal there.
     """
     errors = jsonschema.Draft202012Validator(_schema()).iter_errors(config)
-    first = min(errors, key=lambda error: ("additional" not in error.validator, list(map(str, error.path))), default=None)
+    first = min(
+        errors, key=lambda error: ("additional" not in error.validator, list(map(str, error.path))), default=None
+    )
     if first is not None:
-        raise UserError(_describe(first, files))
+        raise UserError(_describe(first, files, config))
     for dataset, options in config["datasets"].items():
         for model, settings in ((options or {}).get("models") or {}).items():
             _check_settings(config, f"datasets.{dataset}.models.{model}", model, settings, files)
+    if "random" in config["policies"] and "influence" not in config["policies"]:
+        raise UserError(
+            f"{_file_of(['policies'], files, config)}: policies: random copies the numbers of influence; add it"
+        )
     if sum(config["split"].values()) >= 1:
-        raise UserError(f"{_file_of(['split'], files)}: split: the shares {config['split']} leave nothing to train on")
+        raise UserError(
+            f"{_file_of(['split'], files, config)}: split: the shares {config['split']} leave nothing to train on"
+        )
     return _filled(config)
 
 
@@ -103,42 +113,50 @@ def _list(items: dict) -> dict:
             "description": f"a list without repeats of at least one entry, each {items['description']}"}  # fmt: skip
 
 
-def _describe(error: jsonschema.ValidationError, files: list[Path]) -> str:
+def _describe(error: jsonschema.ValidationError, files: list[Path], config: dict) -> str:
     path = [str(part) for part in error.absolute_path]
     legal = error.schema.get("description", "a number above 0")
     if error.validator == "additionalProperties":
         known = error.schema["properties"]
         unknown = next(key for key in error.instance if key not in known)
-        return f"{_file_of([*path, unknown], files)}: {'.'.join([*path, unknown])}: unknown; legal: {', '.join(known)}"
+        path = [*path, str(unknown)]
+        return f"{_file_of(path, files, config)}: {'.'.join(path)}: unknown; legal: {', '.join(known)}"
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)
-        return f"{_file_of(path, files)}: {'.'.join([*path, missing])}: missing; needed are {', '.join(error.validator_value)}"
-    return f"{_file_of(path, files)}: {'.'.join(path)}: {error.instance!r} is not {legal}"
+        where, needed = ".".join([*path, missing]), ", ".join(error.validator_value)
+        return f"{_file_of(path, files, config)}: {where}: missing; needed are {needed}"
+    return f"{_file_of(path, files, config)}: {'.'.join(path)}: {error.instance!r} is not {legal}"
 
 
-def _file_of(path: list[str], files: list[Path]) -> str:
-    """Return the last file that holds the key at `path`, which is the one whose value counts."""
+def _file_of(path: list[str], files: list[Path], config: dict) -> str:
+    """Return the file whose value for the key at `path` counts: the last one that holds it, or the command line."""
+    value = _lookup(config, path)
     for file in reversed(files):
-        node: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-        for part in path:
-            if isinstance(node, list) and part.isdigit() and int(part) < len(node):
-                node = node[int(part)]
-            elif isinstance(node, dict) and part in node:
-                node = node[part]
-            else:
-                break
+        found = _lookup(yaml.safe_load(file.read_text(encoding="utf-8")), path)
+        if found is not _ABSENT:
+            overridden = not isinstance(value, dict) and found != value
+            return COMMAND_LINE if overridden else str(file)
+    return COMMAND_LINE
+
+
+def _lookup(node: Any, path: list[str]) -> Any:
+    for part in path:
+        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, dict) and part in node:
+            node = node[part]
         else:
-            return str(file)
-    return "command line (--config)"
+            return _ABSENT
+    return node
 
 
 def _check_settings(config: dict, where: str, model: str, settings: dict, files: list[Path]) -> None:
     if model not in config["models"]:
-        raise UserError(f"{_file_of(where.split('.'), files)}: {where}: the model is not among models")
+        raise UserError(f"{_file_of(where.split('.'), files, config)}: {where}: the model is not among models")
     legal = config["models"][model]["settings"]
     for key in settings:
         if key not in legal:
-            file = _file_of([*where.split("."), key], files)
+            file = _file_of([*where.split("."), key], files, config)
             raise UserError(f"{file}: {where}.{key}: unknown; legal: {', '.join(legal)}")
 
 

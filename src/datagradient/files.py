@@ -47,7 +47,7 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO]:
         text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
         with open(temporary, mode, **text) as stream:
             yield stream
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -68,7 +68,7 @@ def reading(path: Path) -> Iterator[None]:
 def _remedy(path: Path) -> str:
     job = MADE_BY.get(Path(path).name)
     made = f"it is made by the job '{job}'" if job else "it is made by a job of the workflow"
-    return f"{made}; make it again with: snakemake --cores 1 --force {path}"
+    return f"{made}; make it again with: snakemake --cores 1 --force {path} (and the --configfile of the run)"
 
 
 def write_json(path: Path, content: dict) -> None:

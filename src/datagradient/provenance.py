@@ -23,17 +23,18 @@ def config_hash(config: dict) -> str:
 
 def git_commit() -> str:
     """Return the commit of the code, with ``-dirty`` when the working tree differs, or ``unknown``."""
-    here = Path(__file__).parent
     try:
-        options = {"cwd": here, "capture_output": True, "text": True, "check": True}
-        top = subprocess.run(["git", "rev-parse", "--show-toplevel"], **options).stdout.strip()
-        if Path(top).resolve() not in here.resolve().parents or not (Path(top) / "src/datagradient").exists():
+        if not (Path(_git("rev-parse", "--show-toplevel")) / "src" / "datagradient").is_dir():
             return "unknown"  # installed inside somebody else's repository
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], **options).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain", "--", "."], **options).stdout.strip()
+        commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    folder = Path(__file__).parent
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def run_facts(config: dict) -> str:

@@ -47,7 +47,7 @@ def iteration_rows(rows: list[dict]) -> list[dict]:
     The change is against iteration 0 of the same seed. ``optimism`` is the change of the validation
     accuracy minus the change of the test accuracy.
     """
-    baseline = {_cell(row)[:3] + (row["seed"],): row for row in rows if row["policy"] == BASELINE}
+    baseline = {(*_cell(row)[:3], row["seed"]): row for row in rows if row["policy"] == BASELINE}
     cells: dict[tuple, list[dict]] = {}
     for row in sorted(rows, key=lambda row: int(row["seed"])):
         cells.setdefault((*_cell(row), row["iteration"]), []).append(row)
@@ -90,7 +90,8 @@ def test_rows(rows: list[dict]) -> list[dict]:
     The family of the Benjamini–Hochberg correction is the whole table; one- and two-sided
     p-values are corrected apart.
     """
-    tests = [_compare(rows, *comparison) for comparison in _comparisons(rows)]
+    last = max(int(row["iteration"]) for row in rows)
+    tests = [_compare(rows, last, *comparison) for comparison in _comparisons(rows, last)]
     for side in ("one_sided", "two_sided"):
         adjusted = multipletests([test[f"p_{side}"] for test in tests], method="fdr_bh")[1]
         for test, q in zip(tests, adjusted, strict=True):
@@ -100,33 +101,37 @@ def test_rows(rows: list[dict]) -> list[dict]:
     return tests
 
 
-def _comparisons(rows: list[dict]) -> list[tuple]:
-    last = max(int(row["iteration"]) for row in rows)
-    cells = dict.fromkeys(
-        _cell(row) for row in rows if int(row["iteration"]) == last and row["policy"] != BASELINE
-    )
+def _comparisons(rows: list[dict], last: int) -> list[tuple]:
+    """Return (cell, against, metric) of every comparison, a cell being data set, model, noise and policy."""
+    cells = dict.fromkeys(_cell(row) for row in rows if int(row["iteration"]) == last and row["policy"] != BASELINE)
     return [
-        (*cell, against, metric, last)
-        for cell in cells for against in (BASELINE, "random") if against != cell[3]
-        for metric in METRICS if against == BASELINE or (*cell[:3], against) in cells
+        (cell, against, metric)
+        for cell in cells for against in (BASELINE, "random")
+        if against != cell[3] and (against == BASELINE or (*cell[:3], against) in cells)
+        for metric in METRICS
     ]  # fmt: skip
 
 
-def _compare(rows: list[dict], dataset: str, model: str, noise: str, policy: str, against: str, metric: str, last: int):
+def _compare(rows: list[dict], last: int, cell: tuple[str, str, str, str], against: str, metric: str) -> dict:
+    *where, policy = cell
+
     def by_seed(which: str) -> dict[str, dict]:
-        iteration = 0 if which == BASELINE else last
-        cell = (dataset, model, noise, which, str(iteration))
-        return {row["seed"]: row for row in rows if (*_cell(row), row["iteration"]) == cell}
+        wanted = (*where, which, str(0 if which == BASELINE else last))
+        return {row["seed"]: row for row in rows if (*_cell(row), row["iteration"]) == wanted}
 
     first, second = by_seed(policy), by_seed(against)
     if first.keys() != second.keys():
-        raise UserError(f"{dataset}, {model}, noise {noise}: {policy} and {against} have different seeds")
+        raise UserError(f"{where[0]}, {where[1]}, noise {where[2]}: {policy} and {against} have different seeds")
     pairs = [(float(first[seed][metric]), float(second[seed][metric])) for seed in sorted(first, key=int)]
-    result = compare(*map(np.array, zip(*pairs, strict=True)))
-    unconverged = sum(row["solver_status"] != "converged" for row in rows
-                      if _cell(row) in [(dataset, model, noise, which) for which in (policy, BASELINE)])  # fmt: skip
-    return {"dataset": dataset, "model": model, "noise": noise, "policy": policy, "against": against,
-            "metric": metric, **result, "solver_unconverged": unconverged}  # fmt: skip
+    used = [(*where, which) for which in (policy, BASELINE)]
+    return {
+        **dict(zip(("dataset", "model", "noise"), where, strict=True)),
+        "policy": policy,
+        "against": against,
+        "metric": metric,
+        **compare(*map(np.array, zip(*pairs, strict=True))),
+        "solver_unconverged": sum(row["solver_status"] != "converged" for row in rows if _cell(row) in used),
+    }
 
 
 def compare(first: np.ndarray, second: np.ndarray) -> dict:

@@ -81,15 +81,23 @@ def _log_run(client: mlflow.MlflowClient, experiment: str, config: dict, root: P
     rows = [metrics_row(config, root, {**keys, "iteration": k}) for k in range(len(folders))]
     end = int(max((folder / "metrics.json").stat().st_mtime for folder in folders) * 1000)
     metrics = [Metric(column, float(row[column]), end, step) for step, row in enumerate(rows) for column in NUMBERS]
-    settings = {**keys, "removal_fraction": config["removal_fraction"], "iterations": config["iterations"],
-                **config["datasets"][keys["dataset"]]["models"][keys["model"]],
-                **{f"solver.{key}": value for key, value in config["models"][keys["model"]]["solver"].items()}}  # fmt: skip
-    params = [Param(key, str(value)) for key, value in settings.items() if key != "iteration"]
+    params = [Param(key, str(value)) for key, value in _settings(config, keys).items()]
     client.log_batch(run.info.run_id, metrics, params, [RunTag("solver_status", rows[-1]["solver_status"])])
     for step, folder in enumerate(folders[1:], start=1):
         client.log_artifact(run.info.run_id, folder / "removed.csv", f"iter-{step}")
     client.set_terminated(run.info.run_id)
     return True
+
+
+def _settings(config: dict, keys: dict) -> dict:
+    """Return everything that was set for one run."""
+    solver = config["models"][keys["model"]]["solver"]
+    return {
+        **{key: value for key, value in keys.items() if key != "iteration"},
+        **{key: config[key] for key in ("removal_fraction", "iterations")},
+        **config["datasets"][keys["dataset"]]["models"][keys["model"]],
+        **{f"solver.{key}": value for key, value in solver.items()},
+    }
 
 
 def _flat(facts: dict) -> dict[str, str]:

@@ -13,12 +13,10 @@ _lock = None
 
 def start(config: dict, files: list[str]) -> dict:
     """Validate the configuration and set the environment that jobs inherit; return the configuration."""
-    from snakemake.exceptions import WorkflowError
-
     try:
         full = validate(config, [Path(file) for file in files])
     except UserError as error:
-        raise WorkflowError(str(error)) from None
+        sys.exit(f"configuration: {error}")
     source = str(Path(__file__).parents[1])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
     # Without conda the jobs use the Python that runs Snakemake, also when its environment is not activated.
@@ -44,6 +42,8 @@ def lock(preset: str) -> None:
     try:
         fcntl.flock(_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise WorkflowError(f"another run of preset {preset} is at work in this folder; wait for it or stop it") from None
+        raise WorkflowError(
+            f"another run of preset {preset} is at work in this folder; wait for it or stop it"
+        ) from None
     except OSError:
         print(f"{path}: this file system has no locks: do not start a second run here", file=sys.stderr)

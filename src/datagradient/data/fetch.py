@@ -119,7 +119,7 @@ def download(file: SourceFile, path: Path) -> None:
     except UserError:
         part.unlink()
         raise
-    os.replace(part, path)
+    part.replace(path)
 
 
 def _append_rest(url: str, part: Path) -> None:

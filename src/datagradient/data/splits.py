@@ -38,8 +38,24 @@ def split(dataset: Dataset, seed: int, plan: SplitPlan) -> dict[str, np.ndarray]
     Returns:
         Row numbers, sorted, by the names of `PARTS`: the training part, the validation part that
         influence is computed against, the validation part that decisions are made on, the test part.
+
+    Raises:
+        UserError: a class has too few samples to stand in every part.
     """
-    labels, seed = dataset.labels, integer_seed(seed, "split", dataset.name)
+    try:
+        parts = _split(dataset, integer_seed(seed, "split", dataset.name), plan)
+    except ValueError as error:  # scikit-learn's word on classes that are too small to divide
+        raise UserError(f"data set {dataset.name}: cannot be divided: {error}") from None
+    for name, rows in parts.items():
+        missing = set(range(len(dataset.class_names))) - set(dataset.labels[rows])
+        if missing:
+            names = ", ".join(dataset.class_names[label] for label in sorted(missing))
+            raise UserError(f"data set {dataset.name}: no sample of class {names} in the {name} part; enlarge it")
+    return parts
+
+
+def _split(dataset: Dataset, seed: int, plan: SplitPlan) -> dict[str, np.ndarray]:
+    labels = dataset.labels
     if dataset.is_test is None:
         development, test = _divide(np.arange(len(labels)), labels, plan.test, seed)
     else:
@@ -49,13 +65,7 @@ def split(dataset: Dataset, seed: int, plan: SplitPlan) -> dict[str, np.ndarray]
     train, validation = _divide(development, labels, plan.influence + plan.selection, seed)
     share = plan.selection / (plan.influence + plan.selection)
     influence, selection = _divide(validation, labels, share, seed)
-    parts = dict(zip(PARTS, (train, influence, selection, test), strict=True))
-    for name, rows in parts.items():
-        missing = set(range(len(dataset.class_names))) - set(labels[rows])
-        if missing:
-            names = ", ".join(dataset.class_names[label] for label in sorted(missing))
-            raise UserError(f"data set {dataset.name}: no sample of class {names} in the {name} part; enlarge it")
-    return parts
+    return dict(zip(PARTS, (train, influence, selection, test), strict=True))
 
 
 def _divide(rows: np.ndarray, labels: np.ndarray, share: float | int, seed: int) -> tuple[np.ndarray, np.ndarray]:

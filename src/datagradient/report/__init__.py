@@ -1,0 +1,1 @@
+"""Tables and figures, drawn from the small result tables."""

@@ -7,6 +7,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from datagradient.files import read_rows, replacing
 
@@ -53,38 +54,44 @@ def contribution(results: Path) -> plt.Figure:
 def influence(results: Path) -> plt.Figure:
     """Distribution of the scores of the unrefined models."""
     rows = read_rows(results / "influence_histogram.csv")
-    drawing, panels = _panels(results, rows, sharey=True)
+    drawing, panels = _panels(results, rows)
     for key, axis in panels.items():
         for group, colour in GROUP_COLOURS.items():
             bins = [row for row in rows if _panel(row) == key and row["group"] == group]
             if bins:
                 edges = [float(row["low"]) for row in bins] + [float(bins[-1]["high"])]
-                axis.stairs([float(row["share"]) for row in bins], edges, color=colour, fill=True, alpha=0.5, label=group)
+                axis.stairs(
+                    [float(row["share"]) for row in bins], edges, color=colour, fill=True, alpha=0.5, label=group
+                )
         axis.axvline(0, color="0.4", linewidth=0.8)
         axis.set_yscale("log")
-        axis.set_xlabel("Influence [standard deviations]")
-    _finish(drawing, panels, "Share of samples")
+    _finish(drawing, panels, "Influence [standard deviations]", "Share of samples")
     return drawing
 
 
 def effects(results: Path) -> plt.Figure:
     """Cohen's d of test accuracy with intervals, as a forest plot."""
-    titles = _titles(results)
-    tests = [row for row in read_rows(results / "tests.csv") if row["metric"] == "accuracy" and row["policy"] == "influence"]
-    drawing, axis = plt.subplots(figsize=(6.5, 0.32 * len(tests) + 1.2))
+    titles, tests = _titles(results), read_rows(results / "tests.csv")
+    tests = [row for row in tests if (row["metric"], row["policy"]) == ("accuracy", "influence")]
+    drawing, axis = plt.subplots(figsize=(6.5, 0.26 * len(tests) + 1.2))
     axis.axvspan(*PAPER_D, color="0.88", label="paper's range")
     axis.axvline(0, color="0.4", linewidth=0.8)
-    colours = {"baseline": POLICY_STYLE["influence"]["color"], "random": POLICY_STYLE["random"]["color"]}
-    for place, row in enumerate(tests):
-        d, low, high = (float(row[name]) for name in ("d", "d_low", "d_high"))
-        axis.plot([low, high], [place, place], color=colours[row["against"]], linewidth=1.2)
-        axis.plot(d, place, color=colours[row["against"]], marker="o", markersize=4)
-    labels = [f"{titles[row['dataset']]}, {row['model']}, {_noise(row['noise'])}: against {row['against']}" for row in tests]
+    styles = {"baseline": POLICY_STYLE["influence"], "random": POLICY_STYLE["random"]}
+    for against, style in styles.items():
+        rows = [(place, row) for place, row in enumerate(tests) if row["against"] == against]
+        d, low, high = ([float(row[name]) for _, row in rows] for name in ("d", "d_low", "d_high"))
+        places = [place for place, _ in rows]
+        axis.hlines(places, low, high, color=style["color"], linewidth=1.2)
+        axis.plot(d, places, linestyle="", markersize=4, label=f"against {against}", **style)
+    labels = [f"{titles[row['dataset']]}, {row['model']}, {_noise(row['noise'])}" for row in tests]
     axis.set_yticks(range(len(tests)), labels)
     axis.invert_yaxis()
-    axis.set_xscale("symlog", linthresh=2)
-    axis.set_xlabel("Cohen's d of test accuracy, influence minus control (95 % percentile bootstrap over seeds)")
-    axis.legend(loc="best")
+    axis.set_xscale("symlog", linthresh=1, linscale=0.7)  # near zero linear, further out logarithmic
+    axis.xaxis.set_major_locator(FixedLocator([-30, -10, -3, -1, 0, 1, 3, 10, 30]))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xlabel("Cohen's d of test accuracy, with 95 % percentile bootstrap interval")
+    drawing.legend(loc="outside lower center", ncols=3)
     return drawing
 
 
@@ -108,18 +115,17 @@ def _over_iterations(results: Path, metric: str, what: str, scale: float, label:
             axis.errorbar(x, mean, yerr=errors, label=policy, capsize=2, markersize=4, linewidth=1.2, **style)
         axis.axhline(0, color="0.6", linewidth=0.8, zorder=0)
         axis.set_xticks(range(max(int(row["iteration"]) for row in own) + 1))
-        axis.set_xlabel("Iteration")
-    _finish(drawing, panels, label)
+    _finish(drawing, panels, "Iteration", label)
     return drawing
 
 
-def _panels(results: Path, rows: list[dict], sharey: bool = False) -> tuple[plt.Figure, dict]:
+def _panels(results: Path, rows: list[dict]) -> tuple[plt.Figure, dict]:
     """Return a figure with one column per data set and model and one row per noise rate."""
     titles = _titles(results)
     columns = list(dict.fromkeys((row["dataset"], row["model"]) for row in rows))
     noises = list(dict.fromkeys(row["noise"] for row in rows))
     size = (2.2 * len(columns) + 0.4, 1.9 * len(noises) + 0.5)
-    drawing, axes = plt.subplots(len(noises), len(columns), figsize=size, squeeze=False, sharex=True, sharey=sharey)
+    drawing, axes = plt.subplots(len(noises), len(columns), figsize=size, squeeze=False, sharex=True)
     panels = {}
     for (dataset, model), strip in zip(columns, axes.T, strict=True):
         for noise, axis in zip(noises, strip, strict=True):
@@ -128,12 +134,11 @@ def _panels(results: Path, rows: list[dict], sharey: bool = False) -> tuple[plt.
     return drawing, panels
 
 
-def _finish(drawing: plt.Figure, panels: dict, label: str) -> None:
-    drawing.supylabel(label, fontsize=8)
+def _finish(drawing: plt.Figure, panels: dict, x_label: str, y_label: str) -> None:
+    drawing.supxlabel(x_label, fontsize=8)
+    drawing.supylabel(y_label, fontsize=8)
     lines, labels = list(panels.values())[-1].get_legend_handles_labels()
     drawing.legend(lines, labels, loc="outside lower center", ncols=len(labels))
-    for axis in panels.values():
-        axis.label_outer()
 
 
 def _panel(row: dict) -> tuple[str, str, str]:

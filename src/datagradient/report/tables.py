@@ -21,7 +21,9 @@ def write_table(name: str, results: Path, out: Path) -> None:
     make, caption = TABLES[name]
     frame = pd.DataFrame(make(results))
     run = read_json(results / "provenance.json")
-    made_by = f"preset {run['preset']}, configuration {run['config_hash']}, version {run['version']}, {run['git_commit']}"
+    made_by = (
+        f"preset {run['preset']}, configuration {run['config_hash']}, version {run['version']}, {run['git_commit']}"
+    )
     latex = frame.to_latex(index=False, escape=True, caption=caption, label=f"tab:{name}", position="tb")
     contents = {
         ".csv": frame.to_csv(index=False, lineterminator="\n"),
@@ -47,14 +49,13 @@ def main(results: Path) -> list[dict]:
             "Metric": test["metric"],
             "Baseline": _mean_sd(test, "second"),
             "Refined": _mean_sd(test, "first"),
-            "Difference": _points(test["mean_difference"]),
-            "95 % interval": _range(test, "t_low", "t_high"),
+            "Difference [95 %]": f"{_points(test['mean_difference'])} {_range(test, 't_low', 't_high')}",
             "p": _p(test["p_one_sided"]),
             "q": _p(test["q_one_sided"]),
             "d": _number(test["d"]),
-            **{f"Against random{suffix}": text for other in control for suffix, text in (
-                ("", _points(other["mean_difference"])), (", interval", _range(other, "t_low", "t_high")),
-                (", q", _p(other["q_one_sided"])))},
+            **{name: text for other in control for name, text in (
+                ("Against random [95 %]", f"{_points(other['mean_difference'])} {_range(other, 't_low', 't_high')}"),
+                ("q against random", _p(other["q_one_sided"])))},
             "Solver": "converged" if test["solver_unconverged"] == "0" else f"{test['solver_unconverged']} unconverged",
         })  # fmt: skip
     return rows
@@ -133,7 +134,7 @@ def data(results: Path) -> list[dict]:
 _NOTE = "Means over seeds; differences in percentage points with Student's t interval, paired by seed;"
 TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
     "main": (main, f"Refinement by influence after the last iteration, on the test set. {_NOTE} p one-sided (refined "
-                   "is better), exact Wilcoxon; q after Benjamini-Hochberg over all comparisons of the table of tests."),
+                   "is better), exact Wilcoxon; q after Benjamini-Hochberg over the whole table of tests."),
     "tests": (tests, "All comparisons on the test set after the last iteration. Differences in percentage points, "
                      "paired by seed; the smallest p is what so many seeds can reach, one-sided / two-sided."),
     "iterations": (iterations, "Iterations, means over seeds. Optimism: gain in validation accuracy minus gain in test "
@@ -170,7 +171,7 @@ def _share(part: str, whole: str) -> str:
 
 
 def _points(difference: str) -> str:
-    return f"{100 * float(difference):+.2f}"
+    return f"{round(100 * float(difference), 2) + 0.0:+.2f}"  # adding zero turns −0.00 into +0.00
 
 
 def _range(row: dict, low: str, high: str) -> str:
@@ -178,7 +179,7 @@ def _range(row: dict, low: str, high: str) -> str:
 
 
 def _p(value: str) -> str:
-    return f"{float(value):.4f}"
+    return f"{float(value):.4g}"
 
 
 def _number(value: str, digits: int = 2) -> str:

@@ -25,7 +25,7 @@ def load() -> Dataset:
     parts = [pd.read_csv(files[0].path, **options), pd.read_csv(files[1].path, skiprows=1, **options)]
     table = pd.concat(parts, ignore_index=True)
     income = table.pop("income").str.rstrip(".")
-    table = table.astype({name: "float64" for name in NUMBERS})
+    table = table.astype(dict.fromkeys(NUMBERS, "float64"))
     is_test = np.repeat([False, True], [len(part) for part in parts])
     source = {original.path: file.checksum for original, file in zip((TRAIN, TEST), files, strict=True)}
     labels = (income == ">50K").to_numpy(dtype=np.int64)

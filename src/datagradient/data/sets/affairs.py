@@ -13,6 +13,6 @@ def load() -> Dataset:
     table = fair.load_pandas().data
     labels = (table.pop("affairs") > 0).to_numpy(dtype=np.int64)
     occupations = ["occupation", "occupation_husb"]  # codes of occupations, not amounts
-    table = table.astype({name: str for name in occupations})
+    table = table.astype(dict.fromkeys(occupations, str))
     source = {"statsmodels": statsmodels.__version__}
     return Dataset("affairs", "Affairs", "table", table, labels, ("none", "some"), None, source)

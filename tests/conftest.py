@@ -1,0 +1,31 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of local copies of the real data sets, where there is one."""
+    folder = os.environ.get("DATAGRADIENT_DATA")
+    if not folder:
+        beside = REPOSITORY.parent / "shared" / "data"
+        folder = str(beside) if beside.is_dir() else None
+    if folder is None:
+        pytest.skip("DATAGRADIENT_DATA is not set: no local copy of the real data sets")
+    return folder
+
+
+def blobs(random, n, d, n_classes, spread=1.5):
+    """Gaussian classes that overlap, so that a logistic fit is well posed: features (n, d), labels (n,)."""
+    centres = random.normal(size=(n_classes, d))
+    labels = np.arange(n) % n_classes
+    return centres[labels] + spread * random.normal(size=(n, d)), labels

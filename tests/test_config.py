@@ -1,0 +1,98 @@
+"""One line for every mistake: file, key, value, what is legal."""
+
+import copy
+
+import pytest
+import yaml
+
+from conftest import REPOSITORY
+from datagradient.config import validate
+from datagradient.errors import UserError
+
+DEFAULTS = REPOSITORY / "config/defaults.yaml"
+
+
+def merged(tmp_path, text):
+    """What Snakemake makes of defaults.yaml and a preset file: later keys win, mappings are merged."""
+    preset = tmp_path / "mine.yaml"
+    preset.write_text(text)
+    config = yaml.safe_load(DEFAULTS.read_text())
+
+    def update(base, new):
+        for key, value in new.items():
+            if isinstance(value, dict) and isinstance(base.get(key), dict):
+                update(base[key], value)
+            else:
+                base[key] = value
+
+    update(config, yaml.safe_load(text))
+    return config, [DEFAULTS, preset]
+
+
+GOOD = "preset: mine\ndatasets: {digits: , adult: {max_development: 500, models: {logistic: {l2: 0.1}}}}\n"
+
+
+def test_defaults_are_filled_in(tmp_path):
+    config, files = merged(tmp_path, GOOD)
+    before = copy.deepcopy(config)
+    full = validate(config, files)
+    assert config == before
+    assert full["datasets"]["adult"] == {
+        "max_development": 500, "max_test": None,
+        "models": {"logistic": {"l2": 0.1, "tolerance": 1e-6, "max_iterations": 10000}},
+    }  # fmt: skip
+    assert full["datasets"]["digits"]["models"]["logistic"]["l2"] == 1e-4
+
+
+@pytest.mark.parametrize("preset", sorted(path.name for path in (REPOSITORY / "config").glob("*.yaml")))
+def test_every_committed_preset_is_valid(tmp_path, preset):
+    if preset != "defaults.yaml":
+        assert validate(*merged(tmp_path, (REPOSITORY / "config" / preset).read_text()))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sedes: [1]", "mine.yaml: sedes: unknown; legal: preset, datasets"),
+        ("split: {tset: 0.1}", "mine.yaml: split.tset: unknown; legal: influence, selection, test"),
+        ("removal_fraction: 1.5", r"mine.yaml: removal_fraction: 1.5 is not a number in \(0, 1\)"),
+        ("removal_fraction: 0", r"mine.yaml: removal_fraction: 0 is not a number in \(0, 1\)"),
+        ("noise: [0.1, 1.0]", r"mine.yaml: noise.1: 1.0 is not a number in \[0, 1\)"),
+        ("seeds: 5", "mine.yaml: seeds: 5 is not a list"),
+        ("seeds: [1, 1]", r"mine.yaml: seeds: \[1, 1\] is not a list without repeats"),
+        ("seeds: [one]", "mine.yaml: seeds.0: 'one' is not a whole number"),
+        ("iterations: three", "mine.yaml: iterations: 'three' is not a whole number of at least 1"),
+        ("iterations: true", "mine.yaml: iterations: True is not a whole number"),
+        ("datasets: {mnist: }", "mine.yaml: datasets.mnist: unknown; legal: adult, affairs, cifar10"),
+        ("datasets: {adult: {max_test: 3}}", "mine.yaml: datasets.adult.max_test: 3 is not a whole number of at"),
+        ("datasets: {adult: {models: {logistic: {C: 1}}}}", "mine.yaml: datasets.adult.models.logistic.C: unknown"),
+        ("models: {forest: {}}", "mine.yaml: models.forest: unknown; legal: logistic"),
+        ("models: {logistic: {solver: {name: lu}}}", "mine.yaml: models.logistic.solver.name: 'lu' is not one of cg"),
+        ("models: {logistic: {solver: {damping: -1}}}", "mine.yaml: models.logistic.solver.damping: -1 is not a"),
+        ("policies: [influence, worst]", "mine.yaml: policies.1: 'worst' is not one of influence, random"),
+        ("policies: [random]", "mine.yaml: policies: random copies the numbers of influence; add it"),
+        ("split: {test: 0.9}", "mine.yaml: split: the shares .* leave nothing to train on"),
+        ("preset: Mine!", "mine.yaml: preset: 'Mine!' is not a word"),
+    ],
+)  # fmt: skip
+def test_mistakes_name_file_key_value_and_what_is_legal(tmp_path, text, message):
+    config, files = merged(tmp_path, GOOD if text.startswith("datasets") else GOOD + text)
+    if text.startswith("datasets"):
+        config, files = merged(tmp_path, "preset: mine\n" + text)
+    elif text.startswith("preset"):
+        config, files = merged(tmp_path, GOOD.replace("preset: mine", text))
+    with pytest.raises(UserError, match=message) as caught:
+        validate(config, files)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_on_the_command_line_is_called_so(tmp_path):
+    config, files = merged(tmp_path, GOOD)
+    with pytest.raises(UserError, match=r"command line \(--config\): itertions: unknown"):
+        validate({**config, "itertions": 3}, files)
+
+
+def test_a_missing_key_is_named(tmp_path):
+    config, files = merged(tmp_path, "datasets: {digits: }")
+    with pytest.raises(UserError, match="preset: missing"):
+        validate(config, files)

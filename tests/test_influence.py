@@ -1,0 +1,87 @@
+"""Scores against what they predict: refits without the sample, and planted label flips."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+from scipy.stats import spearmanr
+
+from conftest import blobs
+from datagradient.influence.scores import dataset_contribution, score
+from datagradient.influence.solvers import SolverError
+from datagradient.metrics import measure
+from datagradient.models import logistic
+
+SETTINGS = {"l2": 0.01, "tolerance": 1e-9, "max_iterations": 10_000}
+
+
+def fitted(features, labels, n_classes):
+    return logistic.fit(features, labels, n_classes, SETTINGS, seed=0)[0]
+
+
+def validation_loss(model, features, labels):
+    return measure(logistic.probabilities(model, features), labels)["loss"]
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_scores_predict_refits_without_the_sample(random, n_classes, sparse):
+    features, labels = blobs(random, 180, 4, n_classes)
+    labels[:12] = (labels[:12] + 1) % n_classes
+    features = csr_matrix(features) if sparse else features
+    train, held_out = np.arange(120), np.arange(120, 180)
+    model = fitted(features[train], labels[train], n_classes)
+    scores = score(
+        logistic.problem(model, features[train], labels[train]), features[held_out], labels[held_out], tolerance=1e-8
+    )
+    loss = validation_loss(model, features[held_out], labels[held_out])
+    actual = [
+        validation_loss(fitted(features[rest], labels[rest], n_classes), features[held_out], labels[held_out]) - loss
+        for rest in (np.delete(train, i) for i in train)
+    ]
+    predicted = -scores.influence / len(train)  # removing sample i changes L_V by about −I_i / n
+    assert spearmanr(predicted, actual).statistic > 0.95
+    assert np.polyfit(actual, predicted, 1)[0] == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_flipped_labels_are_harmful_on_average(random, n_classes):
+    features, labels = blobs(random, 600, 6, n_classes)
+    noisy, flipped = labels.copy(), np.arange(600) < 60
+    noisy[flipped] = (labels[flipped] + 1) % n_classes
+    train = np.arange(400)
+    model = fitted(features[train], noisy[train], n_classes)
+    problem = logistic.problem(model, features[train], noisy[train])
+    influence = score(problem, features[400:], labels[400:]).influence
+    assert influence[flipped[train]].mean() > 0 > influence[~flipped[train]].mean()
+
+
+def test_explicit_and_cg_give_the_same_scores(random):
+    features, labels = blobs(random, 150, 5, 3)
+    problem = logistic.problem(fitted(features, labels, 3), features, labels)
+    by_cg = score(problem, features[:50], labels[:50], "cg", tolerance=1e-10)
+    by_hand = score(problem, features[:50], labels[:50], "explicit", max_iterations=5)
+    np.testing.assert_allclose(by_cg.influence, by_hand.influence, atol=1e-7)
+
+
+def test_scores_that_are_not_finite_name_the_sample(random):
+    features, labels = blobs(random, 20, 2, 2)
+    problem = logistic.problem(fitted(features, labels, 2), features, labels)
+    problem.train_residuals[7] = np.nan
+    with pytest.raises(SolverError, match="training sample 7 is not finite"):
+        score(problem, features, labels)
+
+
+def test_contribution_by_hand():
+    few_harmful = np.array([3.0, -1.0, -1.0, -1.0])
+    found = dataset_contribution(few_harmful)
+    spread = np.sqrt(3)
+    assert found["dcs"] == pytest.approx((np.tanh(-3 / spread) + 3 * np.tanh(1 / spread)) / 4)
+    assert found["dcs"] > 0
+    assert found["helpful_share"] == 0.75
+    assert found["mean_harm"] == 0.75
+    assert found["stationarity"] == 0.0
+    assert dataset_contribution(-few_harmful)["dcs"] == pytest.approx(-found["dcs"])
+
+
+def test_contribution_of_equal_scores_is_finite():
+    assert dataset_contribution(np.zeros(5)) == {"dcs": 0, "helpful_share": 0, "mean_harm": 0, "stationarity": 0}

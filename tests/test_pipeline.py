@@ -1,0 +1,198 @@
+"""The whole workflow on a micro configuration: resumed after a kill, and bad inputs in its jobs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import REPOSITORY
+from datagradient.cli import main
+from datagradient.files import read_json, read_rows
+
+MICRO = """
+preset: micro
+seeds: [0, 1, 2]
+iterations: 2
+noise: [0.2]
+datasets:
+  affairs: {max_development: 600, max_test: 300}
+  digits: {max_development: 400}
+"""
+CELLS = 2 * 3 * 5  # data sets, seeds, models: the baseline, and two iterations of two policies
+
+
+def environment():
+    outside = {"DATAGRADIENT_RUN", "MLFLOW_TRACKING_URI", "PYTHONPATH"}
+    return {name: value for name, value in os.environ.items() if name not in outside}
+
+
+def snakemake(folder, *arguments):
+    (folder / "micro.yaml").write_text(MICRO)
+    command = [
+        sys.executable, "-m", "snakemake", "--directory", str(folder), "--cores", "2", "--quiet", "progress",
+        "--configfile", str(folder / "micro.yaml"), *arguments,
+    ]  # fmt: skip
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment(), start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(snakemake(folder))
+    return folder
+
+
+def without_times(path):
+    """The content of a result, without what a clock or a process number says."""
+    if path.suffix == ".json":
+        content = read_json(path)
+        content.pop("seconds", None)
+        return {key: value for key, value in content.items() if key not in ("started", "finished")}
+    if path.suffix == ".csv":
+        return [{key: row[key] for key in row if not key.endswith("_seconds")} for row in read_rows(path)]
+    return path.read_bytes()
+
+
+def results(folder):
+    found = [path for path in (folder / "results/micro").rglob("*") if path.suffix in (".npz", ".json", ".csv")]
+    tables = [*folder.glob("paper_tables/micro/*"), *folder.glob("figures/micro/*")]
+    return {str(path.relative_to(folder)): without_times(path) for path in [*found, *tables]}
+
+
+def test_a_killed_run_resumes_to_the_same_results(undisturbed, tmp_path):
+    process = snakemake(tmp_path)
+    while len(list(tmp_path.rglob("model.npz"))) < CELLS / 2:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("features.npz")}
+    assert not (tmp_path / "results/micro/metrics.csv").exists()
+    finish(snakemake(tmp_path))
+    assert made == {path: path.stat().st_mtime_ns for path in made}  # what was finished is not done again
+    expected, found = results(undisturbed), results(tmp_path)
+    assert found.keys() == expected.keys()
+    assert [name for name in expected if found[name] != expected[name]] == []
+
+
+def test_every_cell_is_in_the_tables_and_nothing_is_left_to_do(undisturbed):
+    rows = read_rows(undisturbed / "results/micro/metrics.csv")
+    assert len(rows) == CELLS
+    assert {row["solver_status"] for row in rows} == {"converged"}
+    by_policy = {policy: [row for row in rows if (row["policy"], row["iteration"]) == (policy, "2")]
+                 for policy in ("influence", "random")}  # fmt: skip
+    assert [row["n_train"] for row in by_policy["influence"]] == [row["n_train"] for row in by_policy["random"]]
+    assert "Nothing to be done" in finish(snakemake(undisturbed, "--dry-run"))
+
+
+def test_random_removal_has_the_class_mix_of_influence(undisturbed):
+    for path in undisturbed.rglob("noise-0.2/random/*/*/removed.csv"):
+        other = Path(str(path).replace("/random/", "/influence/"))
+        assert sorted(row["label"] for row in read_rows(path)) == sorted(row["label"] for row in read_rows(other))
+        assert read_rows(path) != read_rows(other)
+
+
+def test_results_name_what_made_them(undisturbed):
+    run = read_json(undisturbed / "results/micro/provenance.json")
+    assert (run["preset"], run["config"]["iterations"]) == ("micro", 2)
+    assert {"numpy", "scikit-learn", "snakemake"} <= run["libraries"].keys()
+    facts = read_json(next(undisturbed.rglob("metrics.json")))["provenance"]
+    assert (facts["preset"], facts["config_hash"], facts["version"]) == ("micro", run["config_hash"], run["version"])
+    assert facts["machine"] == run["machine"]
+
+
+def test_mlflow_mirrors_the_files_and_can_be_rebuilt(undisturbed):
+    script = """if True:
+        import mlflow
+        mlflow.set_tracking_uri("sqlite:///results/mlflow.db")
+        client = mlflow.MlflowClient()
+        runs = client.search_runs([client.get_experiment_by_name("micro").experiment_id])
+        for run in sorted(runs, key=lambda run: run.info.run_name):
+            steps = [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "accuracy")]
+            files = [f.path for f in client.list_artifacts(run.info.run_id, "iter-2")]
+            print(run.info.run_name, sorted(steps), run.data.params["l2"], run.data.tags["config_hash"], files)
+    """
+
+    def store():
+        return subprocess.run([sys.executable, "-c", script], cwd=undisturbed, env=environment(), check=True,
+                              capture_output=True, text=True).stdout  # fmt: skip
+
+    before = store()
+    assert len(before.splitlines()) == 2 * 2 * 3
+    assert "affairs/logistic/0.2/influence/0 [(0, 0." in before
+    assert "iter-2/removed.csv" in before
+    (undisturbed / "results/mlflow.db").unlink()
+    command = [sys.executable, "-m", "datagradient", "track", "--rebuild"]
+    subprocess.run(command, cwd=undisturbed, env=environment(), check=True, capture_output=True)
+    assert store() == before
+
+
+def test_a_second_run_in_the_same_folder_is_refused(undisturbed):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import sys, time; from datagradient.workflow import lock; lock('micro');"
+                               "print('held', flush=True); time.sleep(60)"],
+        cwd=undisturbed, env=environment(), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdout.readline() == "held\n"
+    try:
+        process = snakemake(undisturbed, "--forcerun", "statistics")
+        output, _ = process.communicate(timeout=100)
+        assert process.returncode != 0
+        assert "another run of preset micro is at work" in output
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_a_bad_configuration_stops_before_any_work(tmp_path):
+    process = snakemake(tmp_path, "--config", "removal_fraction=2")
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode != 0
+    assert "command line (--config): removal_fraction: 2 is not a number in (0, 1)" in output
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_damaged_result_stops_its_reader_and_leaves_nothing(undisturbed, tmp_path, capsys):
+    cell = next(undisturbed.rglob("baseline/seed-0/iter-0"))
+    broken = tmp_path / "model.npz"
+    broken.write_bytes((cell / "model.npz").read_bytes()[:-100])
+    data = next((undisturbed / "results/micro" / cell.parts[-6]).rglob("prepared/seed-0/features.npz"))
+    arguments = ["evaluate", "--model", "logistic", "--model-file", str(broken), "--data", str(data)]
+    assert main([*arguments, "--out", str(tmp_path / "metrics.json")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"datagradient evaluate: {broken}: cannot be read")
+    assert "made by the job 'train'" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_labels_of_another_seed_are_refused(undisturbed, tmp_path, capsys):
+    prepared = undisturbed / "results/micro/affairs/prepared"
+    arguments = ["train", "--model", "logistic", "--settings", "{}", "--data", str(prepared / "seed-0/features.npz")]
+    labels = str(prepared / "seed-1/noise-0.2/labels.npz")
+    assert main([*arguments, "--labels", labels, "--out", str(tmp_path / "model.npz")]) == 1
+    assert "does not belong to" in capsys.readouterr().err
+
+
+def test_lists_of_different_length_are_refused(tmp_path, capsys):
+    arguments = ["noise", "--rate", "0.1", "--data", "a", "b", "--out", str(tmp_path / "labels.npz")]
+    assert main(arguments) == 1
+    assert "--data has 2 values, --out has 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("preset", ["quick", "cpu", "paper"])
+def test_every_preset_plans(tmp_path, preset):
+    process = snakemake(tmp_path, "--dry-run", "--configfile", str(REPOSITORY / f"config/{preset}.yaml"))
+    assert "This was a dry-run" in finish(process)
