@@ -30,7 +30,7 @@ PREPARED, NOISE, CELL = (p.replace("{root}", ROOT) for p in (layout.PREPARED, la
 # Many small jobs spend their time starting, so one job does all seeds unless the preset says otherwise.
 TOGETHER = CONFIG["seeds_in_one_job"]
 SEED_PART = "seeds" if TOGETHER else "seed-{seed}"
-TABLE_NAMES = ["main", "tests", "iterations", "data"]
+TABLE_NAMES = ["main", "tests", "iterations", "costs", "data"]
 FIGURE_NAMES = ["accuracy", "contribution", "influence", "effects"]
 CELL_LOG = f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}/{{policy}}/{SEED_PART}/iter-{{iteration}}"
 
@@ -56,21 +56,21 @@ def previous(name):
     def files(wildcards):
         k = int(wildcards.iteration) - 1
         policy = wildcards.policy if k else layout.BASELINE
-        return per_seed(CELL + "/" + name)(wildcards, iteration=k, policy=policy)
+        return per_seed(f"{CELL}/" + name)(wildcards, iteration=k, policy=policy)
 
     return files
 
 
 def kept(wildcards):
     """What pruning left over; the baseline keeps everything."""
-    return per_seed(CELL + "/kept.npz")(wildcards) if int(wildcards.iteration) else []
+    return per_seed(f"{CELL}/kept.npz")(wildcards) if int(wildcards.iteration) else []
 
 
 def removed_by_influence(wildcards):
     """The removals that the policy `random` copies in number and class mix."""
     if wildcards.policy != "random":
         return []
-    return per_seed(CELL + "/removed.csv")(wildcards, policy="influence")
+    return per_seed(f"{CELL}/removed.csv")(wildcards, policy="influence")
 
 
 def option(name):
@@ -120,8 +120,8 @@ rule configuration:
 
 rule prepare:
     output:
-        features=each_seed(PREPARED + "/features.npz"),
-        data=each_seed(PREPARED + "/data.json"),
+        features=each_seed(f"{PREPARED}/features.npz"),
+        data=each_seed(f"{PREPARED}/data.json"),
     log:
         f"logs/{PRESET}/{{dataset}}/{SEED_PART}/prepare.log",
     benchmark:
@@ -140,9 +140,9 @@ rule prepare:
 
 rule noise:
     input:
-        data=per_seed(PREPARED + "/features.npz"),
+        data=per_seed(f"{PREPARED}/features.npz"),
     output:
-        each_seed(NOISE + "/labels.npz"),
+        each_seed(f"{NOISE}/labels.npz"),
     log:
         f"logs/{PRESET}/{{dataset}}/{SEED_PART}/noise-{{noise}}.log",
     params:
@@ -155,16 +155,16 @@ rule noise:
 
 rule train:
     input:
-        data=per_seed(PREPARED + "/features.npz"),
-        labels=per_seed(NOISE + "/labels.npz"),
+        data=per_seed(f"{PREPARED}/features.npz"),
+        labels=per_seed(f"{NOISE}/labels.npz"),
         kept=kept,
     output:
-        model=each_seed(CELL + "/model.npz"),
-        record=each_seed(CELL + "/train.json"),
+        model=each_seed(f"{CELL}/model.npz"),
+        record=each_seed(f"{CELL}/train.json"),
     log:
-        CELL_LOG + "/train.log",
+        f"{CELL_LOG}/train.log",
     benchmark:
-        CELL_LOG + "/train.tsv"
+        f"{CELL_LOG}/train.tsv"
     params:
         kept=option("kept"),
         settings=lambda w: json.dumps(CONFIG["datasets"][w.dataset]["models"][w.model]),
@@ -178,14 +178,14 @@ rule train:
 
 rule evaluate:
     input:
-        model=per_seed(CELL + "/model.npz"),
-        data=per_seed(PREPARED + "/features.npz"),
+        model=per_seed(f"{CELL}/model.npz"),
+        data=per_seed(f"{PREPARED}/features.npz"),
     output:
-        each_seed(CELL + "/metrics.json"),
+        each_seed(f"{CELL}/metrics.json"),
     log:
-        CELL_LOG + "/evaluate.log",
+        f"{CELL_LOG}/evaluate.log",
     benchmark:
-        CELL_LOG + "/evaluate.tsv"
+        f"{CELL_LOG}/evaluate.tsv"
     params:
         source=lambda w: source_hash("evaluate", f"models.{w.model}"),
     conda:
@@ -197,17 +197,17 @@ rule evaluate:
 
 rule influence:
     input:
-        model=per_seed(CELL + "/model.npz"),
-        data=per_seed(PREPARED + "/features.npz"),
-        labels=per_seed(NOISE + "/labels.npz"),
+        model=per_seed(f"{CELL}/model.npz"),
+        data=per_seed(f"{PREPARED}/features.npz"),
+        labels=per_seed(f"{NOISE}/labels.npz"),
         kept=kept,
     output:
-        scores=each_seed(CELL + "/scores.npz"),
-        record=each_seed(CELL + "/influence.json"),
+        scores=each_seed(f"{CELL}/scores.npz"),
+        record=each_seed(f"{CELL}/influence.json"),
     log:
-        CELL_LOG + "/influence.log",
+        f"{CELL_LOG}/influence.log",
     benchmark:
-        CELL_LOG + "/influence.tsv"
+        f"{CELL_LOG}/influence.tsv"
     params:
         kept=option("kept"),
         solver=lambda w: json.dumps(CONFIG["models"][w.model]["solver"]),
@@ -225,10 +225,10 @@ rule prune:
         scores=previous("scores.npz"),
         like=removed_by_influence,
     output:
-        kept=each_seed(CELL + "/kept.npz"),
-        removed=each_seed(CELL + "/removed.csv"),
+        kept=each_seed(f"{CELL}/kept.npz"),
+        removed=each_seed(f"{CELL}/removed.csv"),
     log:
-        CELL_LOG + "/prune.log",
+        f"{CELL_LOG}/prune.log",
     params:
         like=option("like"),
         fraction=CONFIG["removal_fraction"],
@@ -245,10 +245,12 @@ rule mlflow_init:
         f"{ROOT}/mlflow_ready",
     log:
         f"logs/{PRESET}/mlflow_init.log",
+    params:
+        preset=PRESET,
     conda:
         "environment.yml"
     shell:
-        "python -m datagradient mlflow-init --preset {PRESET} --out {output} 2> {log}"
+        "python -m datagradient mlflow-init --preset {params.preset} --out {output} 2> {log}"
 
 
 rule track:
@@ -274,7 +276,7 @@ rule collect:
     input:
         config=rules.configuration.output,
         results=[file for name in ("metrics.json", "influence.json", "train.json") for file in cells(name)],
-        data=expand(PREPARED + "/data.json", dataset=CONFIG["datasets"], seed=SEEDS),
+        data=expand(f"{PREPARED}/data.json", dataset=CONFIG["datasets"], seed=SEEDS),
     output:
         expand(f"{ROOT}/{{name}}", name=["metrics.csv", "data.csv", "influence_histogram.csv", "provenance.json"]),
     log:
@@ -293,6 +295,7 @@ rule statistics:
     output:
         tests=f"{ROOT}/tests.csv",
         iterations=f"{ROOT}/iterations.csv",
+        costs=f"{ROOT}/costs.csv",
     log:
         f"logs/{PRESET}/statistics.log",
     params:
@@ -305,37 +308,39 @@ rule statistics:
 
 rule table:
     input:
-        expand(f"{ROOT}/{{name}}", name=["tests.csv", "iterations.csv", "data.csv", "provenance.json"]),
+        expand(f"{ROOT}/{{name}}", name=["tests.csv", "iterations.csv", "costs.csv", "data.csv", "provenance.json"]),
     output:
-        report(f"{TABLES}/{{name}}.csv", category="2. Tables", labels={"table": "{name}"},
+        csv=report(f"{TABLES}/{{name}}.csv", category="2. Tables", labels={"table": "{name}"},
                caption="src/datagradient/report/captions/table.rst"),
-        expand(f"{TABLES}/{{name}}.{{kind}}", kind=["md", "tex"], allow_missing=True),
+        others=expand(f"{TABLES}/{{name}}.{{kind}}", kind=["md", "tex"], allow_missing=True),
     log:
         f"logs/{PRESET}/table-{{name}}.log",
     params:
+        results=lambda w, input: Path(input[0]).parent,
         source=source_hash("table"),
     wildcard_constraints:
         name="|".join(TABLE_NAMES),
     conda:
         "environment.yml"
     shell:
-        "python -m datagradient table {wildcards.name} --results {ROOT} --out {output[0]} 2> {log}"
+        "python -m datagradient table {wildcards.name} --results {params.results} --out {output.csv} 2> {log}"
 
 
 rule figure:
     input:
         expand(f"{ROOT}/{{name}}", name=["tests.csv", "iterations.csv", "data.csv", "influence_histogram.csv"]),
     output:
-        report(f"{FIGURES}/{{name}}.png", category="1. Figures", labels={"figure": "{name}"},
+        png=report(f"{FIGURES}/{{name}}.png", category="1. Figures", labels={"figure": "{name}"},
                caption="src/datagradient/report/captions/{name}.rst"),
-        f"{FIGURES}/{{name}}.pdf",
+        pdf=f"{FIGURES}/{{name}}.pdf",
     log:
         f"logs/{PRESET}/figure-{{name}}.log",
     params:
+        results=lambda w, input: Path(input[0]).parent,
         source=source_hash("figure"),
     wildcard_constraints:
         name="|".join(FIGURE_NAMES),
     conda:
         "environment.yml"
     shell:
-        "python -m datagradient figure {wildcards.name} --results {ROOT} --out {output[0]} 2> {log}"
+        "python -m datagradient figure {wildcards.name} --results {params.results} --out {output.png} 2> {log}"

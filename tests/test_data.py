@@ -146,8 +146,8 @@ def test_image_statistics_see_light_and_direction(random, shape):
 
 @pytest.mark.parametrize(("name", "sizes"), [("adult", (32561, 16281)), ("imdb", (25000, 25000)),
                                             ("cifar10", (50000, 10000))])  # fmt: skip
-def test_real_data_sets_are_sound(real_data, monkeypatch, name, sizes):
-    monkeypatch.setenv("DATAGRADIENT_DATA", real_data)
+@pytest.mark.usefixtures("real_data")
+def test_real_data_sets_are_sound(name, sizes):
     dataset = sets.load(name)
     check_record(dataset)
     assert (int((~dataset.is_test).sum()), int(dataset.is_test.sum())) == sizes

@@ -142,7 +142,7 @@ def collect(args: argparse.Namespace) -> None:
 def statistics(args: argparse.Namespace) -> None:
     """Test every comparison of metrics.csv, paired by seed, and summarise iterations over seeds.
 
-    Writes tests.csv and iterations.csv beside metrics.csv.
+    Writes tests.csv, iterations.csv and costs.csv beside metrics.csv.
     """
     from datagradient.statistics import analyse
 
@@ -259,7 +259,7 @@ COMMANDS = {
         ("--out", {"help": "empty file to write when done"}),
         ("--rebuild", {"action": "store_true", "help": "make the whole store again from the result files"}),
     ],
-    table: [("name", {"help": "main, tests, iterations or data"}), RESULTS, ONE_OUT],
+    table: [("name", {"help": "main, tests, iterations, costs or data"}), RESULTS, ONE_OUT],
     figure: [("name", {"help": "accuracy, contribution, influence or effects"}), RESULTS, ONE_OUT],
 }  # fmt: skip
 

@@ -31,6 +31,7 @@ MADE_BY = {
     "config.json": "configuration",
     "tests.csv": "statistics",
     "iterations.csv": "statistics",
+    "costs.csv": "statistics",
 }
 
 

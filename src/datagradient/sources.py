@@ -1,6 +1,7 @@
 """A hash of the code that one command runs, so that editing the package reruns what it must and no more."""
 
 import ast
+import functools
 import hashlib
 from pathlib import Path
 
@@ -8,6 +9,7 @@ PACKAGE = Path(__file__).parent
 NAME = PACKAGE.name
 
 
+@functools.cache
 def source_hash(command: str, *modules: str) -> str:
     """Return a hash of one command's function in `cli` and of every module of the package that it can reach.
 

@@ -25,6 +25,10 @@ ITERATION_COLUMNS = (
     "dataset", "model", "noise", "policy", "iteration", "metric", "n", "mean", "sd", "low", "high",
     "change", "change_low", "change_high",
 )  # fmt: skip
+COST_COLUMNS = (
+    "dataset", "model", "models_trained", "train_seconds", "val_gradient_seconds", "solve_seconds",
+    "projection_seconds", "influence_seconds", "ratio", "solver_iterations", "solver_unconverged",
+)  # fmt: skip
 METRICS = ("accuracy", "f1")
 TRACKED = (
     "accuracy", "f1", "val_accuracy", "selection_accuracy", "dcs", "helpful_share", "harm_reduction", "stationarity",
@@ -35,10 +39,11 @@ RESAMPLES = 9999
 
 
 def analyse(metrics: Path) -> None:
-    """Read metrics.csv and write tests.csv and iterations.csv beside it."""
+    """Read metrics.csv and write tests.csv, iterations.csv and costs.csv beside it."""
     rows = read_rows(metrics)
     write_rows(metrics.with_name("tests.csv"), COLUMNS, test_rows(rows))
     write_rows(metrics.with_name("iterations.csv"), ITERATION_COLUMNS, iteration_rows(rows))
+    write_rows(metrics.with_name("costs.csv"), COST_COLUMNS, cost_rows(rows))
 
 
 def iteration_rows(rows: list[dict]) -> list[dict]:
@@ -57,6 +62,23 @@ def iteration_rows(rows: list[dict]) -> list[dict]:
         for cell, members in cells.items() for metric in TRACKED
         for values, change in [_values_and_changes(members, baseline, metric)]
     ]  # fmt: skip
+
+
+def cost_rows(rows: list[dict]) -> list[dict]:
+    """Return mean seconds per trained model, and ratio: all influence seconds over all training seconds."""
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        groups.setdefault((row["dataset"], row["model"]), []).append(row)
+    means = [name for name in COST_COLUMNS if name.endswith(("_seconds", "_iterations"))]
+    table = []
+    for (dataset, model), members in groups.items():
+        mean = {name: float(np.mean([float(row[name]) for row in members])) for name in means}
+        table.append({
+            "dataset": dataset, "model": model, "models_trained": len(members), **mean,
+            "ratio": mean["influence_seconds"] / mean["train_seconds"],
+            "solver_unconverged": sum(row["solver_status"] != "converged" for row in members),
+        })  # fmt: skip
+    return table
 
 
 def _cell(row: dict) -> tuple[str, str, str, str]:

@@ -113,6 +113,24 @@ def iterations(results: Path) -> list[dict]:
     ]
 
 
+def costs(results: Path) -> list[dict]:
+    """What training and influence cost."""
+    titles = _titles(results)
+    steps = {"Training": "train", "Gradient of V": "val_gradient", "Solve": "solve", "Projection": "projection"}
+    return [
+        {
+            "Data set": titles[row["dataset"]],
+            "Model": row["model"],
+            "Models": row["models_trained"],
+            **{f"{name} [s]": _number(row[f"{step}_seconds"], 3) for name, step in steps.items()},
+            "Influence / training": _number(row["ratio"]),
+            "Solver steps": _number(row["solver_iterations"], 1),
+            "Unconverged": row["solver_unconverged"],
+        }
+        for row in read_rows(results / "costs.csv")
+    ]
+
+
 def data(results: Path) -> list[dict]:
     """What the data sets are, and how many samples stand in two parts."""
     by_set: dict[str, Rows] = {}
@@ -140,6 +158,8 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
     "iterations": (iterations, "Iterations, means over seeds. Optimism: gain in validation accuracy minus gain in test "
                                "accuracy, in points. Flipped removed: share of the samples removed in this iteration "
                                "whose label was flipped."),
+    "costs": (costs, "Cost of influence: mean seconds per trained model, and all influence seconds over all training "
+                     "seconds. Two jobs may have run at once; the ratio is what compares."),
     "data": (data, "Data sets: samples by part, features, and samples of a part that also stand in the training part "
                    "(range over seeds)."),
 }  # fmt: skip
