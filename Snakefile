@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from datagradient import layout
+from datagradient.config import model_settings
 from datagradient.sources import source_hash
 from datagradient.workflow import lock, start
 
@@ -167,7 +168,7 @@ rule train:
         f"{CELL_LOG}/train.tsv"
     params:
         kept=option("kept"),
-        settings=lambda w: json.dumps(CONFIG["datasets"][w.dataset]["models"][w.model]),
+        settings=lambda w: json.dumps(model_settings(CONFIG, w.dataset, w.model, w.noise)),
         source=lambda w: source_hash("train", f"models.{w.model}"),
     conda:
         "environment.yml"

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from conftest import REPOSITORY
-from datagradient.config import validate
+from datagradient.config import model_settings, validate
 from datagradient.errors import UserError
 
 DEFAULTS = REPOSITORY / "config/defaults.yaml"
@@ -66,6 +66,8 @@ def test_every_committed_preset_is_valid(tmp_path, preset):
         ("datasets: {mnist: }", "mine.yaml: datasets.mnist: unknown; legal: adult, affairs, cifar10"),
         ("datasets: {adult: {max_test: 3}}", "mine.yaml: datasets.adult.max_test: 3 is not a whole number of at"),
         ("datasets: {adult: {models: {logistic: {C: 1}}}}", "mine.yaml: datasets.adult.models.logistic.C: unknown"),
+        ("datasets: {adult: {models: {logistic: {l2: [1]}}}}", r"l2: \[1\] is not one value for each noise rate of"),
+        ("datasets: {adult: {models: {logistic: {l2: -1}}}}", "logistic.l2: -1 is not a number above 0, or one for"),
         ("models: {forest: {}}", "mine.yaml: models.forest: unknown; legal: logistic"),
         ("models: {logistic: {solver: {name: lu}}}", "mine.yaml: models.logistic.solver.name: 'lu' is not one of cg"),
         ("models: {logistic: {solver: {damping: -1}}}", "mine.yaml: models.logistic.solver.damping: -1 is not a"),
@@ -84,6 +86,12 @@ def test_mistakes_name_file_key_value_and_what_is_legal(tmp_path, text, message)
     with pytest.raises(UserError, match=message) as caught:
         validate(config, files)
     assert "\n" not in str(caught.value)
+
+
+def test_a_setting_may_differ_by_noise_rate(tmp_path):
+    config, files = merged(tmp_path, "preset: mine\ndatasets: {adult: {models: {logistic: {l2: [0.1, 0.2]}}}}")
+    full = validate(config, files)
+    assert [model_settings(full, "adult", "logistic", noise)["l2"] for noise in ("0", "0.2")] == [0.1, 0.2]
 
 
 def test_a_mistake_on_the_command_line_is_called_so(tmp_path):

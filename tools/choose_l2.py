@@ -1,7 +1,8 @@
-"""Choose each data set's logistic penalty on the selection-validation part, over all seeds and noise rates.
+"""Compare logistic penalties on the selection-validation part: python tools/choose_l2.py PRESET > FILE.
 
-Reads the prepared data of a preset that has run (or at least prepared), writes one row per data set, noise
-rate and penalty to stdout. The test part is never read.
+Reads the prepared data of a preset that has run, trains the unrefined model of every seed, and writes one row
+for each data set, noise rate and penalty; `chosen` marks the best accuracy (then the lowest loss), which is what
+the presets hold. The test part is never read.
 """
 
 import csv
@@ -9,12 +10,13 @@ import sys
 from pathlib import Path
 
 from datagradient import layout
+from datagradient.config import model_settings
 from datagradient.files import read_json
 from datagradient.metrics import measure
 from datagradient.models import logistic
 from datagradient.training import load_part, load_training_set
 
-GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+GRID = (3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
 
 def main(preset: str) -> None:
@@ -22,15 +24,18 @@ def main(preset: str) -> None:
     root = Path(layout.root(preset))
     config = read_json(root / "config.json")
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["dataset", "noise", "l2", "selection_accuracy", "selection_loss"])
+    writer.writerow(["dataset", "noise", "l2", "selection_accuracy", "selection_loss", "chosen"])
     for dataset in config["datasets"]:
-        settings = config["datasets"][dataset]["models"]["logistic"]
         for noise in layout.noise_names(config):
+            settings = model_settings(config, dataset, "logistic", noise)
+            means = {}
             for l2 in GRID:
                 found = [_selection(root, dataset, noise, seed, {**settings, "l2": l2}) for seed in config["seeds"]]
-                means = [f"{sum(values) / len(values):.5f}" for values in zip(*found, strict=True)]
-                writer.writerow([dataset, noise, f"{l2:g}", *means])
-                sys.stdout.flush()
+                means[l2] = [sum(values) / len(values) for values in zip(*found, strict=True)]
+            best = max(means, key=lambda l2: (means[l2][0], -means[l2][1]))
+            for l2, (accuracy, loss) in means.items():
+                writer.writerow([dataset, noise, f"{l2:g}", f"{accuracy:.5f}", f"{loss:.5f}", int(l2 == best)])
+            sys.stdout.flush()
 
 
 def _selection(root: Path, dataset: str, noise: str, seed: int, settings: dict) -> tuple[float, float]:

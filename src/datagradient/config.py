@@ -8,6 +8,7 @@ import jsonschema
 import yaml
 
 from datagradient.errors import UserError
+from datagradient.layout import noise_names
 
 HERE = Path(__file__).parent
 POLICIES = ("influence", "random")
@@ -51,6 +52,13 @@ def validate(config: dict, files: list[Path]) -> dict:
     return _filled(config)
 
 
+def model_settings(config: dict, dataset: str, model: str, noise: str) -> dict:
+    """Return the settings of a model for one data set and one noise rate (as in paths, e.g. ``"0.2"``)."""
+    place = noise_names(config).index(noise)
+    settings = config["datasets"][dataset]["models"][model]
+    return {key: value[place] if isinstance(value, list) else value for key, value in settings.items()}
+
+
 def _schema() -> dict:
     """Return the JSON schema. A leaf's description is what an error message calls legal."""
     fraction = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "description": "a number in (0, 1)"}
@@ -68,11 +76,12 @@ def _schema() -> dict:
         }
     )
     model = _mapping({"settings": {"type": "object", "additionalProperties": positive}, "solver": solver})
+    by_noise = {"anyOf": [positive, _list(positive)], "description": "a number above 0, or one for each noise rate"}
     dataset = _mapping(
         {
             "max_development": limit,
             "max_test": limit,
-            "models": _named(modules("models"), {"type": "object", "additionalProperties": positive}),
+            "models": _named(modules("models"), {"type": "object", "additionalProperties": by_noise}),
         },
         required=(),
     )
@@ -154,10 +163,12 @@ def _check_settings(config: dict, where: str, model: str, settings: dict, files:
     if model not in config["models"]:
         raise UserError(f"{_file_of(where.split('.'), files, config)}: {where}: the model is not among models")
     legal = config["models"][model]["settings"]
-    for key in settings:
+    for key, value in settings.items():
+        file = _file_of([*where.split("."), key], files, config)
         if key not in legal:
-            file = _file_of([*where.split("."), key], files, config)
             raise UserError(f"{file}: {where}.{key}: unknown; legal: {', '.join(legal)}")
+        if isinstance(value, list) and len(value) != len(config["noise"]):
+            raise UserError(f"{file}: {where}.{key}: {value} is not one value for each noise rate of {config['noise']}")
 
 
 def _filled(config: dict) -> dict:

@@ -11,6 +11,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from datagradient import layout
 from datagradient.collect import KEYS, METRICS, metrics_row
+from datagradient.config import model_settings
 from datagradient.errors import UserError
 from datagradient.files import read_json
 
@@ -95,7 +96,7 @@ def _settings(config: dict, keys: dict) -> dict:
     return {
         **{key: value for key, value in keys.items() if key != "iteration"},
         **{key: config[key] for key in ("removal_fraction", "iterations")},
-        **config["datasets"][keys["dataset"]]["models"][keys["model"]],
+        **model_settings(config, keys["dataset"], keys["model"], keys["noise"]),
         **{f"solver.{key}": value for key, value in solver.items()},
     }
 
