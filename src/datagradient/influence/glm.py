@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from datagradient.influence.solvers import Matvec
 
@@ -92,8 +93,6 @@ class LinearProblem:
         return ((self.features @ weights.T + bias) * self.train_residuals).sum(axis=1)
 
     def _probabilities(self, features: Any) -> np.ndarray:
-        from scipy.special import expit, softmax
-
         margins = features @ self.weights.T + self.bias
         return expit(margins) if margins.shape[1] == 1 else softmax(margins, axis=1)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, write_arrays
@@ -67,8 +68,6 @@ def as_float64(features: Any) -> Any:
 
 def probabilities(model: LogisticModel, features: Any) -> np.ndarray:
     """Return the class probabilities (n, classes)."""
-    from scipy.special import expit, softmax
-
     margins = features @ model.weights.T + model.bias
     if margins.shape[1] > 1:
         return softmax(margins, axis=1)
