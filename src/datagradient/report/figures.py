@@ -90,8 +90,8 @@ def effects(results: Path) -> plt.Figure:
     axis.xaxis.set_major_locator(FixedLocator([-30, -10, -3, -1, 0, 1, 3, 10, 30]))
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.set_xlabel("Cohen's d of test accuracy, with 95 % percentile bootstrap interval")
-    drawing.legend(loc="outside lower center", ncols=3)
+    axis.set_xlabel("Cohen's d of test accuracy [95 % interval]")
+    drawing.legend(loc="outside upper center", ncols=3)
     return drawing
 
 
@@ -138,7 +138,7 @@ def _finish(drawing: plt.Figure, panels: dict, x_label: str, y_label: str) -> No
     drawing.supxlabel(x_label, fontsize=8)
     drawing.supylabel(y_label, fontsize=8)
     lines, labels = list(panels.values())[-1].get_legend_handles_labels()
-    drawing.legend(lines, labels, loc="outside lower center", ncols=len(labels))
+    drawing.legend(lines, labels, loc="outside upper center", ncols=len(labels))
 
 
 def _panel(row: dict) -> tuple[str, str, str]:
