@@ -18,7 +18,7 @@ reproduce: .venv/installed
 	@echo "MLflow   results/mlflow.db: run 'make ui' and open http://127.0.0.1:5000"
 
 report: .venv/installed
-	$(BIN)/snakemake --cores 1 $(CONFIG) --quiet all --report results/$(PRESET)/report.html
+	$(BIN)/snakemake --cores 1 $(CONFIG) --report results/$(PRESET)/report.html
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2

@@ -332,7 +332,7 @@ rule figure:
         expand(f"{ROOT}/{{name}}", name=["tests.csv", "iterations.csv", "data.csv", "influence_histogram.csv"]),
     output:
         png=report(f"{FIGURES}/{{name}}.png", category="1. Figures", labels={"figure": "{name}"},
-               caption="src/datagradient/report/captions/{name}.rst"),
+               caption="src/datagradient/report/captions/figure.rst"),
         pdf=f"{FIGURES}/{{name}}.pdf",
     log:
         f"logs/{PRESET}/figure-{{name}}.log",

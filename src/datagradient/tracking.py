@@ -15,13 +15,15 @@ from datagradient.config import model_settings
 from datagradient.errors import UserError
 from datagradient.files import read_json
 
+# Read now: MLflow sets the variable itself as soon as it is told where the store is.
+GIVEN_STORE = os.environ.get("MLFLOW_TRACKING_URI")
 STORE, ARTEFACTS = Path("results/mlflow.db"), Path("results/mlartifacts")
 NUMBERS = [name for name in METRICS if name not in (*KEYS, "solver", "solver_status")]
 
 
 def tracking_uri() -> str:
     """Return MLFLOW_TRACKING_URI where it is set, else the SQLite store below results/."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE}"
+    return GIVEN_STORE or f"sqlite:///{STORE}"
 
 
 def initialise(preset: str) -> None:
@@ -33,7 +35,7 @@ def initialise(preset: str) -> None:
     mlflow.set_tracking_uri(tracking_uri())
     STORE.parent.mkdir(parents=True, exist_ok=True)
     if mlflow.get_experiment_by_name(preset) is None:
-        own = None if os.environ.get("MLFLOW_TRACKING_URI") else ARTEFACTS.absolute().as_uri()
+        own = None if GIVEN_STORE else ARTEFACTS.absolute().as_uri()
         mlflow.create_experiment(preset, artifact_location=own)
 
 
@@ -59,7 +61,7 @@ def rebuild(results: Path) -> None:
     configs = sorted(results.glob("*/config.json"))
     if not configs:
         raise UserError(f"{results}: no results to log; run the workflow first")
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
+    if not GIVEN_STORE:
         STORE.unlink(missing_ok=True)
         shutil.rmtree(ARTEFACTS, ignore_errors=True)
     for config_file in configs:
