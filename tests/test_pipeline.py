@@ -84,6 +84,7 @@ def test_a_killed_run_resumes_to_the_same_results(undisturbed, tmp_path):
     assert not (tmp_path / "results/micro/metrics.csv").exists()
     finish(snakemake(tmp_path))
     assert made == {path: path.stat().st_mtime_ns for path in made}  # what was finished is not done again
+    assert not list((tmp_path / "results").rglob("*.tmp"))
     expected, found = results(undisturbed), results(tmp_path)
     assert found.keys() == expected.keys()
     assert [name for name in expected if found[name] != expected[name]] == []

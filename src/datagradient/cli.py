@@ -205,11 +205,12 @@ class _progress:
         self.what = what
 
     def __enter__(self) -> None:
+        print(f"{self.what} …", end=" ", file=sys.stderr, flush=True)
         self.start = time.perf_counter()
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         end = f"{time.perf_counter() - self.start:.2f} s" if kind is None else "failed"
-        print(f"{self.what}: {end}", file=sys.stderr, flush=True)
+        print(end, file=sys.stderr, flush=True)
 
 
 # Command name -> options: (flag, keyword arguments of argparse).

@@ -18,7 +18,7 @@ METRICS = (
 )  # fmt: skip
 PARTS = ("train", "influence", "selection", "test")
 DATA = (
-    "dataset", "title", "modality", "seed", *(f"n_{part}" for part in PARTS), "n_features", "n_classes",
+    "dataset", "title", "modality", "seed", *(f"n_{part}" for part in PARTS), "n_features", "n_classes", "f1_kind",
     *(f"{part}_rows_in_train" for part in PARTS[1:]), "source",
 )  # fmt: skip
 HISTOGRAM = ("dataset", "model", "noise", "group", "low", "high", "count", "share")
@@ -85,7 +85,7 @@ def data_rows(config: dict, root: Path) -> list[dict]:
             rows.append({
                 "dataset": dataset, "title": facts["title"], "modality": facts["modality"], "seed": seed,
                 **{f"n_{part}": data["sizes"][part] for part in PARTS}, "n_features": data["n_features"],
-                "n_classes": len(facts["class_names"]), **data["repeats"],
+                "n_classes": len(facts["class_names"]), "f1_kind": facts["f1_kind"], **data["repeats"],
                 "source": "; ".join(f"{key} {value}" for key, value in sorted(facts["source"].items())),
             })  # fmt: skip
     return rows

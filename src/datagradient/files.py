@@ -43,6 +43,8 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for scrap in path.parent.glob(f".{path.name}.*.tmp"):
+        scrap.unlink()  # of a job that was killed; one job writes a file at a time
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}

@@ -32,7 +32,7 @@ COST_COLUMNS = (
 METRICS = ("accuracy", "f1")
 TRACKED = (
     "accuracy", "f1", "val_accuracy", "selection_accuracy", "dcs", "helpful_share", "harm_reduction", "stationarity",
-    "optimism", "n_train", "removed", "removed_flipped",
+    "optimism", "n_train", "removed", "removed_flipped", "unconverged",
 )  # fmt: skip
 CONFIDENCE = 0.95
 RESAMPLES = 9999
@@ -91,6 +91,9 @@ def _values_and_changes(members: list[dict], baseline: dict, metric: str) -> tup
     def change(name: str) -> np.ndarray:
         return np.array([float(row[name]) - float(start[name]) for row, start in zip(members, first, strict=True)])
 
+    if metric == "unconverged":
+        marks = np.array([float(row["solver_status"] != "converged") for row in members])
+        return marks, marks
     if metric == "optimism":
         gap = change("val_accuracy") - change("accuracy")
         return gap, gap

@@ -25,7 +25,7 @@ def write_prepared(dataset: Dataset, keys: np.ndarray, seed: int, plan: SplitPla
     features = extract(dataset, parts)
     facts = stamp(
         seed=seed, dataset=dataset.name, title=dataset.title, modality=dataset.modality,
-        class_names=list(dataset.class_names), source=dataset.source,
+        class_names=list(dataset.class_names), f1_kind=dataset.f1_kind, source=dataset.source,
     )  # fmt: skip
     arrays = {f"features_{name}": matrix for name, matrix in features.items()}
     arrays |= {f"labels_{name}": dataset.labels[rows] for name, rows in parts.items()}

@@ -30,6 +30,11 @@ class Dataset:
     is_test: np.ndarray | None = None
     source: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def f1_kind(self) -> str:
+        """Which F1 is reported beside accuracy: of the positive class of two, otherwise the mean over classes."""
+        return f"of {self.class_names[1]}" if len(self.class_names) == 2 else "mean of classes"
+
     def take(self, rows: np.ndarray) -> Any:
         """Return the raw samples of the given rows, in that order."""
         if self.modality == "table":
