@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from datagradient.config import modules
 from datagradient.data import sets
 from datagradient.data.features import extract, image_statistics
 from datagradient.data.prepare import write_prepared
@@ -11,6 +10,7 @@ from datagradient.data.record import Dataset, sample_keys
 from datagradient.data.splits import PARTS, SplitPlan, flip_labels, split
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_json
+from datagradient.layout import modules
 
 OFFLINE = ["affairs", "digits", "movie_reviews"]
 PLAN = SplitPlan(max_development=300, max_test=200)

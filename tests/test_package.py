@@ -7,6 +7,8 @@ import pytest
 
 from conftest import REPOSITORY
 from datagradient.cli import COMMANDS, main
+from datagradient.influence.scores import solve
+from datagradient.influence.solvers import SolverError
 from datagradient.provenance import config_hash, stamp
 from datagradient.seeds import generator
 from datagradient.sources import _reach, source_hash
@@ -66,3 +68,33 @@ def test_stamp_and_hash_are_stable(monkeypatch):
     assert stamp(seed=1) == stamp(seed=1)
     assert stamp(seed=1)["seed"] == 1
     assert config_hash({"a": 1, "b": 2}) == config_hash({"b": 2, "a": 1}) != config_hash({"a": 2, "b": 2})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("prepare --dataset nope --seed 0 --out x", "invalid choice: 'nope' (choose from"),
+        ("prepare --dataset digits --seed a --out x", "invalid int value: 'a'"),
+        ("prepare --dataset digits --seed 0 --out x --plan {", "--plan: '{' is not JSON"),
+        ("prepare --dataset digits --seed 0 --out x --plan [1]", "--plan: unknown [1]; a JSON mapping with influence"),
+        ('prepare --dataset digits --seed 0 --out x --plan {"tset":1}', "--plan: unknown tset; a JSON mapping with"),
+        ('train --model logistic --settings {"l2":1} --data x --labels x --out x', "--settings: missing tolerance"),
+        ('influence --model logistic --solver {"nme":1} --model-file x --data x --labels x --out x', "unknown nme"),
+        ("noise --data x --rate 1 --out x", "1 is not in [0, 1)"),
+        ("prune --policy influence --fraction 0 --iteration 1 --scores x --out x", "0 is not in (0, 1)"),
+        ("track", "track: needs --config, --dataset, --model and --noise, or --rebuild"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_one_line(arguments, message, capsys):
+    try:
+        assert main(arguments.split()) == 1
+    except SystemExit as stop:  # argparse's own way out
+        assert stop.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_an_unknown_solver_is_refused():
+    with pytest.raises(SolverError, match="no solver 'lu'; legal: cg, explicit"):
+        solve(None, None, "lu")

@@ -1,14 +1,16 @@
 """The command line: one command a rule of the workflow. Heavy imports stay inside the commands."""
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from datagradient import __version__
 from datagradient.errors import UserError
+from datagradient.layout import POLICIES, modules
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -21,11 +23,13 @@ def prepare(args: argparse.Namespace) -> None:
     from datagradient.data.record import sample_keys
     from datagradient.data.splits import SplitPlan
 
-    dataset = sets.load(args.dataset)
-    plan, keys = SplitPlan(**json.loads(args.plan)), sample_keys(dataset)
+    plan = SplitPlan(**_json(args, "plan", allowed=[field.name for field in dataclasses.fields(SplitPlan)]))
+    with _progress(f"load {args.dataset}"):
+        dataset = sets.load(args.dataset)
+        keys = sample_keys(dataset)
     for seed, out in _zip(args, "seed", "out"):
         with _progress(f"prepare {args.dataset}, seed {seed}"):
-            write_prepared(dataset, keys, int(seed), plan, Path(out))
+            write_prepared(dataset, keys, seed, plan, Path(out))
 
 
 def noise(args: argparse.Namespace) -> None:
@@ -55,7 +59,8 @@ def train(args: argparse.Namespace) -> None:
     from datagradient.provenance import stamp
     from datagradient.training import load_training_set
 
-    model_family, settings = family(args.model), json.loads(args.settings)
+    model_family = family(args.model)
+    settings = _json(args, "settings", allowed=model_family.SETTINGS, needed=model_family.SETTINGS)
     for data, labels, kept, out in _zip(args, "data", "labels", "kept", "out"):
         samples = load_training_set(data, labels, kept)
         with _progress(f"train {out}"):
@@ -93,11 +98,11 @@ def influence(args: argparse.Namespace) -> None:
     influence.json beside it: the solver's record, seconds by step, and the dataset contribution score.
     """
     from datagradient.files import write_arrays, write_json
-    from datagradient.influence.scores import dataset_contribution, score
+    from datagradient.influence.scores import OPTIONS, dataset_contribution, score
     from datagradient.models import family
     from datagradient.training import load_part, load_training_set
 
-    model_family, options = family(args.model), json.loads(args.solver)
+    model_family, options = family(args.model), _json(args, "solver", allowed=("name", *OPTIONS))
     for model_file, data, labels, kept, out in _zip(args, "model-file", "data", "labels", "kept", "out"):
         model, facts = model_family.load(model_file)
         samples = load_training_set(data, labels, kept)
@@ -188,6 +193,33 @@ def figure(args: argparse.Namespace) -> None:
     write_figure(args.name, Path(args.results), Path(args.out))
 
 
+def _json(args: argparse.Namespace, name: str, allowed: Sequence[str], needed: Sequence[str] = ()) -> dict:
+    """Return the JSON mapping that an option holds, its keys checked."""
+    text = getattr(args, name)
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"--{name}: {text!r} is not JSON ({error})") from None
+    wrong = [key for key in content if key not in allowed] if isinstance(content, dict) else [text]
+    missing = [key for key in needed if key not in content]
+    if wrong or missing:
+        what = f"unknown {', '.join(map(str, wrong))}" if wrong else f"missing {', '.join(missing)}"
+        raise UserError(f"--{name}: {what}; a JSON mapping with {', '.join(allowed)} is legal")
+    return content
+
+
+def _share(low_included: bool) -> Callable[[str], float]:
+    """Return an argparse type for a number in (0, 1), or in [0, 1)."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not (0 < value < 1 or (low_included and value == 0)):
+            raise argparse.ArgumentTypeError(f"{text} is not in {'[' if low_included else '('}0, 1)")
+        return value
+
+    return number
+
+
 def _zip(args: argparse.Namespace, *names: str) -> Iterator[tuple]:
     """Yield one tuple a piece of work from options that take one path for each."""
     lists = [getattr(args, name.replace("-", "_")) for name in names]
@@ -218,7 +250,7 @@ MANY = {"nargs": "+", "required": True}
 DATA = ("--data", {**MANY, "help": "features.npz that 'prepare' wrote"})
 LABELS = ("--labels", {**MANY, "help": "labels.npz that 'noise' wrote"})
 KEPT = ("--kept", {"nargs": "+", "help": "kept.npz that 'prune' wrote; without it all samples are used"})
-MODEL = ("--model", {"required": True, "help": "model family, e.g. logistic"})
+MODEL = ("--model", {"required": True, "choices": modules("models"), "help": "model family"})
 MODEL_FILE = ("--model-file", {**MANY, "help": "model that 'train' wrote"})
 CONFIG = ("--config", {"help": "validated configuration, results/<preset>/config.json"})
 RESULTS = ("--results", {"required": True, "help": "folder of the small result tables, results/<preset>"})
@@ -226,12 +258,14 @@ OUT = ("--out", {**MANY, "help": "file to write, one for each input"})
 ONE_OUT = ("--out", {"required": True, "help": "file to write"})
 COMMANDS = {
     prepare: [
-        ("--dataset", {"required": True, "help": "name of a module in datagradient/data/sets"}),
-        ("--seed", {**MANY, "help": "seed of the split"}),
+        ("--dataset", {"required": True, "choices": modules("data/sets"), "help": "data set"}),
+        ("--seed", {**MANY, "type": int, "help": "seed of the split"}),
         ("--plan", {"default": "{}", "help": 'shares and limits as JSON, e.g. \'{"influence": 0.1, "test": 0.2}\''}),
         OUT,
     ],
-    noise: [DATA, ("--rate", {"type": float, "required": True, "help": "share of labels to flip, in [0, 1)"}), OUT],
+    noise: [
+        DATA, ("--rate", {"type": _share(True), "required": True, "help": "share of labels to flip, in [0, 1)"}), OUT,
+    ],
     train: [
         MODEL, ("--settings", {"required": True, "help": "settings of the model as JSON"}), DATA, LABELS, KEPT, OUT,
     ],
@@ -242,8 +276,8 @@ COMMANDS = {
         MODEL_FILE, DATA, LABELS, KEPT, OUT,
     ],
     prune: [
-        ("--policy", {"required": True, "choices": ("influence", "random"), "help": "how samples are chosen"}),
-        ("--fraction", {"type": float, "required": True, "help": "at most this share is removed, in (0, 1)"}),
+        ("--policy", {"required": True, "choices": POLICIES, "help": "how samples are chosen"}),
+        ("--fraction", {"type": _share(False), "required": True, "help": "at most this share is removed, in (0, 1)"}),
         ("--iteration", {"type": int, "required": True, "help": "the iteration that the removal leads to"}),
         ("--scores", {**MANY, "help": "scores.npz that 'influence' wrote"}),
         ("--like", {"nargs": "+", "help": "removed.csv whose number and class mix the policy 'random' copies"}),

@@ -8,18 +8,10 @@ import jsonschema
 import yaml
 
 from datagradient.errors import UserError
-from datagradient.layout import noise_names
+from datagradient.layout import POLICIES, SOLVERS, modules, noise_names
 
-HERE = Path(__file__).parent
-POLICIES = ("influence", "random")
-SOLVERS = ("cg", "explicit")
 COMMAND_LINE = "command line (--config)"
 _ABSENT = object()
-
-
-def modules(folder: str) -> list[str]:
-    """Return the names of the modules in a folder of the package: one is one data set, or one model."""
-    return sorted(path.stem for path in (HERE / folder).glob("[a-z]*.py"))
 
 
 def validate(config: dict, files: list[Path]) -> dict:

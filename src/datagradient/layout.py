@@ -1,11 +1,19 @@
-"""Where results lie. The Snakefile and the jobs that read many results share these patterns."""
+"""Where results lie, and the names there are to choose from. Imports nothing heavy: the Snakefile uses it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 PREPARED = "{root}/{dataset}/prepared/seed-{seed}"
 NOISE = PREPARED + "/noise-{noise}"
 CELL = "{root}/{dataset}/{model}/noise-{noise}/{policy}/seed-{seed}/iter-{iteration}"
+POLICIES = ("influence", "random")
+SOLVERS = ("cg", "explicit")
 BASELINE = "baseline"  # the policy of iteration 0, which all policies share
+
+
+def modules(folder: str) -> list[str]:
+    """Return the names of the modules in a folder of the package: one is one data set, or one model."""
+    return sorted(path.stem for path in (Path(__file__).parent / folder).glob("[a-z]*.py"))
 
 
 def root(preset: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from datagradient.influence.solvers import Matvec, SolverError, SolverRecord, cg, explicit
+from datagradient.layout import SOLVERS
 
 
 class Problem(Protocol):
@@ -23,6 +24,9 @@ class Problem(Protocol):
 
     def project(self, direction: np.ndarray) -> np.ndarray:
         """Return g_iᵀ·direction for every training sample."""
+
+
+OPTIONS = ("damping", "tolerance", "max_iterations")
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,9 @@ def score(problem: Problem, features: Any, labels: np.ndarray, name: str = "cg",
 
 
 def solve(problem: Problem, b: np.ndarray, name: str, **options: float) -> tuple[np.ndarray, SolverRecord]:
-    """Solve (H + δI) x = b for a problem's curvature H by the named solver."""
+    """Solve (H + δI) x = b for a problem's curvature H by the named solver, with some of `OPTIONS`."""
+    if name not in SOLVERS:
+        raise SolverError(f"no solver {name!r}; legal: {', '.join(SOLVERS)}")
     if name == "explicit":
         options.pop("max_iterations", None)  # a direct solve has no budget to keep to
         return explicit(problem.matvec, b, **options)

@@ -3,7 +3,7 @@
 ``fit(features, labels, n_classes, settings, seed) -> (model, record)``, ``save(path, model, meta)``,
 ``load(path) -> (model, meta)``, ``probabilities(model, features) -> (n, classes)`` and
 ``problem(model, features, labels) -> influence problem``.
-``settings`` are the ones that ``config/defaults.yaml`` lists for the family.
+``SETTINGS`` names its settings, the ones that ``config/defaults.yaml`` lists for the family.
 """
 
 import importlib

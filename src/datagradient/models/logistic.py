@@ -13,6 +13,8 @@ from datagradient.errors import UserError
 from datagradient.files import read_arrays, write_arrays
 from datagradient.influence.glm import LinearProblem
 
+SETTINGS = ("l2", "tolerance", "max_iterations")
+
 
 @dataclass(frozen=True)
 class LogisticModel:
