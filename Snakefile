@@ -83,6 +83,9 @@ def cells(name, **fixed):
     return [f"{layout.cell(root=ROOT, **keys)}/{name}" for keys in layout.grid(CONFIG, **fixed)]
 
 
+report: "src/datagradient/report/captions/workflow.rst"
+
+
 wildcard_constraints:
     dataset="|".join(CONFIG["datasets"]),
     model="|".join(CONFIG["models"]),
