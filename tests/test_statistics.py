@@ -10,15 +10,13 @@ from datagradient.errors import UserError
 from datagradient.statistics import (
     bootstrap_interval,
     compare,
+    comparison_rows,
     d_interval,
     effect_sizes,
     iteration_rows,
     t_interval,
-    test_rows,
     wilcoxon_p,
 )
-
-test_rows.__test__ = False  # a function of the package, not a test
 
 
 def by_enumeration(difference, alternative):
@@ -112,7 +110,7 @@ def test_comparisons_pair_by_seed_whatever_the_order(random):
     rows = made_up()
     shuffled = [rows[i] for i in random.permutation(len(rows))]
     key = ("policy", "against", "metric")
-    first, second = ({tuple(row[k] for k in key): row for row in test_rows(some)} for some in (rows, shuffled))
+    first, second = ({tuple(row[k] for k in key): row for row in comparison_rows(some)} for some in (rows, shuffled))
     assert first.keys() == second.keys()
     assert set(first) == {(p, a, m) for p, a in (("influence", "baseline"), ("influence", "random"),
                                                  ("random", "baseline")) for m in ("accuracy", "f1")}  # fmt: skip
@@ -125,7 +123,7 @@ def test_comparisons_pair_by_seed_whatever_the_order(random):
 
 
 def test_correction_is_over_the_whole_table_and_says_so():
-    found = test_rows(made_up())
+    found = comparison_rows(made_up())
     p = np.array([row["p_one_sided"] for row in found])
     assert [row["q_one_sided"] for row in found] == pytest.approx(stats.false_discovery_control(p))
     assert {row["family"] for row in found} == {"all 6 comparisons of this table"}
@@ -134,7 +132,7 @@ def test_correction_is_over_the_whole_table_and_says_so():
 def test_missing_seeds_are_refused_by_name():
     rows = [row for row in made_up() if (row["policy"], row["seed"]) != ("influence", "3")]
     with pytest.raises(UserError, match="made, logistic, noise 0: influence and baseline have different seeds"):
-        test_rows(rows)
+        comparison_rows(rows)
 
 
 def test_iterations_hold_means_changes_and_optimism():

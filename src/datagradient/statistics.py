@@ -41,7 +41,7 @@ RESAMPLES = 9999
 def analyse(metrics: Path) -> None:
     """Read metrics.csv and write tests.csv, iterations.csv and costs.csv beside it."""
     rows = read_rows(metrics)
-    write_rows(metrics.with_name("tests.csv"), COLUMNS, test_rows(rows))
+    write_rows(metrics.with_name("tests.csv"), COLUMNS, comparison_rows(rows))
     write_rows(metrics.with_name("iterations.csv"), ITERATION_COLUMNS, iteration_rows(rows))
     write_rows(metrics.with_name("costs.csv"), COST_COLUMNS, cost_rows(rows))
 
@@ -109,7 +109,7 @@ def _spread(values: np.ndarray) -> tuple[float, float, float, float]:
     return mean, float(values.std(ddof=1)), low, high
 
 
-def test_rows(rows: list[dict]) -> list[dict]:
+def comparison_rows(rows: list[dict]) -> list[dict]:
     """Return one row per comparison: each policy against the baseline, and against ``random``, for each metric.
 
     The family of the Benjamini–Hochberg correction is the whole table; one- and two-sided
