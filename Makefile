@@ -3,11 +3,13 @@ PYTHON ?= python3
 PRESET ?= quick
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
+PRESETS := $(filter-out defaults,$(notdir $(basename $(wildcard config/*.yaml))))
 CONFIG := --configfile config/$(PRESET).yaml
 
 .PHONY: reproduce report test lint ui lock clean
 
 reproduce: .venv/installed
+	@test -f config/$(PRESET).yaml || { echo "config/$(PRESET).yaml: not found; presets are: $(PRESETS)"; exit 1; }
 	$(BIN)/snakemake --cores $(CORES) $(CONFIG) --quiet rules
 	$(MAKE) --no-print-directory report
 	@echo
@@ -15,7 +17,7 @@ reproduce: .venv/installed
 	@echo "Figures  figures/$(PRESET)/*.png (and .pdf)"
 	@echo "Results  results/$(PRESET)/*.csv"
 	@echo "Report   results/$(PRESET)/report.html: open it in a browser"
-	@echo "MLflow   results/mlflow.db: run 'make ui' and open http://127.0.0.1:5000"
+	@echo "MLflow   results/mlflow.db: run 'make ui', open http://127.0.0.1:5000, choose 'Model training'"
 
 report: .venv/installed
 	$(BIN)/snakemake --cores 1 $(CONFIG) --report results/$(PRESET)/report.html

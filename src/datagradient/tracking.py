@@ -57,8 +57,9 @@ def track_cells(config_file: Path, **fixed: str) -> int:
 
 
 def rebuild(results: Path) -> None:
-    """Delete every experiment of the presets below `results` and log all finished runs again."""
-    configs = sorted(results.glob("*/config.json"))
+    """Log every finished run below `results` again: into a new local store, or replacing runs in a given one."""
+    # A fresh clone holds the small tables of a preset without the runs they were made from.
+    configs = [file for file in sorted(results.glob("*/config.json")) if any(file.parent.rglob("metrics.json"))]
     if not configs:
         raise UserError(f"{results}: no results to log; run the workflow first")
     if not GIVEN_STORE:
