@@ -190,7 +190,9 @@ def test_a_damaged_result_stops_its_reader_and_leaves_nothing(undisturbed, tmp_p
 
 def test_labels_of_another_seed_are_refused(undisturbed, tmp_path, capsys):
     prepared = undisturbed / "results/micro/affairs/prepared"
-    arguments = ["train", "--model", "logistic", "--settings", "{}", "--data", str(prepared / "seed-0/features.npz")]
+    settings = '{"l2": 1, "tolerance": 1e-6, "max_iterations": 100}'
+    arguments = ["train", "--model", "logistic", "--settings", settings]
+    arguments += ["--data", str(prepared / "seed-0/features.npz")]
     labels = str(prepared / "seed-1/noise-0.2/labels.npz")
     assert main([*arguments, "--labels", labels, "--out", str(tmp_path / "model.npz")]) == 1
     assert "does not belong to" in capsys.readouterr().err
