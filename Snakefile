@@ -214,7 +214,7 @@ rule influence:
         f"{CELL_LOG}/influence.tsv"
     params:
         kept=option("kept"),
-        solver=lambda w: json.dumps(CONFIG["models"][w.model]["solver"]),
+        solver=lambda w: json.dumps(CONFIG["model_settings"][w.model]["solver"]),
         source=lambda w: source_hash("influence", f"models.{w.model}"),
     conda:
         "environment.yml"

@@ -29,7 +29,7 @@ def merged(tmp_path, text):
     return config, [DEFAULTS, preset]
 
 
-GOOD = "preset: mine\ndatasets: {digits: , adult: {max_development: 500, models: {logistic: {l2: 0.1}}}}\n"
+GOOD = "preset: mine\nmodels: [logistic]\ndatasets: {digits: , adult: {max_development: 500, models: {logistic: {l2: 0.1}}}}\n"
 
 
 def test_defaults_are_filled_in(tmp_path):
@@ -68,9 +68,11 @@ def test_every_committed_preset_is_valid(tmp_path, preset):
         ("datasets: {adult: {models: {logistic: {C: 1}}}}", "mine.yaml: datasets.adult.models.logistic.C: unknown"),
         ("datasets: {adult: {models: {logistic: {l2: [1]}}}}", r"l2: \[1\] is not one value for each noise rate of"),
         ("datasets: {adult: {models: {logistic: {l2: -1}}}}", "logistic.l2: -1 is not a number above 0, or one for"),
-        ("models: {forest: {}}", "mine.yaml: models.forest: unknown; legal: logistic"),
-        ("models: {logistic: {solver: {name: lu}}}", "mine.yaml: models.logistic.solver.name: 'lu' is not one of cg"),
-        ("models: {logistic: {solver: {damping: -1}}}", "mine.yaml: models.logistic.solver.damping: -1 is not a"),
+        ("model_settings: {forest: {}}", "mine.yaml: model_settings.forest: unknown; legal: boosted, logistic"),
+        ("datasets: {digits: }\nmodels: [forest]", "mine.yaml: models.0: 'forest' is not one of boosted, logistic"),
+        ("model_settings: {logistic: {solver: {name: lu}}}", "logistic.solver.name: 'lu' is not one of cg, explicit"),
+        ("model_settings: {logistic: {solver: {damping: -1}}}", "model_settings.logistic.solver.damping: -1 is not a"),
+        ("model_settings: {neural: {settings: {network: vgg}}}", "settings.network: 'vgg' is not one of small, resnet18"),
         ("policies: [influence, worst]", "mine.yaml: policies.1: 'worst' is not one of influence, random"),
         ("policies: [random]", "mine.yaml: policies: random copies the numbers of influence; add it"),
         ("split: {test: 0.9}", "mine.yaml: split: the shares .* leave nothing to train on"),
@@ -92,6 +94,15 @@ def test_a_setting_may_differ_by_noise_rate(tmp_path):
     config, files = merged(tmp_path, "preset: mine\ndatasets: {adult: {models: {logistic: {l2: [0.1, 0.2]}}}}")
     full = validate(config, files)
     assert [model_settings(full, "adult", "logistic", noise)["l2"] for noise in ("0", "0.2")] == [0.1, 0.2]
+
+
+def test_only_what_is_used_is_kept(tmp_path):
+    lissa = "model_settings: {boosted: {solver: {name: lissa, batch_size: 32}}}\n"
+    full = validate(*merged(tmp_path, f"preset: mine\nmodels: [boosted]\n{lissa}datasets: {{adult: }}"))
+    assert list(full["model_settings"]) == list(full["datasets"]["adult"]["models"]) == ["boosted"]
+    assert full["model_settings"]["boosted"]["solver"]["batch_size"] == 32
+    full = validate(*merged(tmp_path, "preset: mine\nmodels: [boosted]\ndatasets: {adult: }"))
+    assert "batch_size" not in full["model_settings"]["boosted"]["solver"]
 
 
 def test_a_mistake_on_the_command_line_is_called_so(tmp_path):

@@ -21,7 +21,7 @@ def make(random, n_classes, rows, sparse=False, n=37, d=4, l2=0.05):
 
 def torch_loss(problem, theta, features, labels, penalty=True):
     """The training objective, written again with torch's own losses."""
-    rows, d = problem.weights.shape
+    rows, d = problem.shape
     weights, bias = theta[: rows * d].reshape(rows, d), theta[rows * d :]
     dense = torch.as_tensor(features.toarray() if hasattr(features, "toarray") else features)
     margins, target = dense @ weights.T + bias, torch.as_tensor(labels)
@@ -68,8 +68,9 @@ def test_hessian_products_equal_finite_differences_of_the_gradient(random, n_cla
 def test_projection_equals_the_dot_product_with_every_samples_gradient(random, n_classes, rows, sparse):
     problem = make(random, n_classes, rows, sparse)
     direction = random.normal(size=len(problem.theta))
+    of_penalty = problem.penalty * problem.theta
     one_by_one = [
-        problem.mean_gradient(problem.features[[i]], problem.labels[[i]]) @ direction
+        (problem.mean_gradient(problem.features[[i]], problem.labels[[i]]) + of_penalty) @ direction
         for i in range(len(problem.labels))
     ]
     np.testing.assert_allclose(problem.project(direction), one_by_one, atol=1e-12)

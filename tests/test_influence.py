@@ -40,7 +40,13 @@ def test_scores_predict_refits_without_the_sample(random, n_classes, sparse):
     ]
     predicted = -scores.influence / len(train)  # removing sample i changes L_V by about −I_i / n
     assert spearmanr(predicted, actual).statistic > 0.95
-    assert np.polyfit(actual, predicted, 1)[0] == pytest.approx(1, abs=0.15)
+    slope, offset = np.polyfit(actual, predicted, 1)
+    assert slope == pytest.approx(1, abs=0.15)
+    # The penalty's share in every sample: without it all predictions are off by the same amount, and signs are wrong.
+    assert abs(offset) < 0.2 * np.std(actual)
+    large = np.abs(actual) > 0.2 * np.std(actual)
+    np.testing.assert_array_equal(np.sign(predicted)[large], np.sign(actual)[large])
+    assert dataset_contribution(scores.influence)["stationarity"] < 1e-3
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
@@ -59,16 +65,27 @@ def test_explicit_and_cg_give_the_same_scores(random):
     features, labels = blobs(random, 150, 5, 3)
     problem = logistic.problem(fitted(features, labels, 3), features, labels)
     by_cg = score(problem, features[:50], labels[:50], "cg", tolerance=1e-10)
-    by_hand = score(problem, features[:50], labels[:50], "explicit", max_iterations=5)
+    by_hand = score(problem, features[:50], labels[:50], "explicit")
     np.testing.assert_allclose(by_cg.influence, by_hand.influence, atol=1e-7)
 
 
 def test_scores_that_are_not_finite_name_the_sample(random):
     features, labels = blobs(random, 20, 2, 2)
     problem = logistic.problem(fitted(features, labels, 2), features, labels)
-    problem.train_residuals[7] = np.nan
+    problem.project = lambda direction: np.where(np.arange(20) == 7, np.nan, 0.0)
     with pytest.raises(SolverError, match="training sample 7 is not finite"):
         score(problem, features, labels)
+
+
+@pytest.mark.parametrize("solver", ["cg", "explicit"])
+def test_bad_validation_samples_are_refused(random, solver):
+    features, labels = blobs(random, 20, 2, 2)
+    problem = logistic.problem(fitted(features, labels, 2), features, labels)
+    with pytest.raises(SolverError, match="no validation sample"):
+        score(problem, features[:0], labels[:0], solver)
+    broken = np.where(np.arange(20)[:, None] == 3, np.nan, features)
+    with pytest.raises(SolverError, match="gradient of the validation loss is not finite"):
+        score(problem, broken, labels, solver)
 
 
 def test_contribution_by_hand():

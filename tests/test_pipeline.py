@@ -15,6 +15,7 @@ from datagradient.files import read_json, read_rows
 
 MICRO = """
 preset: micro
+models: [logistic]
 seeds: [0, 1, 2]
 iterations: 2
 noise: [0.2]

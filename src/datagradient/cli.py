@@ -10,7 +10,7 @@ from pathlib import Path
 
 from datagradient import __version__
 from datagradient.errors import UserError
-from datagradient.layout import POLICIES, modules
+from datagradient.layout import POLICIES, PROBLEM_OPTIONS, SOLVERS, modules
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -62,11 +62,9 @@ def train(args: argparse.Namespace) -> None:
     model_family = family(args.model)
     settings = _json(args, "settings", allowed=model_family.SETTINGS, needed=model_family.SETTINGS)
     for data, labels, kept, out in _zip(args, "data", "labels", "kept", "out"):
-        samples = load_training_set(data, labels, kept)
+        samples = load_training_set(model_family.INPUTS, data, labels, kept)
         with _progress(f"train {out}"):
-            model, record = model_family.fit(
-                samples.features, samples.labels, samples.n_classes, settings, samples.seed
-            )
+            model, record = model_family.fit(samples.inputs, samples.labels, samples.n_classes, settings, samples.seed)
         facts = stamp(seed=samples.seed, dataset=samples.dataset, model=args.model, settings=settings)
         model_family.save(out, model, facts)
         content = {**record, "n_train": len(samples.labels), "provenance": facts}
@@ -77,16 +75,16 @@ def evaluate(args: argparse.Namespace) -> None:
     """Measure a model on the two validation parts and the test part: metrics.json."""
     from datagradient.files import write_json
     from datagradient.metrics import PREFIXES, measure
-    from datagradient.models import family
+    from datagradient.models import family, load
     from datagradient.training import load_part
 
     model_family = family(args.model)
     for model_file, data, out in _zip(args, "model-file", "data", "out"):
-        model, facts = model_family.load(model_file)
+        model, facts = load(args.model, model_file, data)
         metrics: dict[str, float] = {}
         for part, prefix in PREFIXES.items():
-            features, labels = load_part(data, part)
-            values = measure(model_family.probabilities(model, features), labels)
+            inputs, labels = load_part(model_family.INPUTS, data, part)
+            values = measure(model_family.probabilities(model, inputs), labels)
             metrics |= {prefix + name: value for name, value in values.items()}
         write_json(out, {"metrics": metrics, "provenance": facts})
 
@@ -98,19 +96,23 @@ def influence(args: argparse.Namespace) -> None:
     influence.json beside it: the solver's record, seconds by step, and the dataset contribution score.
     """
     from datagradient.files import write_arrays, write_json
-    from datagradient.influence.scores import OPTIONS, dataset_contribution, score
-    from datagradient.models import family
+    from datagradient.influence.scores import curvature_rows, dataset_contribution, score
+    from datagradient.models import family, load
     from datagradient.training import load_part, load_training_set
 
-    model_family, options = family(args.model), _json(args, "solver", allowed=("name", *OPTIONS))
+    model_family = family(args.model)
+    every_option = {option for options in SOLVERS.values() for option in options}
+    options = _json(args, "solver", allowed=("name", *sorted(every_option), *PROBLEM_OPTIONS))
+    n_curvature, curvature = options.pop("samples", None), options.pop("curvature", "ggn")
     for model_file, data, labels, kept, out in _zip(args, "model-file", "data", "labels", "kept", "out"):
-        model, facts = model_family.load(model_file)
-        samples = load_training_set(data, labels, kept)
-        validation = load_part(data, "influence")
+        model, facts = load(args.model, model_file, data)
+        samples = load_training_set(model_family.INPUTS, data, labels, kept)
+        validation = load_part(model_family.INPUTS, data, "influence")
+        rows = curvature_rows(len(samples.labels), n_curvature, samples.seed)
         with _progress(f"influence {out}"):
-            problem = model_family.problem(model, samples.features, samples.labels)
-            scores = score(problem, *validation, **options)
-        if scores.record.status != "converged":
+            problem = model_family.problem(model, samples.inputs, samples.labels, rows, curvature)
+            scores = score(problem, *validation, seed=samples.seed, **options)
+        if scores.record.status == "unconverged":
             print(f"warning: {out}: the solve is {scores.record.status}: {scores.record}", file=sys.stderr)
         write_arrays(
             out, facts, positions=samples.positions, labels=samples.labels, flipped=samples.flipped,

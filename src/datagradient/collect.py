@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from datagradient import layout
+from datagradient.data.splits import PARTS
 from datagradient.files import read_arrays, read_json, write_json, write_rows
 from datagradient.provenance import config_hash, stamp
 
@@ -16,10 +17,9 @@ METRICS = (
     "solver", "solver_status", "solver_residual", "solver_iterations", "train_seconds", "val_gradient_seconds",
     "solve_seconds", "projection_seconds", "influence_seconds",
 )  # fmt: skip
-PARTS = ("train", "influence", "selection", "test")
 DATA = (
     "dataset", "title", "modality", "seed", *(f"n_{part}" for part in PARTS), "n_features", "n_classes", "f1_kind",
-    *(f"{part}_rows_in_train" for part in PARTS[1:]), "source",
+    *(f"{one}_rows_in_{other}" for i, other in enumerate(PARTS) for one in PARTS[i + 1 :]), "source",
 )  # fmt: skip
 HISTOGRAM = ("dataset", "model", "noise", "group", "low", "high", "count", "share")
 BINS = np.linspace(-4, 4, 81)  # in standard deviations of one model's scores; the outer bins take the rest

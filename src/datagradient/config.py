@@ -8,14 +8,14 @@ import jsonschema
 import yaml
 
 from datagradient.errors import UserError
-from datagradient.layout import POLICIES, SOLVERS, modules, noise_names
+from datagradient.layout import CURVATURES, POLICIES, PROBLEM_OPTIONS, SOLVERS, WORDS, modules, noise_names
 
 COMMAND_LINE = "command line (--config)"
 _ABSENT = object()
 
 
 def validate(config: dict, files: list[Path]) -> dict:
-    """Check a merged configuration and return a copy with every default filled in.
+    """Check a merged configuration and return a copy with every default filled in, and nothing that is not used.
 
     Args:
         config: the merged content of `files`, and of what the command line overrides.
@@ -30,6 +30,9 @@ def validate(config: dict, files: list[Path]) -> dict:
     )
     if first is not None:
         raise UserError(_describe(first, files, config))
+    for model in config["models"]:
+        if model not in config["model_settings"]:
+            raise UserError(f"{_file_of(['models'], files, config)}: model_settings.{model}: missing")
     for dataset, options in config["datasets"].items():
         for model, settings in ((options or {}).get("models") or {}).items():
             _check_settings(config, f"datasets.{dataset}.models.{model}", model, settings, files)
@@ -61,19 +64,27 @@ def _schema() -> dict:
     limit = {"type": ["integer", "null"], "minimum": 100, "description": "a whole number of at least 100, or null"}
     solver = _mapping(
         {
-            "name": _one_of(SOLVERS),
+            "name": _one_of(tuple(SOLVERS)),
             "damping": not_negative,
             "tolerance": positive,
             "max_iterations": count,
-        }
+            "batch_size": count,
+            "repeats": count,
+            "samples": {**count, "type": ["integer", "null"], "description": "a whole number of at least 1, or null"},
+            "curvature": _one_of(CURVATURES),
+        },
+        required=("name",),
     )
-    model = _mapping({"settings": {"type": "object", "additionalProperties": positive}, "solver": solver})
+    words = {name: _one_of(values) for name, values in WORDS.items()}
+    model = _mapping({"settings": {"type": "object", "properties": words, "additionalProperties": positive},
+                      "solver": solver})  # fmt: skip
     by_noise = {"anyOf": [positive, _list(positive)], "description": "a number above 0, or one for each noise rate"}
+    overrides = {"type": "object", "properties": words, "additionalProperties": by_noise}
     dataset = _mapping(
         {
             "max_development": limit,
             "max_test": limit,
-            "models": _named(modules("models"), {"type": "object", "additionalProperties": by_noise}),
+            "models": _named(modules("models"), overrides),
         },
         required=(),
     )
@@ -82,7 +93,8 @@ def _schema() -> dict:
         {
             "preset": {"type": "string", "pattern": "^[a-z][a-z0-9-]*$", "description": "a word of a-z, 0-9 and '-'"},
             "datasets": _named(modules("data/sets"), {**dataset, "type": ["object", "null"]}),
-            "models": _named(modules("models"), model),
+            "models": _list(_one_of(tuple(modules("models")))),
+            "model_settings": _named(modules("models"), model),
             "policies": _list(_one_of(POLICIES)),
             "noise": _list(rate),
             "seeds": _list(seed),
@@ -152,9 +164,7 @@ def _lookup(node: Any, path: list[str]) -> Any:
 
 
 def _check_settings(config: dict, where: str, model: str, settings: dict, files: list[Path]) -> None:
-    if model not in config["models"]:
-        raise UserError(f"{_file_of(where.split('.'), files, config)}: {where}: the model is not among models")
-    legal = config["models"][model]["settings"]
+    legal = config["model_settings"][model]["settings"]
     for key, value in settings.items():
         file = _file_of([*where.split("."), key], files, config)
         if key not in legal:
@@ -165,10 +175,14 @@ def _check_settings(config: dict, where: str, model: str, settings: dict, files:
 
 def _filled(config: dict) -> dict:
     full = copy.deepcopy(config)
+    full["model_settings"] = {model: full["model_settings"][model] for model in full["models"]}
+    for entry in full["model_settings"].values():
+        applying = ("name", *SOLVERS[entry["solver"]["name"]], *PROBLEM_OPTIONS)
+        entry["solver"] = {key: value for key, value in entry["solver"].items() if key in applying}
     for name, options in full["datasets"].items():
         own = options or {}
         models = {model: {**entry["settings"], **(own.get("models") or {}).get(model, {})}
-                  for model, entry in full["models"].items()}  # fmt: skip
+                  for model, entry in full["model_settings"].items()}  # fmt: skip
         limits = {key: own.get(key) for key in ("max_development", "max_test")}
         full["datasets"][name] = {**limits, "models": models}
     return full

@@ -113,6 +113,12 @@ def read_arrays(path: Path, *names: str) -> tuple[dict, dict]:
         return {name: _read_one(archive, name) for name in wanted}, json.loads(str(archive["meta"]))
 
 
+def read_meta(path: Path) -> dict:
+    """Read the facts about the arrays of a file alone."""
+    with reading(path), np.load(path, allow_pickle=False) as archive:
+        return json.loads(str(archive["meta"]))
+
+
 def _base_name(stored: str) -> str:
     base, _, part = stored.rpartition(".")
     return base if part in ("data", "indices", "indptr", "shape") else stored

@@ -7,7 +7,17 @@ PREPARED = "{root}/{dataset}/prepared/seed-{seed}"
 NOISE = PREPARED + "/noise-{noise}"
 CELL = "{root}/{dataset}/{model}/noise-{noise}/{policy}/seed-{seed}/iter-{iteration}"
 POLICIES = ("influence", "random")
-SOLVERS = ("cg", "explicit")
+# Solver -> its options, beside `PROBLEM_OPTIONS`: on how many samples, and by which matrix, curvature is measured.
+SOLVERS = {
+    "cg": ("damping", "tolerance", "max_iterations"),
+    "explicit": ("damping", "tolerance"),
+    "lissa": ("damping", "tolerance", "max_iterations", "batch_size", "repeats"),
+    "ekfac": ("damping",),
+}
+PROBLEM_OPTIONS = ("samples", "curvature")
+CURVATURES = ("ggn", "hessian")
+# Settings of models that are words and no numbers, and what is legal.
+WORDS = {"network": ("small", "resnet18"), "precision": ("float32", "bfloat16")}
 BASELINE = "baseline"  # the policy of iteration 0, which all policies share
 
 

@@ -95,7 +95,7 @@ def _log_run(client: mlflow.MlflowClient, experiment: str, config: dict, root: P
 
 def _settings(config: dict, keys: dict) -> dict:
     """Return everything that was set for one run."""
-    solver = config["models"][keys["model"]]["solver"]
+    solver = config["model_settings"][keys["model"]]["solver"]
     return {
         **{key: value for key, value in keys.items() if key != "iteration"},
         **{key: config[key] for key in ("removal_fraction", "iterations")},

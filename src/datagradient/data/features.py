@@ -1,5 +1,7 @@
-"""Features for the models that take vectors. Whatever is fitted, is fitted on the training part only."""
+"""What models take: vectors, or raw images and token numbers. What is fitted, is fitted on the training part."""
 
+import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,9 @@ from datagradient.data.record import Dataset
 IMAGE_CELLS = 4  # gradients and colours are summarised on a grid of 4 × 4 cells
 HOG_ORIENTATIONS = 9  # as in Dalal and Triggs (CVPR 2005)
 MIN_DOCUMENTS = 3  # a word in fewer training texts says little and costs a column
+MAX_WORDS = 30_000  # with a number of their own; a network may use fewer of them
+TEXT_LENGTH = 256  # words; of longer texts the beginning and the end, where reviews say what they think
+PADDING, UNKNOWN = 0, 1
 
 
 def extract(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -21,6 +26,33 @@ def extract(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, Any]:
     """
     prepare = {"table": _tables, "text": _texts, "image": _images}[dataset.modality]
     return prepare({name: dataset.take(rows) for name, rows in parts.items()})
+
+
+def raw_inputs(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what networks take of every part: uint8 images (n, height, width, channels) or token numbers
+    (n, `TEXT_LENGTH`); nothing for tables, whose vectors networks take too.
+    """
+    raw = {name: dataset.take(rows) for name, rows in parts.items()}
+    if dataset.modality == "text":
+        return _tokens(raw)
+    return raw if dataset.modality == "image" else {}
+
+
+def _tokens(raw: dict[str, list[str]]) -> dict[str, np.ndarray]:
+    """Number the words, the most frequent of the training part first; 0 is no word, 1 a word without number."""
+    words = {name: [re.findall(r"\w+", text.lower()) for text in texts] for name, texts in raw.items()}
+    counts = Counter(word for text in words["train"] for word in text)
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))[:MAX_WORDS]
+    numbers = {word: number for number, word in enumerate(ranked, start=UNKNOWN + 1)}
+    return {name: np.array([_token_row(text, numbers) for text in texts]) for name, texts in words.items()}
+
+
+def _token_row(words: list[str], numbers: dict[str, int]) -> np.ndarray:
+    half = TEXT_LENGTH // 2
+    used = words if len(words) <= TEXT_LENGTH else words[:half] + words[-half:]
+    row = np.full(TEXT_LENGTH, PADDING, dtype=np.uint16)
+    row[: len(used)] = [numbers.get(word, UNKNOWN) for word in used]
+    return row
 
 
 def _fit_on_train(transformer: Any, raw: dict[str, Any]) -> dict[str, Any]:

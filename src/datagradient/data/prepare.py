@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datagradient.data.features import extract
+from datagradient.data.features import extract, raw_inputs
 from datagradient.data.record import Dataset
-from datagradient.data.splits import SplitPlan, split
+from datagradient.data.splits import PARTS, SplitPlan, split
 from datagradient.files import write_arrays, write_json
 from datagradient.provenance import stamp
 
@@ -28,11 +28,13 @@ def write_prepared(dataset: Dataset, keys: np.ndarray, seed: int, plan: SplitPla
         class_names=list(dataset.class_names), f1_kind=dataset.f1_kind, source=dataset.source,
     )  # fmt: skip
     arrays = {f"features_{name}": matrix for name, matrix in features.items()}
+    arrays |= {f"raw_{name}": samples for name, samples in raw_inputs(dataset, parts).items()}
     arrays |= {f"labels_{name}": dataset.labels[rows] for name, rows in parts.items()}
     arrays |= {f"rows_{name}": rows for name, rows in parts.items()}
     write_arrays(path, facts, **arrays)
-    repeats = {f"{name}_rows_in_train": int(np.isin(keys[rows], keys[parts["train"]]).sum())
-               for name, rows in parts.items() if name != "train"}  # fmt: skip
+    pairs = [(one, other) for i, other in enumerate(PARTS) for one in PARTS[i + 1 :]]
+    repeats = {f"{one}_rows_in_{other}": int(np.isin(keys[parts[one]], keys[parts[other]]).sum())
+               for one, other in pairs}  # fmt: skip
     content = {"sizes": {name: len(rows) for name, rows in parts.items()}, "n_features": features["train"].shape[1],
                "repeats": repeats, "provenance": facts}  # fmt: skip
     write_json(path.with_name("data.json"), content)

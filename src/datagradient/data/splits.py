@@ -43,7 +43,7 @@ def split(dataset: Dataset, seed: int, plan: SplitPlan) -> dict[str, np.ndarray]
         UserError: a class has too few samples to stand in every part.
     """
     try:
-        parts = _split(dataset, integer_seed(seed, "split", dataset.name), plan)
+        parts = _split(dataset, seed, plan)
     except ValueError as error:  # scikit-learn's word on classes that are too small to divide
         raise UserError(f"data set {dataset.name}: cannot be divided: {error}") from None
     for name, rows in parts.items():
@@ -56,27 +56,28 @@ def split(dataset: Dataset, seed: int, plan: SplitPlan) -> dict[str, np.ndarray]
 
 def _split(dataset: Dataset, seed: int, plan: SplitPlan) -> dict[str, np.ndarray]:
     labels = dataset.labels
+
+    def divide(rows: np.ndarray, share: float | int, purpose: str) -> tuple[np.ndarray, np.ndarray]:
+        from sklearn.model_selection import train_test_split
+
+        # A seed for each division: with one for all, where a row ends up first says where it ends up next.
+        state = integer_seed(seed, "split", dataset.name, purpose)
+        first, second = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=state)
+        return np.sort(first), np.sort(second)
+
+    def at_most(rows: np.ndarray, limit: int | None, purpose: str) -> np.ndarray:
+        return rows if limit is None or limit >= len(rows) else divide(rows, limit, purpose)[1]
+
     if dataset.is_test is None:
-        development, test = _divide(np.arange(len(labels)), labels, plan.test, seed)
+        development, test = divide(np.arange(len(labels)), plan.test, "test")
     else:
         development, test = np.flatnonzero(~dataset.is_test), np.flatnonzero(dataset.is_test)
-    development = _at_most(development, labels, plan.max_development, seed)
-    test = _at_most(test, labels, plan.max_test, seed)
-    train, validation = _divide(development, labels, plan.influence + plan.selection, seed)
+    development = at_most(development, plan.max_development, "fewer for development")
+    test = at_most(test, plan.max_test, "fewer for test")
+    train, validation = divide(development, plan.influence + plan.selection, "validation")
     share = plan.selection / (plan.influence + plan.selection)
-    influence, selection = _divide(validation, labels, share, seed)
+    influence, selection = divide(validation, share, "selection")
     return dict(zip(PARTS, (train, influence, selection, test), strict=True))
-
-
-def _divide(rows: np.ndarray, labels: np.ndarray, share: float | int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.model_selection import train_test_split
-
-    first, second = train_test_split(rows, test_size=share, stratify=labels[rows], random_state=seed)
-    return np.sort(first), np.sort(second)
-
-
-def _at_most(rows: np.ndarray, labels: np.ndarray, limit: int | None, seed: int) -> np.ndarray:
-    return rows if limit is None or limit >= len(rows) else _divide(rows, labels, limit, seed)[1]
 
 
 def flip_labels(labels: np.ndarray, rate: float, n_classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,12 @@
-"""Influence problem of models that are linear in their parameters, in closed form and float64.
+"""Influence problems of models that are linear in their parameters, in closed form and float64.
 
-With p = softmax(W x + b) (or the logistic function of one margin), a sample's loss gradient is
-∇_W ℓ = (p − y) xᵀ and ∇_b ℓ = p − y, and the Hessian of the mean loss takes (V, c) to
-(1/n) Σ_i M_i (V x_i + c) [x_iᵀ, 1] with M_i = diag(p_i) − p_i p_iᵀ.
+With margins m_i = J_i θ, p_i = softmax(m_i) (or the logistic function of one margin) and one-hot labels y_i,
+a sample's loss gradient is J_iᵀ(p_i − y_i), and the Hessian of the mean loss takes a vector s to
+(1/n) Σ_i J_iᵀ M_i J_i s with M_i = diag(p_i) − p_i p_iᵀ.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -14,53 +16,124 @@ from scipy.special import expit, softmax
 from datagradient.influence.solvers import Matvec
 
 
-class LinearProblem:
-    """Gradients and Hessian products of a trained logistic model on its training set.
+class GeneralisedLinearProblem(ABC):
+    """Gradients and Hessian products of a trained model on its training set; subclasses say what J is.
 
-    A parameter vector θ is the weights row by row, then the bias: length rows · (features + 1),
-    with one row for two classes and otherwise one row a class. The training objective is the mean
-    loss plus (l2 / 2)·‖weights‖²; its Hessian is exact.
+    The training objective is the mean loss plus ½ Σ_j penalty_j θ_j²; its Hessian is exact, up to the
+    choice of the samples that it is averaged over.
 
     Args:
-        features: training features (n, d), float64, dense or CSR.
+        features: training samples, as the model takes them.
         labels: training labels (n,) as the model was trained on them.
-        weights: (rows, d).
-        bias: (rows,).
-        l2: penalty on the weights; the bias has none.
+        theta: the trained parameters.
+        penalty: for each parameter, or one number for all.
+        rows: the training samples that H is averaged over; None for all.
     """
 
-    def __init__(self, features: Any, labels: np.ndarray, weights: np.ndarray, bias: np.ndarray, l2: float):
-        self.features, self.labels, self.l2 = features, labels, l2
-        self.weights, self.bias = weights, bias
-        self.theta = self._join(weights, bias)
+    def __init__(
+        self,
+        features: Any,
+        labels: np.ndarray,
+        theta: np.ndarray,
+        penalty: np.ndarray | float,
+        rows: np.ndarray | None,
+    ):
+        self.features, self.labels, self.theta, self.penalty, self.rows = features, labels, theta, penalty, rows
+
+    @abstractmethod
+    def inputs(self, features: Any) -> Any:
+        """Return samples in the form that `margins` and `adjoint` take."""
+
+    @abstractmethod
+    def margins(self, theta: np.ndarray, inputs: Any) -> np.ndarray:
+        """Return J_i·theta of every sample: (n, 1) for two classes and otherwise (n, classes)."""
+
+    @abstractmethod
+    def adjoint(self, residuals: np.ndarray, inputs: Any) -> np.ndarray:
+        """Return Σ_i J_iᵀ·residuals_i, shape of θ."""
+
+    def train_margins(self, theta: np.ndarray | None = None) -> np.ndarray:
+        """Return J_i·theta of every training sample, by default for the trained parameters."""
+        inputs = self.curvature_inputs if self.rows is None else self.inputs(self.features)
+        return self.margins(self.theta if theta is None else theta, inputs)
 
     @cached_property
-    def train_probabilities(self) -> np.ndarray:
-        """Predicted probabilities of the training samples (n, rows)."""
-        return self._probabilities(self.features)
+    def curvature_inputs(self) -> Any:
+        """The training samples that H is averaged over, in the form that `margins` takes."""
+        return self.inputs(self.features if self.rows is None else self.features[self.rows])
 
     @cached_property
-    def train_residuals(self) -> np.ndarray:
-        """p − y of the training samples (n, rows), the derivative of each loss by its margins."""
-        return self.train_probabilities - self._targets(self.labels)
+    def curvature_probabilities(self) -> np.ndarray:
+        """Predicted probabilities of these samples, in the shape of the margins."""
+        return _probabilities(self.margins(self.theta, self.curvature_inputs))
 
     def mean_gradient(self, features: Any, labels: np.ndarray) -> np.ndarray:
         """Return the gradient of the mean loss (without penalty) on any samples, shape of θ."""
-        residuals = self._probabilities(features) - self._targets(labels)
-        return self._join(_transposed_product(residuals, features), residuals.sum(axis=0)) / len(labels)
+        inputs = self.inputs(features)
+        return self.adjoint(_residuals(_probabilities(self.margins(self.theta, inputs)), labels), inputs) / len(labels)
 
     def matvec(self, vector: np.ndarray) -> np.ndarray:
         """Return H·vector for the Hessian H of the training objective, penalty included, no damping."""
-        weights, bias = self._parts(vector)
-        change = self.features @ weights.T + bias
-        p = self.train_probabilities
+        return self._product(vector, self.curvature_inputs, self.curvature_probabilities)
+
+    def sampled(self, rows: np.ndarray) -> Matvec:
+        """Return the product with the H of the given training samples."""
+        inputs = self.inputs(self.features[rows])
+        probabilities = _probabilities(self.margins(self.theta, inputs))
+        return lambda vector: self._product(vector, inputs, probabilities)
+
+    def _product(self, vector: np.ndarray, inputs: Any, p: np.ndarray) -> np.ndarray:
+        change = self.margins(vector, inputs)
         if p.shape[1] == 1:
             change *= p * (1 - p)
         else:
             change = p * (change - (p * change).sum(axis=1, keepdims=True))
-        product = self._join(_transposed_product(change, self.features), change.sum(axis=0)) / len(self.labels)
-        product[: weights.size] += self.l2 * weights.ravel()
-        return product
+        return self.adjoint(change, inputs) / len(p) + self.penalty * vector
+
+    def project(self, direction: np.ndarray) -> np.ndarray:
+        """Return g_iᵀ·direction for every training sample's loss gradient g_i: shape (n,)."""
+        known = self.curvature_probabilities if self.rows is None else None
+        probabilities = _probabilities(self.train_margins()) if known is None else known
+        return (self.train_margins(direction) * _residuals(probabilities, self.labels)).sum(axis=1)
+
+
+class LinearProblem(GeneralisedLinearProblem):
+    """Logistic regression: θ is the weights row by row, then the bias; one row for two classes, or one a class.
+
+    Args:
+        features: training features (n, d), float64, dense or CSR.
+        labels: training labels (n,) as the model was trained on them.
+        weights: (1, d) or (classes, d).
+        bias: (1,) or (classes,).
+        l2: penalty on the weights; the bias has none.
+        rows: the training samples that H is averaged over; None for all.
+    """
+
+    def __init__(
+        self,
+        features: Any,
+        labels: np.ndarray,
+        weights: np.ndarray,
+        bias: np.ndarray,
+        l2: float,
+        rows: np.ndarray | None = None,
+    ):
+        penalty = np.concatenate([np.full(weights.size, l2), np.zeros(len(bias))])
+        super().__init__(features, labels, _join(weights, bias), penalty, rows)
+        self.shape, self.l2 = weights.shape, l2
+
+    def inputs(self, features: Any) -> Any:
+        """Return the features as they are."""
+        return features
+
+    def margins(self, theta: np.ndarray, inputs: Any) -> np.ndarray:
+        """Return W x_i + b of every sample."""
+        weights, bias = self._parts(theta)
+        return inputs @ weights.T + bias
+
+    def adjoint(self, residuals: np.ndarray, inputs: Any) -> np.ndarray:
+        """Return Σ_i residuals_i [x_iᵀ, 1] with the features, which may be sparse, kept as they lie."""
+        return _join((inputs.T @ residuals).T, residuals.sum(axis=0))
 
     def preconditioner(self, damping: float) -> Matvec | None:
         """Return the product with (A ⊗ B + (l2 + δ)I)⁻¹ for dense features, None for sparse ones.
@@ -71,9 +144,9 @@ class LinearProblem:
         """
         if hasattr(self.features, "tocsr"):
             return None
-        p, n = self.train_probabilities, len(self.labels)
+        p, n = self.curvature_probabilities, len(self.curvature_probabilities)
         curvature = (p * (1 - p)).sum(axis=1, keepdims=True)
-        features = np.hstack([self.features, np.ones((n, 1))])
+        features = np.hstack([self.curvature_inputs, np.ones((n, 1))])
         moments = (features * curvature).T @ features / n
         margins = np.ones((1, 1)) if p.shape[1] == 1 else (np.diag(p.sum(axis=0)) - p.T @ p) / curvature.sum()
         (a, left), (b, right) = np.linalg.eigh(margins), np.linalg.eigh(moments)
@@ -83,32 +156,97 @@ class LinearProblem:
         def product(vector: np.ndarray) -> np.ndarray:
             weights, bias = self._parts(vector)
             solved = left @ (scale * (left.T @ np.hstack([weights, bias[:, None]]) @ right)) @ right.T
-            return self._join(solved[:, :-1], solved[:, -1])
+            return _join(solved[:, :-1], solved[:, -1])
 
         return product
 
     def project(self, direction: np.ndarray) -> np.ndarray:
-        """Return g_iᵀ·direction for every training sample's loss gradient g_i: shape (n,)."""
-        weights, bias = self._parts(direction)
-        return ((self.features @ weights.T + bias) * self.train_residuals).sum(axis=1)
+        """Return g_iᵀ·direction, g_i the gradient of a sample's loss and of the penalty.
 
-    def _probabilities(self, features: Any) -> np.ndarray:
-        margins = features @ self.weights.T + self.bias
-        return expit(margins) if margins.shape[1] == 1 else softmax(margins, axis=1)
-
-    def _targets(self, labels: np.ndarray) -> np.ndarray:
-        if len(self.bias) == 1:
-            return labels[:, None].astype(np.float64)
-        return np.eye(len(self.bias))[labels]
+        The penalty stands beside the *mean* loss: a refit without a sample keeps it, so that every sample
+        carries its share. At the optimum the g_i then sum to zero.
+        """
+        return super().project(direction) + (self.penalty * self.theta) @ direction
 
     def _parts(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return vector[: self.weights.size].reshape(self.weights.shape), vector[self.weights.size :]
-
-    @staticmethod
-    def _join(weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
-        return np.concatenate([weights.ravel(), bias])
+        size = self.shape[0] * self.shape[1]
+        return vector[:size].reshape(self.shape), vector[size:]
 
 
-def _transposed_product(rows: np.ndarray, features: Any) -> np.ndarray:
-    """Return rowsᵀ·features (rows, d) with the features, which may be sparse, kept as they lie."""
-    return (features.T @ rows).T
+class LeafProblem(GeneralisedLinearProblem):
+    """Boosted trees with their structure held fixed: θ is the node values, tree after tree.
+
+    The margin of class k is the sum of the values of the leaves that a sample falls into, over the trees
+    of that class: a linear model on one-hot leaf indicators. Our choice, where the paper is silent.
+
+    Args:
+        features: training features, as `nodes_of` takes them.
+        labels: training labels (n,) as the model was trained on them.
+        values: for each tree the values of its nodes; inner nodes, which no sample ends in, have 0.
+        n_margins: 1 for two classes and otherwise one a class; tree t is of class t mod n_margins.
+        penalty: on the leaf values, beside the *mean* loss; XGBoost's own stands beside the *sum*, so that a
+            refit without a sample has the same, and no sample carries a share of it.
+        nodes_of: returns the node that each sample ends in, for every tree: (n, trees) integers.
+        margins_of: returns the margins (n, n_margins) of samples for given node values, None for the trained
+            ones. A library's own prediction is several times faster than reading out the nodes.
+        rows: the training samples that H is averaged over; None for all.
+    """
+
+    def __init__(
+        self,
+        features: Any,
+        labels: np.ndarray,
+        values: list[np.ndarray],
+        n_margins: int,
+        penalty: float,
+        nodes_of: Callable[[Any], np.ndarray],
+        margins_of: Callable[[Any, list[np.ndarray] | None], np.ndarray],
+        rows: np.ndarray | None = None,
+    ):
+        super().__init__(features, labels, np.concatenate(values), penalty, rows)
+        self.n_margins, self._nodes_of, self._margins_of = n_margins, nodes_of, margins_of
+        ends = np.cumsum([len(tree) for tree in values])
+        self.trees = [slice(end - len(tree), end) for end, tree in zip(ends, values, strict=True)]
+
+    def inputs(self, features: Any) -> np.ndarray:
+        """Return the node that each sample ends in, for every tree."""
+        return self._nodes_of(features)
+
+    def margins(self, theta: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """Return the sums of leaf values by class."""
+        margins = np.zeros((len(inputs), self.n_margins))
+        for t, tree in enumerate(self.trees):
+            margins[:, t % self.n_margins] += theta[tree][inputs[:, t]]
+        return margins
+
+    def adjoint(self, residuals: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """Return for each leaf the sum of its class's residuals over the samples in it."""
+        sums, columns = np.empty(len(self.theta)), np.ascontiguousarray(residuals.T)
+        for t, tree in enumerate(self.trees):
+            sums[tree] = np.bincount(inputs[:, t], columns[t % self.n_margins], minlength=tree.stop - tree.start)
+        return sums
+
+    def train_margins(self, theta: np.ndarray | None = None) -> np.ndarray:
+        """Return J_i·theta of every training sample, in the precision of `margins_of`."""
+        values = None if theta is None else [theta[tree] for tree in self.trees]
+        return self._margins_of(self.features, values).astype(np.float64)
+
+    def preconditioner(self, damping: float) -> Matvec:
+        """Return the product with the inverse of the diagonal of H + δI (Jacobi)."""
+        p = self.curvature_probabilities
+        diagonal = self.adjoint(p * (1 - p), self.curvature_inputs) / len(p) + self.penalty + damping
+        return lambda vector: vector / diagonal
+
+
+def _probabilities(margins: np.ndarray) -> np.ndarray:
+    return expit(margins) if margins.shape[1] == 1 else softmax(margins, axis=1)
+
+
+def _residuals(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return p − y (n, rows), the derivative of each loss by its margins."""
+    classes = probabilities.shape[1]
+    return probabilities - (labels[:, None] if classes == 1 else np.eye(classes)[labels])
+
+
+def _join(weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    return np.concatenate([weights.ravel(), bias])

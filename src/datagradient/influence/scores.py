@@ -1,32 +1,39 @@
 """From S to scores and the dataset contribution score. The sign of influence is stated here, once."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from datagradient.influence.solvers import Matvec, SolverError, SolverRecord, cg, explicit
+from datagradient.influence.solvers import Matvec, SolverError, SolverRecord, cg, direct, explicit, lissa
 from datagradient.layout import SOLVERS
+from datagradient.seeds import generator
 
 
 class Problem(Protocol):
-    """What a model family provides to be scored."""
+    """What a model family provides to be scored: `labels` of n training samples, and `rows`, those that H is
+    averaged over (None for all).
+    """
+
+    labels: Any
+    rows: np.ndarray | None
 
     def matvec(self, vector: np.ndarray) -> np.ndarray:
         """Return the product with the curvature H of the training objective."""
 
     def preconditioner(self, damping: float) -> Matvec | None:
-        """Return the product with an approximation of (H + δI)⁻¹ for CG, or None where none pays."""
+        """Return the product with an approximation of (H + δI)⁻¹, or None where none pays."""
+
+    def sampled(self, rows: np.ndarray) -> Matvec:
+        """Return the product with the curvature averaged over the given training samples."""
 
     def mean_gradient(self, features: Any, labels: np.ndarray) -> np.ndarray:
         """Return the gradient of the mean loss on the given samples."""
 
     def project(self, direction: np.ndarray) -> np.ndarray:
         """Return g_iᵀ·direction for every training sample."""
-
-
-OPTIONS = ("damping", "tolerance", "max_iterations")
 
 
 @dataclass(frozen=True)
@@ -38,27 +45,35 @@ class Scores:
     seconds: dict[str, float]
 
 
-def score(problem: Problem, features: Any, labels: np.ndarray, name: str = "cg", **options: float) -> Scores:
+def score(
+    problem: Problem, features: Any, labels: np.ndarray, name: str = "cg", seed: int = 0, **options: float
+) -> Scores:
     """Return the influence of every training sample on the mean loss of validation samples.
 
     I_i = −g_iᵀ S with S = (H + δI)⁻¹ ∇L_V: the change of the validation loss per unit of extra
     weight on sample i (Koh and Liang 2017, eq. 2). **I_i > 0: harmful, I_i < 0: helpful.** Removing
-    sample i changes the validation loss by about −I_i / n.
+    sample i changes the validation loss by about −I_i / n. g_i is the gradient of the sample's part of the
+    training objective: of its loss, and of a penalty that stands beside the mean loss.
 
     Args:
         problem: the trained model on its training set.
         features: validation features.
         labels: validation labels.
-        name: the solver, ``"cg"`` or ``"explicit"``.
-        options: the solver's own, e.g. ``damping``, ``tolerance``, ``max_iterations``.
+        name: the solver, one of `SOLVERS`.
+        seed: drives the mini-batches of ``"lissa"``.
+        options: the solver's own, see `SOLVERS`.
 
     Raises:
-        SolverError: a score is not finite.
+        SolverError: there is no validation sample, or a gradient or score is not finite.
     """
+    if not len(labels):
+        raise SolverError("no validation sample to compute influence against")
     clock = [time.perf_counter()]
     gradient = problem.mean_gradient(features, labels)
+    if not np.all(np.isfinite(gradient)):
+        raise SolverError("the gradient of the validation loss is not finite: a validation sample or the model is not")
     clock.append(time.perf_counter())
-    solution, record = solve(problem, gradient, name, **options)
+    solution, record = solve(problem, gradient, name, seed, **options)
     clock.append(time.perf_counter())
     influence = -problem.project(solution)
     clock.append(time.perf_counter())
@@ -68,14 +83,46 @@ def score(problem: Problem, features: Any, labels: np.ndarray, name: str = "cg",
     return Scores(influence, record, seconds)
 
 
-def solve(problem: Problem, b: np.ndarray, name: str, **options: float) -> tuple[np.ndarray, SolverRecord]:
-    """Solve (H + δI) x = b for a problem's curvature H by the named solver, with some of `OPTIONS`."""
+def curvature_rows(n: int, samples: int | None, seed: int) -> np.ndarray | None:
+    """Return which of n training samples curvature is averaged over: `samples` of them at random, None for all."""
+    if samples is None or samples >= n:
+        return None
+    return np.sort(generator(seed, "curvature").choice(n, size=samples, replace=False))
+
+
+def solve(
+    problem: Problem, b: np.ndarray, name: str, seed: int = 0, **options: float
+) -> tuple[np.ndarray, SolverRecord]:
+    """Solve (H + δI) x = b for a problem's curvature H by the named solver, with its options of `SOLVERS`."""
     if name not in SOLVERS:
         raise SolverError(f"no solver {name!r}; legal: {', '.join(SOLVERS)}")
+    unknown = set(options) - set(SOLVERS[name])
+    if unknown:
+        raise SolverError(f"{name}: no option {', '.join(sorted(unknown))}; legal: {', '.join(SOLVERS[name])}")
+    damping = options.get("damping", 0.0)
     if name == "explicit":
-        options.pop("max_iterations", None)  # a direct solve has no budget to keep to
         return explicit(problem.matvec, b, **options)
-    return cg(problem.matvec, b, preconditioner=problem.preconditioner(options.get("damping", 0.0)), **options)
+    if name == "ekfac":
+        if not hasattr(problem, "ekfac"):
+            raise SolverError("ekfac: is for neural networks; use cg")
+        return direct(problem.matvec, b, problem.ekfac(damping), name, **options)
+    if name == "cg":
+        return cg(problem.matvec, b, preconditioner=problem.preconditioner(damping), **options)
+    random = generator(seed, "lissa")
+    minibatches = _minibatches(problem, options.pop("batch_size", 64), random)
+    return lissa(problem.matvec, b, minibatches, random, **options)
+
+
+def _minibatches(problem: Problem, size: int, random: np.random.Generator) -> Iterator[Matvec]:
+    """Yield products with the curvature of mini-batches that avoid the samples that residuals come from."""
+    every = np.arange(len(problem.labels))
+    others = every if problem.rows is None or len(problem.rows) == len(every) else np.setdiff1d(every, problem.rows)
+    if len(others) < size:
+        raise SolverError(f"lissa: {len(others)} training samples beside the held-out ones, for batches of {size}")
+    while True:
+        order = random.permutation(others)
+        for start in range(0, len(others) - size + 1, size):
+            yield problem.sampled(order[start : start + size])
 
 
 def dataset_contribution(influence: np.ndarray) -> dict[str, float]:

@@ -3,7 +3,7 @@
 Damping δ is added here, once, and means the same for every solver.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from datagradient.errors import UserError
 
 Matvec = Callable[[np.ndarray], np.ndarray]
+# LiSSA: steps of the power iteration, checks of the residual in a repeat, the rise that is too much, restarts.
+POWER_ITERATIONS, CHECKS, RISE, RESTARTS = 10, 4, 1.1, 6
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class SolverRecord:
 
     Attributes:
         solver: the solver's name.
-        status: ``"converged"``, or ``"unconverged"`` when the budget ended first.
+        status: ``"converged"``, ``"unconverged"`` when the budget ended first, or ``"approximate"`` for a solver
+            that does not aim at a residual.
         iterations: steps taken.
         products: Hessian-vector products computed, the final check of the residual included.
         residual: ‖b − (H + δI)x‖ / ‖b‖, computed afresh at the end.
@@ -108,6 +111,86 @@ def cg(
     return x, SolverRecord("cg", status, iterations, iterations + 1, reached, damping, tolerance)
 
 
+def lissa(
+    matvec: Matvec,
+    b: np.ndarray,
+    minibatches: Iterator[Matvec],
+    random: np.random.Generator,
+    *,
+    damping: float = 0.0,
+    tolerance: float = 0.1,
+    max_iterations: int = 100,
+    repeats: int = 1,
+) -> tuple[np.ndarray, SolverRecord]:
+    """LiSSA (Agarwal, Bullins and Hazan 2017): x ← x + (b − (H_B + δI) x) / σ over mini-batches B.
+
+    The scale σ is the largest eigenvalue of H + δI, found by power iteration. Where the residual rises, σ is
+    doubled and the repeat starts again. In Koh and Liang's code and in its descendants damping means H + δσI;
+    here it is δ, as everywhere.
+
+    Args:
+        matvec: the product with H on a fixed held-out part of the training set: σ and residuals come from it.
+        b: right-hand side.
+        minibatches: products with the H of mini-batches, drawn from the rest of the training set.
+        random: draws the start of the power iteration.
+        damping: δ ≥ 0.
+        tolerance: relative residual that counts as converged.
+        max_iterations: steps in each repeat.
+        repeats: independent runs, whose results are averaged.
+
+    Raises:
+        SolverError: the residual still rises after `RESTARTS` doublings of σ.
+    """
+    scale, products = _largest_eigenvalue(matvec, random.standard_normal(len(b)), damping), POWER_ITERATIONS
+    checks = set(np.linspace(0, max_iterations, CHECKS + 1, dtype=int)[1:].tolist())
+    results, restarts = [], 0
+    while len(results) < repeats:
+        x, best = np.zeros_like(b), 1.0
+        for step in range(1, max_iterations + 1):
+            x = x + (b - next(minibatches)(x) - damping * x) / scale
+            if step in checks:
+                residual, products = _relative_residual(matvec, b, x, damping), products + 1
+                best = min(best, residual)
+                if not residual <= RISE * best:
+                    break
+        products += step
+        if residual <= RISE * best and residual < 1:
+            results.append(x)
+            continue
+        scale, restarts = 2 * scale, restarts + 1
+        if restarts > RESTARTS:
+            raise SolverError(
+                f"lissa: diverges: relative residual {residual:.2g} at damping {damping:g} after {RESTARTS} doublings "
+                f"of sigma to {scale / 2:.3g}; raise damping or batch_size"
+            )
+    x = np.mean(results, axis=0)
+    reached = _relative_residual(matvec, b, x, damping)
+    status = "converged" if reached <= tolerance else "unconverged"
+    return x, SolverRecord("lissa", status, max_iterations * repeats, products + 1, reached, damping, tolerance)
+
+
+def direct(
+    matvec: Matvec, b: np.ndarray, inverse: Matvec, name: str, *, damping: float = 0.0
+) -> tuple[np.ndarray, SolverRecord]:
+    """Apply an approximate inverse of H + δI once; the record tells how far from the exact solution that is.
+
+    Its residual is no measure of the scores: an approximate inverse can rank samples better than an exact one.
+    """
+    x = inverse(b)
+    return x, SolverRecord(name, "approximate", 1, 1, _relative_residual(matvec, b, x, damping), damping, 0.0)
+
+
+def _largest_eigenvalue(matvec: Matvec, start: np.ndarray, damping: float) -> float:
+    vector, value = start / np.linalg.norm(start), 0.0
+    for _ in range(POWER_ITERATIONS):
+        product = matvec(vector) + damping * vector
+        value = float(np.linalg.norm(product))
+        if not np.isfinite(value) or value == 0:
+            raise SolverError(f"lissa: power iteration found an eigenvalue of {value}")
+        vector = product / value
+    return value
+
+
 def _relative_residual(matvec: Matvec, b: np.ndarray, x: np.ndarray, damping: float) -> float:
     size = np.linalg.norm(b)
-    return float(np.linalg.norm(b - matvec(x) - damping * x) / size) if size > 0 else 0.0
+    return float(np.linalg.norm(b - matvec(x) - damping * x) / size) if size != 0 else 0.0

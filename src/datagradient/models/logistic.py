@@ -13,6 +13,7 @@ from datagradient.errors import UserError
 from datagradient.files import read_arrays, write_arrays
 from datagradient.influence.glm import LinearProblem
 
+INPUTS = "features"
 SETTINGS = ("l2", "tolerance", "max_iterations")
 
 
@@ -76,9 +77,19 @@ def probabilities(model: LogisticModel, features: Any) -> np.ndarray:
     return np.hstack([expit(-margins), expit(margins)])
 
 
-def problem(model: LogisticModel, features: Any, labels: np.ndarray) -> LinearProblem:
-    """Return the influence problem of the model on its training set."""
-    return LinearProblem(as_float64(features), labels, model.weights, model.bias, model.l2)
+def problem(
+    model: LogisticModel, features: Any, labels: np.ndarray, rows: np.ndarray | None = None, curvature: str = "ggn"
+) -> LinearProblem:
+    """Return the influence problem of the model on its training set.
+
+    Args:
+        model: the trained model.
+        features: training features.
+        labels: training labels.
+        rows: the training samples that H is averaged over; None for all.
+        curvature: Gauss–Newton matrix or Hessian: the same for this model.
+    """
+    return LinearProblem(as_float64(features), labels, model.weights, model.bias, model.l2, rows)
 
 
 def save(path: Path, model: LogisticModel, meta: dict) -> None:

@@ -139,7 +139,8 @@ def data(results: Path) -> list[dict]:
     for row in read_rows(results / "data.csv"):
         by_set.setdefault(row["dataset"], []).append(row)
     sizes = {"Train": "n_train", "Influence": "n_influence", "Selection": "n_selection", "Test": "n_test"}
-    repeats = {f"{part} in train": f"{part.lower()}_rows_in_train" for part in ("Influence", "Selection", "Test")}
+    pairs = [(part, "train") for part in ("Influence", "Selection", "Test")] + [("Test", "influence")]
+    repeats = {f"{one} in {other}": f"{one.lower()}_rows_in_{other}" for one, other in pairs}
     return [
         {
             "Data set": rows[0]["title"],

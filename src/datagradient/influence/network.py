@@ -1,0 +1,172 @@
+"""Influence problem of neural networks: curvature and per-sample products without per-sample gradients.
+
+Products are means over samples whatever the size of the batches. H is the generalised Gauss–Newton matrix
+(1/m) Σ_i J_iᵀ M_i J_i (Schraudolph 2002), J_i the Jacobian of a sample's logits and M_i = diag(p_i) − p_i p_iᵀ, or
+the exact Hessian of the mean loss. Weight decay is the optimiser's, no part of the objective, and not in H.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, jvp, vjp
+from torch.nn.functional import cross_entropy
+
+from datagradient.influence.ekfac import EKFAC
+from datagradient.influence.solvers import Matvec, SolverError
+from datagradient.layers import second_derivatives
+
+AGREEMENT = 1e-4  # of two passes over the same samples in single precision
+
+
+class NetworkProblem:
+    """Gradients and curvature products of a trained network on its training set.
+
+    A parameter vector is all trainable parameters in the network's order, flattened, as a float64 array;
+    the network computes in its own precision.
+
+    Args:
+        network: in evaluation mode, on the device to compute on.
+        to_tensor: turns some inputs into what the network takes.
+        inputs: training inputs, n of them.
+        labels: training labels (n,) as the network was trained on them.
+        rows: the training samples that H is averaged over; None for all.
+        batch_size: samples at once; the results do not depend on it.
+        curvature: ``"ggn"`` or ``"hessian"``.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        to_tensor: Callable[[Any], Tensor],
+        inputs: Any,
+        labels: np.ndarray,
+        rows: np.ndarray | None = None,
+        batch_size: int = 500,
+        curvature: str = "ggn",
+    ):
+        self.network, self.inputs, self.labels = network.eval(), to_tensor(inputs), torch.from_numpy(labels)
+        self.to_tensor, self.batch_size = to_tensor, batch_size
+        self.rows = np.arange(len(labels)) if rows is None else rows
+        if curvature == "hessian":
+            second_derivatives(network)
+        self.product = {"ggn": self._ggn_product, "hessian": self._hessian_product}[curvature]
+        self.parameters = {name: value.detach() for name, value in network.named_parameters()}
+        first = next(iter(self.parameters.values()))
+        self.device, self.dtype = first.device, first.dtype
+        self._check_agreement()
+
+    def mean_gradient(self, inputs: Any, labels: np.ndarray) -> np.ndarray:
+        """Return the gradient of the mean loss on any samples, shape of a parameter vector."""
+        samples, targets = self.to_tensor(inputs), torch.from_numpy(labels)
+        total: dict[str, Tensor] = {}
+        for batch, x, y in self._batches(samples, targets):
+            gradient, loss = grad(self._summed_loss, has_aux=True)(self.parameters, x, y)
+            self._check_finite(loss, batch, "validation")
+            total = _add(total, gradient)
+        return self._flat(total) / len(labels)
+
+    def matvec(self, vector: np.ndarray) -> np.ndarray:
+        """Return H·vector, the mean over the chosen samples, no damping."""
+        return self.sampled(self.rows)(vector)
+
+    def sampled(self, rows: np.ndarray) -> Matvec:
+        """Return the product with the H of the given training samples, no damping."""
+        inputs, labels = self.inputs[rows], self.labels[rows]
+
+        def product(vector: np.ndarray) -> np.ndarray:
+            tangents, total = self._parts(vector), {}
+            for _, x, y in self._batches(inputs, labels):
+                total = _add(total, self.product(x, y, tangents))
+            return self._flat(total) / len(rows)
+
+        return product
+
+    def preconditioner(self, damping: float) -> Matvec:
+        """Return the same as `ekfac`, for CG."""
+        return self.ekfac(damping)
+
+    def ekfac(self, damping: float) -> Matvec:
+        """Return the product with the inverse of EK-FAC's approximation of the GGN, damped."""
+        approximation = EKFAC(self.network)
+        for _, x, _ in self._batches(self.inputs[self.rows], self.labels[self.rows]):
+            approximation.see(x)
+        approximation.find_bases()
+        for _, x, _ in self._batches(self.inputs[self.rows], self.labels[self.rows]):
+            approximation.measure(x)
+        return lambda vector: self._flat(approximation.solve(self._parts(vector), damping))
+
+    def project(self, direction: np.ndarray) -> np.ndarray:
+        """Return g_iᵀ·direction for every training sample: the tangents of all losses, from one forward-mode pass."""
+        tangents, products = self._parts(direction), []
+        with torch.no_grad():
+            for batch, x, y in self._batches(self.inputs, self.labels):
+                losses, product = jvp(lambda p: self._losses(p, x, y), (self.parameters,), (tangents,))  # noqa: B023
+                self._check_finite(losses, batch, "training")
+                products.append(product.cpu())
+        return torch.cat(products).double().numpy()
+
+    def _losses(self, parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return cross_entropy(functional_call(self.network, parameters, (x,)), y, reduction="none")
+
+    def _summed_loss(self, parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        losses = self._losses(parameters, x, y)
+        return losses.sum(), losses.detach()
+
+    def _ggn_product(self, x: Tensor, y: Tensor, tangents: dict[str, Tensor]) -> dict[str, Tensor]:
+        def logits(parameters: dict[str, Tensor]) -> Tensor:
+            return functional_call(self.network, parameters, (x,))
+
+        with torch.no_grad():
+            output, change = jvp(logits, (self.parameters,), (tangents,))
+        p = torch.softmax(output, dim=1)
+        change = p * (change - (p * change).sum(dim=1, keepdim=True))
+        return vjp(logits, self.parameters)[1](change)[0]
+
+    def _hessian_product(self, x: Tensor, y: Tensor, tangents: dict[str, Tensor]) -> dict[str, Tensor]:
+        gradient = grad(lambda parameters: self._losses(parameters, x, y).sum())
+        return jvp(gradient, (self.parameters,), (tangents,))[1]
+
+    def _batches(self, samples: Tensor, targets: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Yield the number of the first sample, and samples and targets on the device."""
+        for start in range(0, len(targets), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            yield start, samples[part].to(self.device), targets[part].to(self.device)
+
+    def _parts(self, vector: np.ndarray) -> dict[str, Tensor]:
+        flat = torch.from_numpy(vector).to(self.device, self.dtype)
+        pieces = flat.split([value.numel() for value in self.parameters.values()])
+        return {
+            name: piece.view_as(value)
+            for (name, value), piece in zip(self.parameters.items(), pieces, strict=True)
+        }  # fmt: skip
+
+    def _flat(self, parts: dict[str, Tensor]) -> np.ndarray:
+        return torch.cat([parts[name].reshape(-1) for name in self.parameters]).double().cpu().numpy()
+
+    def _check_agreement(self) -> None:
+        """Refuse a network whose loss for a sample depends on chance or on the other samples of its batch."""
+        x, y = self.inputs[:64].to(self.device), self.labels[:64].to(self.device)
+        half = (len(y) + 1) // 2
+        with torch.no_grad():
+            whole = self._losses(self.parameters, x, y)
+            halves = torch.cat(
+                [self._losses(self.parameters, x[part], y[part]) for part in (slice(half), slice(half, None))]
+            )
+        if not torch.allclose(whole, halves, rtol=AGREEMENT, atol=AGREEMENT, equal_nan=True):
+            raise SolverError(
+                "neural: two passes over the same samples differ: the network has dropout, batch normalisation "
+                "or another layer by which a sample's loss depends on its batch or on chance"
+            )
+
+    @staticmethod
+    def _check_finite(losses: Tensor, first: int, part: str) -> None:
+        if not torch.isfinite(losses).all():
+            sample = first + int((~torch.isfinite(losses)).nonzero()[0])
+            raise SolverError(f"neural: the loss of {part} sample {sample} is not finite")
+
+
+def _add(total: dict[str, Tensor], more: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: total[name] + value if total else value for name, value in more.items()}

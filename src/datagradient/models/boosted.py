@@ -1,0 +1,126 @@
+"""Gradient-boosted trees by XGBoost; influence is computed for the leaf values, the trees' structure held fixed."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xgboost as xgb
+from scipy.special import expit, softmax
+
+from datagradient.files import read_arrays, write_arrays
+from datagradient.influence.glm import LeafProblem
+from datagradient.seeds import integer_seed
+
+INPUTS = "features"
+SETTINGS = ("rounds", "depth", "learning_rate", "subsample", "columns", "max_features", "l2", "max_bins")
+
+
+@dataclass(frozen=True)
+class BoostedModel:
+    """An XGBoost booster, the columns of the features that it takes, and its penalty λ on leaf values."""
+
+    booster: xgb.Booster
+    columns: np.ndarray
+    n_classes: int
+    l2: float
+
+
+def fit(features: Any, labels: np.ndarray, n_classes: int, settings: dict, seed: int) -> tuple[BoostedModel, dict]:
+    """Train with histograms of the features.
+
+    Args:
+        features: (n, d), dense or CSR.
+        labels: (n,), values 0 … n_classes − 1, every class present.
+        n_classes: number of classes; one tree a round for two, otherwise one a class.
+        settings: ``rounds``, ``depth``, ``learning_rate``; ``subsample``, the share of samples each round sees;
+            ``columns``, the share of features each split sees; ``max_features``, of sparse features only the most
+            frequent are used; ``l2``, XGBoost's λ, beside the *sum* of losses; ``max_bins`` of a histogram.
+        seed: drives the sampling.
+
+    Returns:
+        The model, and a record: optimiser, rounds, and the seconds inside the fit.
+    """
+    start = time.perf_counter()
+    columns = _most_frequent(features, int(settings["max_features"]))
+    data = xgb.QuantileDMatrix(_take(features, columns), labels, max_bin=int(settings["max_bins"]))
+    several = {"objective": "multi:softprob", "num_class": n_classes}
+    parameters = {
+        **(several if n_classes > 2 else {"objective": "binary:logistic"}),
+        # Pinned so that every margin starts from 0; XGBoost would estimate it from the labels.
+        "base_score": 0.5 if n_classes == 2 else 0.0,
+        "tree_method": "hist", "max_bin": int(settings["max_bins"]), "max_depth": int(settings["depth"]),
+        "eta": settings["learning_rate"], "subsample": settings["subsample"], "lambda": settings["l2"],
+        "colsample_bynode": settings["columns"], "seed": integer_seed(seed, "boosted"),
+    }  # fmt: skip
+    booster = xgb.train(parameters, data, num_boost_round=int(settings["rounds"]))
+    seconds = time.perf_counter() - start
+    record = {"optimiser": "xgboost hist", "iterations": int(settings["rounds"]), "seconds": seconds}
+    return BoostedModel(booster, columns, n_classes, settings["l2"]), record
+
+
+def probabilities(model: BoostedModel, features: Any) -> np.ndarray:
+    """Return the class probabilities (n, classes)."""
+    margins = _margins(model.booster, features, model).astype(np.float64)
+    return softmax(margins, axis=1) if model.n_classes > 2 else np.stack([expit(-margins), expit(margins)], axis=1)
+
+
+def problem(
+    model: BoostedModel, features: Any, labels: np.ndarray, rows: np.ndarray | None = None, curvature: str = "ggn"
+) -> LeafProblem:
+    """Return the influence problem of the leaf values on the training set; the arguments are `logistic.problem`'s."""
+    content = json.loads(bytes(model.booster.save_raw("json")))
+    trees = content["learner"]["gradient_booster"]["model"]["trees"]
+    # A leaf has no children, and its value stands where an inner node has its threshold.
+    leaves = [np.array(tree["left_children"]) < 0 for tree in trees]
+    stored = [np.array(tree["split_conditions"]) for tree in trees]
+    smallest = np.min_scalar_type(max(map(len, leaves)))
+    n_margins = 1 if model.n_classes == 2 else model.n_classes
+
+    def nodes_of(some: Any) -> np.ndarray:
+        nodes = model.booster.predict(xgb.DMatrix(_take(some, model.columns)), pred_leaf=True, strict_shape=True)
+        return np.asfortranarray(nodes.reshape(len(nodes), -1), dtype=smallest)
+
+    def margins_of(some: Any, values: list[np.ndarray] | None) -> np.ndarray:
+        booster = model.booster
+        if values is not None:
+            for tree, leaf, old, new in zip(trees, leaves, stored, values, strict=True):
+                tree["split_conditions"] = np.where(leaf, new, old).tolist()
+            booster = xgb.Booster()
+            booster.load_model(bytearray(json.dumps(content).encode()))
+        return _margins(booster, some, model).reshape(-1, n_margins)
+
+    values = [np.where(leaf, old, 0.0) for leaf, old in zip(leaves, stored, strict=True)]
+    penalty = model.l2 / len(labels)
+    return LeafProblem(features, labels, values, n_margins, penalty, nodes_of, margins_of, rows)
+
+
+def save(path: Path, model: BoostedModel, meta: dict) -> None:
+    """Write the booster in XGBoost's own UBJSON, as one array of bytes among plain arrays."""
+    booster = np.frombuffer(model.booster.save_raw("ubj"), dtype=np.uint8)
+    write_arrays(path, {**meta, "n_classes": model.n_classes, "l2": model.l2}, booster=booster, columns=model.columns)
+
+
+def load(path: Path) -> tuple[BoostedModel, dict]:
+    """Read a model that `save` wrote."""
+    arrays, meta = read_arrays(path)
+    booster = xgb.Booster()
+    booster.load_model(bytearray(arrays["booster"].tobytes()))
+    return BoostedModel(booster, arrays["columns"], meta["n_classes"], meta["l2"]), meta
+
+
+def _most_frequent(features: Any, limit: int) -> np.ndarray:
+    """Return the columns to use, in order: all of a dense matrix, the most often non-zero of a sparse one."""
+    if not hasattr(features, "tocsr") or features.shape[1] <= limit:
+        return np.arange(features.shape[1])
+    return np.sort(np.argsort(-features.getnnz(axis=0), kind="stable")[:limit])
+
+
+def _margins(booster: xgb.Booster, features: Any, model: BoostedModel) -> np.ndarray:
+    return booster.inplace_predict(_take(features, model.columns), predict_type="margin")
+
+
+def _take(features: Any, columns: np.ndarray) -> Any:
+    return features if len(columns) == features.shape[1] else features[:, columns]

@@ -1,0 +1,151 @@
+"""Neural networks, trained with AdamW on one cycle of learning rates."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from datagradient.errors import UserError
+from datagradient.files import read_arrays, write_arrays
+from datagradient.influence.network import NetworkProblem
+from datagradient.networks import build
+from datagradient.seeds import integer_seed
+
+INPUTS = "raw"
+SETTINGS = ("network", "width", "vocabulary", "epochs", "batch_size", "learning_rate", "weight_decay", "precision")
+SCORING_BATCH = {"image": 200, "text": 500, "table": 2000}  # small enough to stay in the processor's cache
+WARM_UP = 0.2  # share of the steps in which the learning rate rises
+
+
+@dataclass(frozen=True)
+class NeuralModel:
+    """A network in evaluation mode, and what is needed to build it again."""
+
+    network: nn.Module
+    kind: str
+    shape: tuple[int, ...]
+    n_classes: int
+    settings: dict
+
+
+def fit(inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, seed: int) -> tuple[NeuralModel, dict]:
+    """Train a network, the same one for the same seed.
+
+    Args:
+        inputs: bytes (n, height, width, channels) of images, token numbers (n, length) of texts, or
+            real numbers (n, features) of tables; the kind of network follows from that.
+        labels: (n,), values 0 … n_classes − 1.
+        n_classes: number of classes.
+        settings: ``network``, ``width``, ``vocabulary``: see `datagradient.networks.build`; ``epochs``,
+            ``batch_size``, ``learning_rate`` (the highest of the cycle), ``weight_decay`` (AdamW's, decoupled);
+            ``precision``, ``"float32"`` or ``"bfloat16"`` for mixed precision.
+        seed: drives initialisation and the order of samples.
+
+    Returns:
+        The model, and a record: optimiser, steps, mean loss of every epoch, and the seconds inside the fit.
+
+    Raises:
+        UserError: the loss is not finite.
+    """
+    start = time.perf_counter()
+    device, (kind, samples) = best_device(), to_tensor(inputs)
+    samples, targets = samples.to(device), torch.from_numpy(labels).to(device)
+    network = _fresh(kind, tuple(samples.shape[1:]), n_classes, settings, seed).to(device)
+    order = torch.Generator().manual_seed(integer_seed(seed, "order of samples"))
+    n, size, epochs = len(labels), int(settings["batch_size"]), int(settings["epochs"])
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"]
+    )
+    steps = epochs * math.ceil(n / size)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings["learning_rate"], total_steps=steps, pct_start=WARM_UP
+    )
+    losses, mixed = [], settings["precision"] == "bfloat16"
+    for epoch in tqdm(range(epochs), "epochs", disable=None):
+        total = torch.zeros((), device=device)
+        for batch in torch.randperm(n, generator=order).to(device).split(size):
+            with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+                loss = cross_entropy(network(samples[batch]), targets[batch])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            cycle.step()
+            total += loss.detach() * len(batch)
+        losses.append(float(total) / n)
+        if not math.isfinite(losses[-1]):
+            raise UserError(f"neural: the loss is {losses[-1]} in epoch {epoch + 1}; lower learning_rate")
+    seconds = time.perf_counter() - start
+    model = NeuralModel(network.eval().cpu(), kind, tuple(samples.shape[1:]), n_classes, settings)
+    return model, {"optimiser": "torch AdamW", "iterations": steps, "losses": losses, "seconds": seconds}
+
+
+def to_tensor(inputs: np.ndarray) -> tuple[str, Tensor]:
+    """Return the kind of the inputs, and the inputs as the network takes them; images become channels-last."""
+    if inputs.ndim == 4:
+        # A view of the same memory, which is in the channels-last order that convolutions are fastest in.
+        return "image", torch.from_numpy(np.ascontiguousarray(inputs)).permute(0, 3, 1, 2)
+    if np.issubdtype(inputs.dtype, np.integer):
+        return "text", torch.from_numpy(inputs.astype(np.int32))
+    return "table", torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
+
+
+def best_device() -> torch.device:
+    """Return the GPU where there is one, otherwise the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@torch.no_grad()
+def probabilities(model: NeuralModel, inputs: np.ndarray) -> np.ndarray:
+    """Return the class probabilities (n, classes)."""
+    device = best_device()
+    network = model.network.to(device)
+    batches = to_tensor(inputs)[1].split(SCORING_BATCH[model.kind])
+    logits = torch.cat([network(batch.to(device)).cpu() for batch in batches])
+    return torch.softmax(logits.double(), dim=1).numpy()
+
+
+def problem(
+    model: NeuralModel, inputs: np.ndarray, labels: np.ndarray, rows: np.ndarray | None = None, curvature: str = "ggn"
+) -> NetworkProblem:
+    """Return the influence problem of the network on its training set.
+
+    Args:
+        model: the trained model.
+        inputs: training inputs.
+        labels: training labels.
+        rows: the training samples that H is averaged over; None for all.
+        curvature: ``"ggn"`` or ``"hessian"``.
+    """
+    device = best_device()
+    return NetworkProblem(
+        model.network.to(device), lambda some: to_tensor(some)[1], inputs, labels,
+        rows=rows, batch_size=SCORING_BATCH[model.kind], curvature=curvature,
+    )  # fmt: skip
+
+
+def save(path: Path, model: NeuralModel, meta: dict) -> None:
+    """Write the parameters as plain arrays."""
+    form = {"kind": model.kind, "shape": model.shape, "n_classes": model.n_classes, "settings": model.settings}
+    write_arrays(path, {**meta, **form}, **{name: value.numpy() for name, value in model.network.state_dict().items()})
+
+
+def load(path: Path) -> tuple[NeuralModel, dict]:
+    """Read a model that `save` wrote."""
+    arrays, meta = read_arrays(path)
+    form = (meta["kind"], tuple(meta["shape"]), meta["n_classes"], meta["settings"])
+    network = _fresh(*form, seed=0)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
+    return NeuralModel(network.eval(), *form), meta
+
+
+def _fresh(kind: str, shape: tuple[int, ...], n_classes: int, settings: dict, seed: int) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(integer_seed(seed, "initialisation"))
+        network = build(kind, shape, n_classes, settings)
+    return network.to(memory_format=torch.channels_last) if kind == "image" else network
