@@ -66,7 +66,7 @@ def _schema() -> dict:
         {
             "name": _one_of(tuple(SOLVERS)),
             "damping": not_negative,
-            "tolerance": positive,
+            "tolerance": not_negative,
             "max_iterations": count,
             "batch_size": count,
             "repeats": count,

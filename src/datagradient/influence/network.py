@@ -84,9 +84,8 @@ class NetworkProblem:
 
         return product
 
-    def preconditioner(self, damping: float) -> Matvec:
-        """Return the same as `ekfac`, for CG."""
-        return self.ekfac(damping)
+    def preconditioner(self, damping: float) -> None:
+        """Return None: a few plain steps of CG give better scores than as many preconditioned ones, at less cost."""
 
     def ekfac(self, damping: float) -> Matvec:
         """Return the product with the inverse of EK-FAC's approximation of the GGN, damped."""

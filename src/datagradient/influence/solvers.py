@@ -21,8 +21,8 @@ class SolverRecord:
 
     Attributes:
         solver: the solver's name.
-        status: ``"converged"``, ``"unconverged"`` when the budget ended first, or ``"approximate"`` for a solver
-            that does not aim at a residual.
+        status: ``"converged"``; ``"unconverged"`` when the budget ended first; ``"truncated"`` after a number of
+            steps that was fixed beforehand, which regularises; ``"approximate"`` for an approximate inverse.
         iterations: steps taken.
         products: Hessian-vector products computed, the final check of the residual included.
         residual: ‖b − (H + δI)x‖ / ‖b‖, computed afresh at the end.
@@ -81,8 +81,9 @@ def cg(
         matvec: the product with the symmetric positive semi-definite H, without damping.
         b: right-hand side.
         damping: δ ≥ 0, added to the operator.
-        tolerance: relative residual to reach.
-        max_iterations: the budget; a solve that ends there is marked unconverged.
+        tolerance: relative residual to reach; 0 to take `max_iterations` steps whatever the residual: stopping
+            early leaves out directions of small curvature, as damping does.
+        max_iterations: the budget; a solve that ends there without its tolerance is marked unconverged.
         preconditioner: the product with a symmetric positive definite approximation of (H + δI)⁻¹.
 
     Raises:
@@ -107,7 +108,7 @@ def cg(
         iterations += 1
     reached = _relative_residual(matvec, b, x, damping)
     # The residual that CG updates drifts from the true one by rounding: allow that and no more.
-    status = "converged" if reached <= 2 * tolerance else "unconverged"
+    status = "truncated" if tolerance == 0 else "converged" if reached <= 2 * tolerance else "unconverged"
     return x, SolverRecord("cg", status, iterations, iterations + 1, reached, damping, tolerance)
 
 
