@@ -164,6 +164,7 @@ rule train:
         kept=kept,
     output:
         model=each_seed(f"{CELL}/model.npz"),
+        predictions=each_seed(f"{CELL}/predictions.npz"),
         record=each_seed(f"{CELL}/train.json"),
     log:
         f"{CELL_LOG}/train.log",
@@ -182,21 +183,17 @@ rule train:
 
 rule evaluate:
     input:
-        model=per_seed(f"{CELL}/model.npz"),
-        data=per_seed(f"{PREPARED}/features.npz"),
+        predictions=per_seed(f"{CELL}/predictions.npz"),
     output:
         each_seed(f"{CELL}/metrics.json"),
     log:
         f"{CELL_LOG}/evaluate.log",
-    benchmark:
-        f"{CELL_LOG}/evaluate.tsv"
     params:
-        source=lambda w: source_hash("evaluate", f"models.{w.model}"),
+        source=source_hash("evaluate"),
     conda:
         "environment.yml"
     shell:
-        "python -m datagradient evaluate --model {wildcards.model} --model-file {input.model} --data {input.data} "
-        "--out {output} 2> {log}"
+        "python -m datagradient evaluate --predictions {input.predictions} --out {output} 2> {log}"
 
 
 rule influence:

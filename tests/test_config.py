@@ -29,7 +29,10 @@ def merged(tmp_path, text):
     return config, [DEFAULTS, preset]
 
 
-GOOD = "preset: mine\nmodels: [logistic]\ndatasets: {digits: , adult: {max_development: 500, models: {logistic: {l2: 0.1}}}}\n"
+GOOD = """preset: mine
+models: [logistic]
+datasets: {digits: , adult: {max_development: 500, models: {logistic: {l2: 0.1}}}}
+"""
 
 
 def test_defaults_are_filled_in(tmp_path):
@@ -72,7 +75,7 @@ def test_every_committed_preset_is_valid(tmp_path, preset):
         ("datasets: {digits: }\nmodels: [forest]", "mine.yaml: models.0: 'forest' is not one of boosted, logistic"),
         ("model_settings: {logistic: {solver: {name: lu}}}", "logistic.solver.name: 'lu' is not one of cg, explicit"),
         ("model_settings: {logistic: {solver: {damping: -1}}}", "model_settings.logistic.solver.damping: -1 is not a"),
-        ("model_settings: {neural: {settings: {network: vgg}}}", "settings.network: 'vgg' is not one of small, resnet18"),
+        ("model_settings: {neural: {settings: {network: vgg}}}", "network: 'vgg' is not one of small, resnet18"),
         ("policies: [influence, worst]", "mine.yaml: policies.1: 'worst' is not one of influence, random"),
         ("policies: [random]", "mine.yaml: policies: random copies the numbers of influence; add it"),
         ("split: {test: 0.9}", "mine.yaml: split: the shares .* leave nothing to train on"),

@@ -20,7 +20,7 @@ HEAVY = {"torch", "mlflow", "sklearn", "pandas", "matplotlib", "statsmodels", "x
     "modules",
     [
         "datagradient.refine",  # prune
-        "datagradient.training, datagradient.metrics, datagradient.models.logistic",  # evaluate
+        "datagradient.files, datagradient.metrics",  # evaluate
         "datagradient.training, datagradient.influence.scores, datagradient.models.logistic",  # influence
         "datagradient.workflow, datagradient.layout, datagradient.sources",  # the Snakefile
     ],

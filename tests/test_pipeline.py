@@ -178,15 +178,14 @@ def test_a_bad_configuration_stops_before_any_work(tmp_path):
 
 def test_a_damaged_result_stops_its_reader_and_leaves_nothing(undisturbed, tmp_path, capsys):
     cell = next(undisturbed.rglob("baseline/seed-0/iter-0"))
-    broken = tmp_path / "model.npz"
-    broken.write_bytes((cell / "model.npz").read_bytes()[:-100])
-    data = next((undisturbed / "results/micro" / cell.parts[-6]).rglob("prepared/seed-0/features.npz"))
-    arguments = ["evaluate", "--model", "logistic", "--model-file", str(broken), "--data", str(data)]
-    assert main([*arguments, "--out", str(tmp_path / "metrics.json")]) == 1
+    broken = tmp_path / "predictions.npz"
+    broken.write_bytes((cell / "predictions.npz").read_bytes()[:-100])
+    arguments = ["evaluate", "--predictions", str(broken), "--out", str(tmp_path / "metrics.json")]
+    assert main(arguments) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"datagradient evaluate: {broken}: cannot be read")
     assert "made by the job 'train'" in error
-    assert [path.name for path in tmp_path.iterdir()] == ["model.npz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.npz"]
 
 
 def test_labels_of_another_seed_are_refused(undisturbed, tmp_path, capsys):

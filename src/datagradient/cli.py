@@ -50,14 +50,16 @@ def noise(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train a model on the kept samples of the training part.
+    """Train a model on the kept samples of the training part, and predict the other parts.
 
-    Writes the model, and train.json beside it: seconds inside the fit, and the optimiser's record.
+    Writes the model, and beside it predictions.npz (class probabilities, true labels) and train.json (seconds
+    inside the fit, and the optimiser's record).
     """
-    from datagradient.files import write_json
+    from datagradient.files import write_arrays, write_json
+    from datagradient.metrics import PREFIXES
     from datagradient.models import family
     from datagradient.provenance import stamp
-    from datagradient.training import load_training_set
+    from datagradient.training import load_part, load_training_set
 
     model_family = family(args.model)
     settings = _json(args, "settings", allowed=model_family.SETTINGS, needed=model_family.SETTINGS)
@@ -67,24 +69,26 @@ def train(args: argparse.Namespace) -> None:
             model, record = model_family.fit(samples.inputs, samples.labels, samples.n_classes, settings, samples.seed)
         facts = stamp(seed=samples.seed, dataset=samples.dataset, model=args.model, settings=settings)
         model_family.save(out, model, facts)
+        # While the model is in memory: to load a library and a model again takes longer than to predict.
+        predictions = {}
+        for part in PREFIXES:
+            inputs, predictions[f"labels_{part}"] = load_part(model_family.INPUTS, data, part)
+            predictions[f"probabilities_{part}"] = model_family.probabilities(model, inputs)
+        write_arrays(Path(out).with_name("predictions.npz"), facts, **predictions)
         content = {**record, "n_train": len(samples.labels), "provenance": facts}
         write_json(Path(out).with_name("train.json"), content)
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """Measure a model on the two validation parts and the test part: metrics.json."""
-    from datagradient.files import write_json
+    """Measure a model's predictions on the two validation parts and the test part: metrics.json."""
+    from datagradient.files import read_arrays, write_json
     from datagradient.metrics import PREFIXES, measure
-    from datagradient.models import family, load
-    from datagradient.training import load_part
 
-    model_family = family(args.model)
-    for model_file, data, out in _zip(args, "model-file", "data", "out"):
-        model, facts = load(args.model, model_file, data)
+    for predictions, out in _zip(args, "predictions", "out"):
+        arrays, facts = read_arrays(predictions)
         metrics: dict[str, float] = {}
         for part, prefix in PREFIXES.items():
-            inputs, labels = load_part(model_family.INPUTS, data, part)
-            values = measure(model_family.probabilities(model, inputs), labels)
+            values = measure(arrays[f"probabilities_{part}"], arrays[f"labels_{part}"])
             metrics |= {prefix + name: value for name, value in values.items()}
         write_json(out, {"metrics": metrics, "provenance": facts})
 
@@ -271,7 +275,7 @@ COMMANDS = {
     train: [
         MODEL, ("--settings", {"required": True, "help": "settings of the model as JSON"}), DATA, LABELS, KEPT, OUT,
     ],
-    evaluate: [MODEL, MODEL_FILE, DATA, OUT],
+    evaluate: [("--predictions", {**MANY, "help": "predictions.npz that 'train' wrote"}), OUT],
     influence: [
         MODEL,
         ("--solver", {"default": '{"name": "cg"}', "help": "solver and its options as JSON"}),

@@ -20,6 +20,7 @@ MADE_BY = {
     "kept.npz": "prune",
     "removed.csv": "prune",
     "model.npz": "train",
+    "predictions.npz": "train",
     "train.json": "train",
     "metrics.json": "evaluate",
     "scores.npz": "influence",
