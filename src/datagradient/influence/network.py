@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp, vjp
+from torch.func import functional_call, grad, jvp
 from torch.nn.functional import cross_entropy
 
 from datagradient.influence.ekfac import EKFAC
@@ -63,8 +63,8 @@ class NetworkProblem:
         samples, targets = self.to_tensor(inputs), torch.from_numpy(labels)
         total: dict[str, Tensor] = {}
         for batch, x, y in self._batches(samples, targets):
-            gradient, loss = grad(self._summed_loss, has_aux=True)(self.parameters, x, y)
-            self._check_finite(loss, batch, "validation")
+            losses, gradient = _gradient(lambda p: self._losses(p, x, y), self.parameters)  # noqa: B023
+            self._check_finite(losses, batch, "validation")
             total = _add(total, gradient)
         return self._flat(total) / len(labels)
 
@@ -100,19 +100,19 @@ class NetworkProblem:
     def project(self, direction: np.ndarray) -> np.ndarray:
         """Return g_iᵀ·direction for every training sample: the tangents of all losses, from one forward-mode pass."""
         tangents, products = self._parts(direction), []
-        with torch.no_grad():
-            for batch, x, y in self._batches(self.inputs, self.labels):
-                losses, product = jvp(lambda p: self._losses(p, x, y), (self.parameters,), (tangents,))  # noqa: B023
-                self._check_finite(losses, batch, "training")
-                products.append(product.cpu())
+        for batch, x, y in self._batches(self.inputs, self.labels):
+            losses, product = self._tangents(x, y, tangents)
+            self._check_finite(losses, batch, "training")
+            products.append(product.cpu())
         return torch.cat(products).double().numpy()
+
+    @torch.no_grad()
+    def _tangents(self, x: Tensor, y: Tensor, tangents: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return every sample's loss, and its change along a parameter vector."""
+        return jvp(lambda parameters: self._losses(parameters, x, y), (self.parameters,), (tangents,))
 
     def _losses(self, parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return cross_entropy(functional_call(self.network, parameters, (x,)), y, reduction="none")
-
-    def _summed_loss(self, parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        losses = self._losses(parameters, x, y)
-        return losses.sum(), losses.detach()
 
     def _ggn_product(self, x: Tensor, y: Tensor, tangents: dict[str, Tensor]) -> dict[str, Tensor]:
         def logits(parameters: dict[str, Tensor]) -> Tensor:
@@ -122,7 +122,7 @@ class NetworkProblem:
             output, change = jvp(logits, (self.parameters,), (tangents,))
         p = torch.softmax(output, dim=1)
         change = p * (change - (p * change).sum(dim=1, keepdim=True))
-        return vjp(logits, self.parameters)[1](change)[0]
+        return _gradient(lambda parameters: logits(parameters) * change, self.parameters)[1]
 
     def _hessian_product(self, x: Tensor, y: Tensor, tangents: dict[str, Tensor]) -> dict[str, Tensor]:
         gradient = grad(lambda parameters: self._losses(parameters, x, y).sum())
@@ -149,11 +149,11 @@ class NetworkProblem:
         """Refuse a network whose loss for a sample depends on chance or on the other samples of its batch."""
         x, y = self.inputs[:64].to(self.device), self.labels[:64].to(self.device)
         half = (len(y) + 1) // 2
-        with torch.no_grad():
-            whole = self._losses(self.parameters, x, y)
-            halves = torch.cat(
-                [self._losses(self.parameters, x[part], y[part]) for part in (slice(half), slice(half, None))]
-            )
+        whole, first, second = (
+            torch.stack(self._tangents(x[part], y[part], self.parameters))
+            for part in (slice(None), slice(half), slice(half, None))
+        )
+        halves = torch.cat([first, second], dim=1)
         if not torch.allclose(whole, halves, rtol=AGREEMENT, atol=AGREEMENT, equal_nan=True):
             raise SolverError(
                 "neural: two passes over the same samples differ: the network has dropout, batch normalisation "
@@ -165,6 +165,16 @@ class NetworkProblem:
         if not torch.isfinite(losses).all():
             sample = first + int((~torch.isfinite(losses)).nonzero()[0])
             raise SolverError(f"neural: the loss of {part} sample {sample} is not finite")
+
+
+def _gradient(
+    function: Callable[[dict[str, Tensor]], Tensor], parameters: dict[str, Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return a function's values and the gradient of their sum. torch.func.grad takes a second to import."""
+    leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+    values = function(leaves)
+    gradients = torch.autograd.grad(values.sum(), list(leaves.values()), materialize_grads=True)
+    return values.detach(), dict(zip(leaves, gradients, strict=True))
 
 
 def _add(total: dict[str, Tensor], more: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -53,15 +53,16 @@ def fit(inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, 
     Raises:
         UserError: the loss is not finite.
     """
-    start = time.perf_counter()
     device, (kind, samples) = best_device(), to_tensor(inputs)
-    samples, targets = samples.to(device), torch.from_numpy(labels).to(device)
     network = _fresh(kind, tuple(samples.shape[1:]), n_classes, settings, seed).to(device)
-    order = torch.Generator().manual_seed(integer_seed(seed, "order of samples"))
-    n, size, epochs = len(labels), int(settings["batch_size"]), int(settings["epochs"])
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"]
     )
+    # The first optimiser of a process imports torch's compiler, which is not what training takes.
+    start = time.perf_counter()
+    samples, targets = samples.to(device), torch.from_numpy(labels).to(device)
+    order = torch.Generator().manual_seed(integer_seed(seed, "order of samples"))
+    n, size, epochs = len(labels), int(settings["batch_size"]), int(settings["epochs"])
     steps = epochs * math.ceil(n / size)
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings["learning_rate"], total_steps=steps, pct_start=WARM_UP
