@@ -106,8 +106,7 @@ rule all:
     input:
         expand(f"{TABLES}/{{name}}.{{kind}}", name=TABLE_NAMES, kind=["csv", "md", "tex"]),
         expand(f"{FIGURES}/{{name}}.{{kind}}", name=FIGURE_NAMES, kind=["png", "pdf"]),
-        expand(f"{ROOT}/{{dataset}}/{{model}}/noise-{{noise}}/tracked", dataset=CONFIG["datasets"],
-               model=CONFIG["models"], noise=layout.noise_names(CONFIG)),
+        expand(f"{ROOT}/{{dataset}}/{{model}}/tracked", dataset=CONFIG["datasets"], model=CONFIG["models"]),
         f"{ROOT}/provenance.json",
 
 
@@ -259,18 +258,18 @@ rule track:
         ready=ancient(rules.mlflow_init.output),
         config=rules.configuration.output,
         results=lambda w: [file for name in ("metrics.json", "influence.json")
-                           for file in cells(name, dataset=w.dataset, model=w.model, noise=w.noise)],
+                           for file in cells(name, dataset=w.dataset, model=w.model)],
     output:
-        f"{ROOT}/{{dataset}}/{{model}}/noise-{{noise}}/tracked",
+        f"{ROOT}/{{dataset}}/{{model}}/tracked",
     log:
-        f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}/track.log",
+        f"logs/{PRESET}/{{dataset}}/{{model}}/track.log",
     params:
         source=source_hash("track"),
     conda:
         "environment.yml"
     shell:
         "python -m datagradient track --config {input.config} --dataset {wildcards.dataset} --model {wildcards.model} "
-        "--noise {wildcards.noise} --out {output} 2> {log}"
+        "--out {output} 2> {log}"
 
 
 rule collect:

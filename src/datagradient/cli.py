@@ -177,10 +177,10 @@ def track(args: argparse.Namespace) -> None:
 
     if args.rebuild:
         rebuild(Path("results"))
-    elif not (args.config and args.dataset and args.model and args.noise):
-        raise UserError("track: needs --config, --dataset, --model and --noise, or --rebuild")
+    elif not (args.config and args.dataset and args.model):
+        raise UserError("track: needs --config, --dataset and --model, or --rebuild")
     else:
-        track_cells(Path(args.config), dataset=args.dataset, model=args.model, noise=args.noise)
+        track_cells(Path(args.config), dataset=args.dataset, model=args.model)
         if args.out:
             Path(args.out).touch()
 
@@ -296,7 +296,6 @@ COMMANDS = {
         CONFIG,
         ("--dataset", {"help": "data set to log"}),
         ("--model", {"help": "model family to log"}),
-        ("--noise", {"help": "noise rate to log, as in the path"}),
         ("--out", {"help": "empty file to write when done"}),
         ("--rebuild", {"action": "store_true", "help": "make the whole store again from the result files"}),
     ],
