@@ -1,0 +1,128 @@
+"""The contract that every model family keeps on every data set."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from conftest import REPOSITORY
+from datagradient import models
+from datagradient.data import sets
+from datagradient.data.prepare import write_prepared
+from datagradient.data.record import sample_keys
+from datagradient.data.splits import SplitPlan, flip_labels
+from datagradient.errors import UserError
+from datagradient.files import write_arrays
+from datagradient.influence.scores import curvature_rows, score
+from datagradient.layout import modules
+from datagradient.provenance import stamp
+from datagradient.training import load_part, load_training_set
+
+REAL = ("adult", "cifar10", "imdb")
+DEFAULTS = yaml.safe_load((REPOSITORY / "config/defaults.yaml").read_text())["model_settings"]
+QUICK = {
+    "logistic": {"l2": 0.01},
+    "boosted": {"rounds": 30, "depth": 3, "learning_rate": 0.3},
+    "neural": {"width": 16, "epochs": 10, "batch_size": 32, "learning_rate": 1e-2},
+}
+
+
+@functools.cache
+def data_set(name):
+    dataset = sets.load(name)
+    return dataset, sample_keys(dataset)
+
+
+@pytest.fixture(params=modules("data/sets"))
+def prepared(request, tmp_path_factory):
+    """Folder with features.npz and labels.npz of a data set cut to 1,500 samples, a fifth of the labels flipped."""
+    if request.param in REAL:
+        request.getfixturevalue("real_data")
+    dataset, keys = data_set(request.param)
+    folder = tmp_path_factory.getbasetemp() / request.param
+    if not (folder / "labels.npz").exists():
+        folder.mkdir(exist_ok=True)
+        plan = SplitPlan(influence=0.2, max_development=1500, max_test=300)
+        write_prepared(dataset, keys, 0, plan, folder / "features.npz")
+        clean = load_part("features", folder / "features.npz", "train")[1]
+        labels, flipped = flip_labels(clean, 0.2, len(dataset.class_names), 0)
+        write_arrays(folder / "labels.npz", stamp(seed=0, dataset=dataset.name), labels=labels, flipped=flipped)
+    return folder
+
+
+def fitted(name, folder):
+    family = models.family(name)
+    samples = load_training_set(family.INPUTS, folder / "features.npz", folder / "labels.npz", None)
+    settings = {**DEFAULTS[name]["settings"], **QUICK[name]}
+    model, record = family.fit(samples.inputs, samples.labels, samples.n_classes, settings, samples.seed)
+    return family, samples, model, record
+
+
+@pytest.mark.parametrize("name", modules("models"))
+def test_every_family_keeps_the_contract_on_every_data_set(name, prepared, tmp_path):
+    family, samples, model, record = fitted(name, prepared)
+    assert set(family.SETTINGS) == set(DEFAULTS[name]["settings"])
+    assert record["seconds"] > 0
+    assert record["iterations"] > 0
+    json.dumps(record)
+
+    inputs, labels = load_part(family.INPUTS, prepared / "features.npz", "influence")
+    probabilities = family.probabilities(model, inputs)
+    assert probabilities.shape == (len(labels), samples.n_classes)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    assert (probabilities.argmax(axis=1) == labels).mean() > 1.2 / samples.n_classes
+
+    facts = stamp(seed=0, dataset=samples.dataset, model=name)
+    family.save(tmp_path / "model.npz", model, facts)
+    with np.load(tmp_path / "model.npz", allow_pickle=False) as archive:
+        assert all(archive[key].dtype != object for key in archive.files)
+    loaded, found = models.load(name, tmp_path / "model.npz", prepared / "features.npz")
+    assert found["dataset"] == samples.dataset
+    np.testing.assert_array_equal(family.probabilities(loaded, inputs), probabilities)
+
+    options = {key: value for key, value in DEFAULTS[name]["solver"].items() if key not in ("samples", "curvature")}
+    rows = curvature_rows(len(samples.labels), DEFAULTS[name]["solver"].get("samples"), 0)
+    influence = score(family.problem(loaded, samples.inputs, samples.labels, rows), inputs, labels, **options).influence
+    flipped = influence[samples.flipped].mean()
+    assert flipped > max(0, influence[~samples.flipped].mean())
+    again = fitted(name, prepared)[2]
+    np.testing.assert_array_equal(family.probabilities(again, inputs), probabilities)
+
+
+@pytest.mark.parametrize("name", modules("models"))
+@pytest.mark.parametrize("changed", [{"model": "other"}, {"version": "0"}, {"dataset": "other"}, {"seed": 9}])
+def test_models_of_other_data_versions_and_families_are_refused(name, changed, tmp_path):
+    facts = {"model": name, "dataset": "digits", "seed": 0, "version": models.__version__}
+    write_arrays(tmp_path / "features.npz", {"dataset": "digits", "seed": 0}, x=np.zeros(1))
+    write_arrays(tmp_path / "model.npz", {**facts, **changed}, x=np.zeros(1))
+    (key, value) = next(iter(changed.items()))
+    with pytest.raises(UserError, match=f"model.npz: {key} is {value}, and .* is needed for .*train it again"):
+        models.load(name, tmp_path / "model.npz", tmp_path / "features.npz")
+
+
+@pytest.mark.parametrize("form", ["features", "raw"])
+def test_a_class_emptied_by_pruning_is_refused_with_the_numbers(form, tmp_path):
+    write_prepared(*data_set("affairs"), 0, SplitPlan(max_development=200, max_test=50), tmp_path / "features.npz")
+    labels = load_part(form, tmp_path / "features.npz", "train")[1]
+    write_arrays(
+        tmp_path / "labels.npz", stamp(seed=0, dataset="affairs"), labels=labels, flipped=np.zeros(len(labels), bool)
+    )
+    write_arrays(tmp_path / "kept.npz", {}, positions=np.flatnonzero(labels == 0))
+    with pytest.raises(UserError, match=r"kept.npz: a class has no training sample: .* \d+, .* 0; lower"):
+        load_training_set(form, *(tmp_path / name for name in ("features.npz", "labels.npz", "kept.npz")))
+
+
+def test_a_loss_that_is_not_finite_in_training_names_the_epoch(random):
+    settings = {**DEFAULTS["neural"]["settings"], "epochs": 3, "batch_size": 8}
+    inputs = random.normal(size=(40, 3))
+    inputs[5] = np.inf
+    with pytest.raises(UserError, match="the loss is nan in epoch 1"):
+        models.family("neural").fit(inputs, np.arange(40) % 2, 2, settings, 0)
+
+
+def test_networks_of_another_kind_of_data_are_refused(random):
+    settings = {**DEFAULTS["neural"]["settings"], "network": "resnet18"}
+    with pytest.raises(UserError, match="network resnet18 takes images, and this data set holds tables"):
+        models.family("neural").fit(random.normal(size=(40, 3)), np.arange(40) % 2, 2, settings, 0)

@@ -1,0 +1,311 @@
+"""Products, solvers and scores of networks against dense matrices, other libraries and real refits."""
+
+import curvlinops
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from datagradient import layers
+from datagradient.influence import ekfac
+from datagradient.influence.network import NetworkProblem
+from datagradient.influence.scores import score, solve
+from datagradient.influence.solvers import SolverError
+from datagradient.networks import MLP, PooledEmbedding, cnn
+
+N = 23  # no batch size below divides it
+
+
+def mlp(n_classes=3, width=5, d=4):
+    torch.manual_seed(0)
+    return MLP((d,), n_classes, {"width": width}).double()
+
+
+def table(random, n=N, d=4, n_classes=3):
+    return random.normal(size=(n, d)), random.integers(n_classes, size=n)
+
+
+def problem_of(network, inputs, labels, **options):
+    return NetworkProblem(network, torch.from_numpy, inputs, labels, **{"batch_size": 7, **options})
+
+
+def flat(network):
+    return torch.cat([value.detach().reshape(-1) for value in network.parameters()])
+
+
+def dense(problem):
+    """The matrix that a problem's products are with."""
+    return np.array([problem.matvec(unit) for unit in np.eye(len(flat(problem.network)))])
+
+
+def objective(network, inputs, labels):
+    """The mean loss as a function of one flat parameter vector, by nothing but torch."""
+    names, shapes = zip(*((name, value.shape) for name, value in network.named_parameters()), strict=True)
+    x, y = torch.from_numpy(inputs), torch.from_numpy(labels)
+
+    def parts(theta):
+        pieces = theta.split([shape.numel() for shape in shapes])
+        return {name: piece.view(shape) for name, piece, shape in zip(names, pieces, shapes, strict=True)}
+
+    def logits(theta):
+        return torch.func.functional_call(network, parts(theta), (x,))
+
+    return logits, lambda theta: cross_entropy(logits(theta), y)
+
+
+def dense_ggn(network, inputs, labels):
+    """(1/n) Σ J_iᵀ M_i J_i from full Jacobians."""
+    logits, _ = objective(network, inputs, labels)
+    jacobian = torch.autograd.functional.jacobian(logits, flat(network))
+    p = torch.softmax(logits(flat(network)), dim=1)
+    middle = torch.diag_embed(p) - p.unsqueeze(2) * p.unsqueeze(1)
+    return torch.einsum("nck,ncd,ndl->kl", jacobian, middle, jacobian).numpy() / len(labels)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 22, 100])
+def test_products_equal_dense_matrices_whatever_the_batches(random, batch_size):
+    network, (inputs, labels) = mlp(), table(random)
+    _, loss = objective(network, inputs, labels)
+    ggn = problem_of(network, inputs, labels, batch_size=batch_size)
+    np.testing.assert_allclose(dense(ggn), dense_ggn(network, inputs, labels), atol=1e-12)
+    exact = problem_of(network, inputs, labels, batch_size=batch_size, curvature="hessian")
+    hessian = torch.autograd.functional.hessian(loss, flat(network)).numpy()
+    np.testing.assert_allclose(dense(exact), hessian, atol=1e-12)
+    theta = flat(network).requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(theta), theta)
+    np.testing.assert_allclose(ggn.mean_gradient(inputs, labels), gradient, atol=1e-13)
+
+
+def test_products_with_chosen_samples_are_their_mean(random):
+    network, (inputs, labels) = mlp(), table(random)
+    rows = np.array([1, 4, 5, 9, 11, 12, 13, 20])
+    chosen = problem_of(network, inputs, labels, rows=rows)
+    np.testing.assert_allclose(dense(chosen), dense_ggn(network, inputs[rows], labels[rows]), atol=1e-12)
+
+
+def test_hessian_products_equal_finite_differences(random):
+    network, (inputs, labels) = mlp(), table(random)
+    problem = problem_of(network, inputs, labels, curvature="hessian")
+    theta, vector, step = flat(network), random.normal(size=len(flat(network))), 1e-6
+
+    def gradient(point):
+        torch.nn.utils.vector_to_parameters(point, network.parameters())
+        return problem_of(network, inputs, labels).mean_gradient(inputs, labels)
+
+    forward, back = (gradient(theta + sign * step * torch.from_numpy(vector)) for sign in (1, -1))
+    np.testing.assert_allclose(problem.matvec(vector), (forward - back) / (2 * step), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("curvature", "operator"), [("ggn", "GGNLinearOperator"), ("hessian", "HessianLinearOperator")]
+)
+def test_products_equal_curvlinops(random, curvature, operator):
+    network, (inputs, labels) = mlp(), table(random)
+    data = [(torch.from_numpy(inputs[part]), torch.from_numpy(labels[part])) for part in (slice(9), slice(9, None))]
+    theirs = getattr(curvlinops, operator)(network, nn.CrossEntropyLoss(), list(network.parameters()), data)
+    ours = problem_of(network, inputs, labels, curvature=curvature)
+    for vector in random.normal(size=(3, len(flat(network)))):
+        np.testing.assert_allclose(ours.matvec(vector), theirs @ torch.from_numpy(vector), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["table", "text", "image"])
+def test_projection_equals_every_samples_gradient(random, kind):
+    torch.manual_seed(0)
+    if kind == "table":
+        network, (inputs, labels) = mlp(), table(random)
+    elif kind == "text":
+        network = PooledEmbedding((6,), 3, {"width": 4, "vocabulary": 12}).double()
+        inputs, labels = random.integers(0, 15, size=(N, 6)), random.integers(3, size=N)
+    else:
+        network = cnn((3, 8, 8), 3, {"width": 8}).network.double()
+        inputs, labels = random.normal(size=(N, 3, 8, 8)), random.integers(3, size=N)
+    direction = random.normal(size=len(flat(network)))
+    whole = problem_of(network, inputs, labels, batch_size=N)
+    one_by_one = [whole.mean_gradient(inputs[[i]], labels[[i]]) @ direction for i in range(N)]
+    for batch_size in (1, 7, 22, N):
+        found = problem_of(network, inputs, labels, batch_size=batch_size).project(direction)
+        np.testing.assert_allclose(found, one_by_one, atol=1e-12)
+
+
+def test_scores_in_single_precision_do_not_depend_on_the_batch_size(random):
+    torch.manual_seed(0)
+    network = cnn((3, 16, 16), 4, {"width": 8}).network
+    inputs, labels = random.normal(size=(50, 3, 16, 16)).astype(np.float32), random.integers(4, size=50)
+    options = {"name": "cg", "damping": 0.03, "tolerance": 0, "max_iterations": 3}
+    found = [
+        score(problem_of(network, inputs, labels, batch_size=size), inputs[:20], labels[:20], **options).influence
+        for size in (3, 50)
+    ]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-5 * np.abs(found[1]).max())
+
+
+@pytest.mark.parametrize("layer", ["conv", "norm", "pool"])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_written_out_layers_equal_torchs(random, layer, channels_last):
+    torch.manual_seed(0)
+    own, theirs = {
+        "conv": (layers.Conv2d(4, 6, 3, padding=1), nn.Conv2d(4, 6, 3, padding=1, bias=False)),
+        "norm": (layers.GroupNorm(2, 4), nn.GroupNorm(2, 4)),
+        "pool": (layers.MaxPool2(), nn.MaxPool2d(2)),
+    }[layer]
+    own, theirs = own.double(), theirs.double()
+    for value in own.parameters():
+        value.data.normal_()
+    theirs.load_state_dict(own.state_dict())
+    x, dx = torch.from_numpy(random.normal(size=(2, 5, 4, 6, 6)))
+    if channels_last:
+        x, dx = (value.contiguous(memory_format=torch.channels_last) for value in (x, dx))
+    parameters = {name: value.detach() for name, value in own.named_parameters()}
+    tangents = {name: torch.randn_like(value) for name, value in parameters.items()}
+
+    def values(module):
+        return torch.func.jvp(lambda p, z: torch.func.functional_call(module, p, (z,)), (parameters, x), (tangents, dx))
+
+    for mine, other in zip(values(own), values(theirs), strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-12, rtol=1e-12)
+    weights = torch.randn_like(theirs(x))
+    gradients = []
+    for module in (own, theirs):
+        start = x.clone().requires_grad_()
+        gradients.append(torch.autograd.grad((module(start) * weights).sum(), [start, *module.parameters()]))
+    for mine, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm1d(5, track_running_stats=False)])
+def test_networks_whose_loss_depends_on_chance_or_batch_are_refused(random, layer):
+    class AlwaysTraining(nn.Sequential):
+        def train(self, mode=True):
+            return super().train(True)
+
+    network = AlwaysTraining(nn.Linear(4, 5), layer, nn.Linear(5, 3)).double()
+    with pytest.raises(SolverError, match="two passes over the same samples differ"):
+        problem_of(network, *table(random))
+
+
+def test_a_loss_that_is_not_finite_names_the_sample(random):
+    network, (inputs, labels) = mlp(), table(random)
+    inputs[17] = np.nan
+    with pytest.raises(SolverError, match="training sample 17 is not finite"):
+        problem_of(network, inputs, labels).project(np.ones(len(flat(network))))
+    with pytest.raises(SolverError, match="validation sample 17 is not finite"):
+        problem_of(network, inputs, labels).mean_gradient(inputs, labels)
+
+
+def trained(inputs, labels, decay=1e-2, network=None, weights=None):
+    """Full-batch training to convergence on the mean loss plus a penalty decay/2 ‖θ − θ₀‖²; θ₀ = 0 at first."""
+    centre = torch.zeros(()) if network is None else flat(network)
+    fresh = mlp(n_classes=int(labels.max()) + 1)
+    if network is not None:
+        fresh.load_state_dict(network.state_dict())
+    x, y = torch.from_numpy(inputs), torch.from_numpy(labels)
+    weights = torch.ones(len(y)) if weights is None else torch.from_numpy(weights)
+    optimiser = torch.optim.LBFGS(fresh.parameters(), max_iter=1000, line_search_fn="strong_wolfe",
+                                  tolerance_grad=1e-10, tolerance_change=1e-14)  # fmt: skip
+
+    def closure():
+        optimiser.zero_grad()
+        theta = torch.cat([value.reshape(-1) for value in fresh.parameters()])
+        loss = (weights * cross_entropy(fresh(x), y, reduction="none")).mean() + decay / 2 * (
+            (theta - centre) ** 2
+        ).sum()
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    return fresh
+
+
+def flipped_table(random, n=240):
+    """Three Gaussian classes, the first tenth of the labels flipped."""
+    centres, labels = random.normal(size=(3, 4)) * 1.5, np.arange(n) % 3
+    inputs = centres[labels] + random.normal(size=(n, 4))
+    noisy = labels.copy()
+    noisy[: n // 10] = (labels[: n // 10] + 1) % 3
+    return inputs, labels, noisy
+
+
+@pytest.mark.parametrize(("curvature", "least"), [("ggn", 0.8), ("hessian", 0.85)])
+def test_scores_predict_warm_started_damped_refits(random, curvature, least):
+    inputs, labels, noisy = flipped_table(random, n=180)
+    train, held_out, damping = slice(0, 120), slice(120, 180), 0.1
+    network = trained(inputs[train], noisy[train])
+    problem = problem_of(network, inputs[train], noisy[train], curvature=curvature)
+    found = score(problem, inputs[held_out], labels[held_out], "explicit", damping=damping)
+
+    def loss(model):
+        with torch.no_grad():
+            return float(cross_entropy(model(torch.from_numpy(inputs[held_out])), torch.from_numpy(labels[held_out])))
+
+    # The damping is a penalty on the distance from the trained network, and every refit starts there.
+    start = loss(trained(inputs[train], noisy[train], damping, network))
+    actual = []
+    for i in range(0, 120, 3):
+        weights = np.where(np.arange(120) == i, 0.0, 1.0)
+        actual.append(loss(trained(inputs[train], noisy[train], damping, network, weights)) - start)
+    predicted = -found.influence[::3] / 120
+    # Found: Spearman 0.90 and 0.92, slopes 0.95 and 1.01.
+    assert spearmanr(predicted, actual).statistic > least
+    assert np.polyfit(actual, predicted, 1)[0] == pytest.approx(1, abs=0.2)
+
+
+def test_lissa_reaches_the_scores_of_cg_within_thirty_times_its_products(random):
+    inputs, labels, noisy = flipped_table(random, n=600)
+    network = trained(inputs, noisy)
+    problem = problem_of(network, inputs, noisy, rows=np.sort(random.choice(600, 200, replace=False)))
+    b = problem.mean_gradient(inputs, labels)
+    exact = problem.project(solve(problem, b, "explicit", damping=0.3)[0])
+    by_cg, of_cg = solve(problem, b, "cg", damping=0.3, tolerance=0.01)
+    by_lissa, of_lissa = solve(problem, b, "lissa", damping=0.3, tolerance=0.3, batch_size=64, max_iterations=40)
+    assert of_cg.status == of_lissa.status == "converged"
+    assert of_lissa.products <= 30 * of_cg.products
+    assert spearmanr(problem.project(by_cg), exact).statistic > 0.999
+    assert spearmanr(problem.project(by_lissa), exact).statistic > 0.9
+
+
+def test_lissa_that_diverges_raises(random):
+    network, (inputs, labels) = mlp(), table(random, n=60)
+    problem = problem_of(network, inputs, labels, rows=np.arange(20))
+    products = problem.sampled
+    problem.sampled = lambda rows: lambda vector: -50 * products(rows)(vector)
+    with pytest.raises(SolverError, match=r"lissa: diverges.*raise damping"):
+        solve(problem, problem.mean_gradient(inputs, labels), "lissa", damping=0.01, batch_size=10)
+
+
+@pytest.mark.parametrize("kind", ["table", "text", "image"])
+def test_ekfac_is_symmetric_and_has_the_trace_of_the_ggn(random, monkeypatch, kind):
+    torch.manual_seed(0)
+    n = 300
+    if kind == "table":
+        network, (inputs, labels) = mlp(), table(random, n=n)
+    elif kind == "text":
+        network = PooledEmbedding((6,), 3, {"width": 3, "vocabulary": 8}).double()
+        inputs, labels = random.integers(1, 8, size=(n, 6)), random.integers(3, size=n)
+    else:
+        network = cnn((1, 16, 16), 3, {"width": 2}).network.double()
+        inputs, labels = random.normal(size=(n, 1, 16, 16)), random.integers(3, size=n)
+    problem, size = problem_of(network, inputs, labels, batch_size=50), len(flat(network))
+    traces = []
+    for signs in range(4):  # the random signs are unbiased, and leave some noise
+        monkeypatch.setattr(ekfac, "CHANCE", signs)
+        inverse = problem.ekfac(1e-2)
+        matrix = np.array([inverse(unit) for unit in np.eye(size)])
+        np.testing.assert_allclose(matrix, matrix.T, atol=1e-8 * np.abs(matrix).max())
+        traces.append(np.trace(np.linalg.inv(matrix)) - 1e-2 * size)
+    assert np.mean(traces) == pytest.approx(np.trace(dense(problem)), rel=0.15)
+
+
+def test_ekfac_refuses_layers_that_it_does_not_know(random):
+    network = nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5), nn.Linear(5, 3)).double()
+    with pytest.raises(SolverError, match="layer 1 is a LayerNorm"):
+        ekfac.EKFAC(network)
+    assert problem_of(network, *table(random)).ekfac
+
+
+def test_a_fixed_number_of_steps_is_marked_truncated(random):
+    network, (inputs, labels) = mlp(), table(random)
+    problem = problem_of(network, inputs, labels)
+    _, record = solve(problem, problem.mean_gradient(inputs, labels), "cg", damping=0.1, tolerance=0, max_iterations=3)
+    assert (record.status, record.iterations) == ("truncated", 3)
