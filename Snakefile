@@ -257,7 +257,7 @@ rule track:
     input:
         ready=ancient(rules.mlflow_init.output),
         config=rules.configuration.output,
-        results=lambda w: [file for name in ("metrics.json", "influence.json")
+        results=lambda w: [file for name in ("metrics.json", "influence.json", "train.json")
                            for file in cells(name, dataset=w.dataset, model=w.model)],
     output:
         f"{ROOT}/{{dataset}}/{{model}}/tracked",

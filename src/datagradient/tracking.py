@@ -18,6 +18,8 @@ from datagradient.files import read_json
 # Read now: MLflow sets the variable itself as soon as it is told where the store is.
 GIVEN_STORE = os.environ.get("MLFLOW_TRACKING_URI")
 STORE, ARTEFACTS = Path("results/mlflow.db"), Path("results/mlartifacts")
+RECORDS = ("metrics.json", "influence.json", "train.json")
+BATCH = 1000  # metrics that MLflow takes at once
 NUMBERS = [name for name in METRICS if name not in (*KEYS, "solver", "solver_status")]
 
 
@@ -74,7 +76,7 @@ def rebuild(results: Path) -> None:
 def _log_run(client: mlflow.MlflowClient, experiment: str, config: dict, root: Path, keys: dict) -> bool:
     """Log one run with a step for each iteration; an unfinished run is left for later."""
     folders = [Path(layout.cell(root=root, **{**keys, "iteration": k})) for k in range(config["iterations"] + 1)]
-    if not all((folder / name).exists() for folder in folders for name in ("metrics.json", "influence.json")):
+    if not all((folder / name).exists() for folder in folders for name in RECORDS):
         return False
     name = "/".join(str(keys[key]) for key in ("dataset", "model", "noise", "policy", "seed"))
     for old in client.search_runs([experiment], f"attributes.run_name = '{name}'"):
@@ -85,8 +87,13 @@ def _log_run(client: mlflow.MlflowClient, experiment: str, config: dict, root: P
     rows = [metrics_row(config, root, {**keys, "iteration": k}) for k in range(len(folders))]
     end = int(max((folder / "metrics.json").stat().st_mtime for folder in folders) * 1000)
     metrics = [Metric(column, float(row[column]), end, step) for step, row in enumerate(rows) for column in NUMBERS]
+    for k, folder in enumerate(folders):
+        losses = read_json(folder / "train.json").get("losses", [])
+        metrics += [Metric(f"epoch_loss/iteration_{k}", loss, end, epoch) for epoch, loss in enumerate(losses, start=1)]
     params = [Param(key, str(value)) for key, value in _settings(config, keys).items()]
-    client.log_batch(run.info.run_id, metrics, params, [RunTag("solver_status", rows[-1]["solver_status"])])
+    client.log_batch(run.info.run_id, (), params, [RunTag("solver_status", rows[-1]["solver_status"])])
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run.info.run_id, metrics[start : start + BATCH])
     for step, folder in enumerate(folders[1:], start=1):
         client.log_artifact(run.info.run_id, folder / "removed.csv", f"iter-{step}")
     client.set_terminated(run.info.run_id)

@@ -56,7 +56,7 @@ def main(results: Path) -> list[dict]:
             **{name: text for other in control for name, text in (
                 ("Against random [95 %]", f"{_points(other['mean_difference'])} {_range(other, 't_low', 't_high')}"),
                 ("q against random", _p(other["q_one_sided"])))},
-            "Solver": _solver(test["solver_unconverged"]),
+            "Unconverged solves": test["solver_unconverged"],
         })  # fmt: skip
     return rows
 
@@ -82,7 +82,7 @@ def tests(results: Path) -> list[dict]:
             "d": _number(test["d"]),
             "d_z": _number(test["d_z"]),
             "g": _number(test["hedges_g"]),
-            "Solver": _solver(test["solver_unconverged"]),
+            "Unconverged solves": test["solver_unconverged"],
         }
         for test in read_rows(results / "tests.csv")
     ]
@@ -109,7 +109,7 @@ def iterations(results: Path) -> list[dict]:
             "Helpful": _percent(metric["helpful_share"]["mean"]),
             "Harm reduction": _number(metric["harm_reduction"]["mean"]),
             "Stationarity": _number(metric["stationarity"]["mean"], 3),
-            "Solver": _solver(f"{float(metric['unconverged']['mean']) * int(row['n']):.0f}"),
+            "Unconverged solves": f"{float(metric['unconverged']['mean']) * int(row['n']):.0f}",
         }
         for row, metric in table.values()
     ]
@@ -127,7 +127,7 @@ def costs(results: Path) -> list[dict]:
             **{f"{name} [s]": _number(row[f"{step}_seconds"], 3) for name, step in steps.items()},
             "Influence / training": _number(row["ratio"]),
             "Solver steps": _number(row["solver_iterations"], 1),
-            "Solver": _solver(row["solver_unconverged"]),
+            "Unconverged solves": row["solver_unconverged"],
         }
         for row in read_rows(results / "costs.csv")
     ]
@@ -175,10 +175,6 @@ def _titles(results: Path) -> dict[str, str]:
 
 def _where(row: dict, titles: dict[str, str]) -> dict[str, str]:
     return {"Data set": titles[row["dataset"]], "Model": row["model"], "Noise": row["noise"]}
-
-
-def _solver(unconverged: str) -> str:
-    return "converged" if unconverged == "0" else f"{unconverged} unconverged"
 
 
 def _extent(rows: Rows, column: str) -> str:

