@@ -3,10 +3,11 @@ PYTHON ?= python3
 PRESET ?= quick
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 BIN := .venv/bin
-PRESETS := $(filter-out defaults,$(notdir $(basename $(wildcard config/*.yaml))))
+BENCHMARK_DATA := adult imdb cifar10
+PRESETS := $(filter-out defaults claims,$(notdir $(basename $(wildcard config/*.yaml))))
 CONFIG := --configfile config/$(PRESET).yaml
 
-.PHONY: reproduce report test lint ui lock clean
+.PHONY: reproduce report test lint benchmark peers readme ui lock clean
 
 reproduce: .venv/installed
 	@test -f config/$(PRESET).yaml || { echo "config/$(PRESET).yaml: not found; presets are: $(PRESETS)"; exit 1; }
@@ -28,6 +29,29 @@ test: .venv/installed
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# Cost and worth of solvers on the preset's data (about 20 minutes, on a machine that does nothing else).
+benchmark: .venv/installed
+	$(BIN)/snakemake --cores $(CORES) results/$(PRESET)/config.json \
+		$(foreach d,$(BENCHMARK_DATA),results/$(PRESET)/$(d)/prepared/seed-0/noise-0.2/labels.npz) $(CONFIG) --quiet rules
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/solvers.py $(PRESET)
+	$(BIN)/datagradient table solvers --results results/benchmarks --out paper_tables/benchmarks/solvers.csv
+	$(BIN)/datagradient figure solvers --results results/benchmarks --out figures/benchmarks/solvers.png
+
+# The same networks scored by published libraries, which need an environment of their own.
+peers: .venv-peers/installed
+	OMP_NUM_THREADS=1 .venv-peers/bin/python benchmarks/peers.py $(PRESET)
+
+.venv-peers/installed: benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers.txt
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+# The README's tables and paper_tables/verdict.* are those of the committed replication.
+readme: .venv/installed
+	$(BIN)/datagradient readme --readme README.md --results results/cpu
+	cp paper_tables/cpu/verdict.csv paper_tables/cpu/verdict.md paper_tables/cpu/verdict.tex paper_tables/
 
 ui: .venv/installed
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///results/mlflow.db}"

@@ -8,6 +8,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from datagradient import layout
 from datagradient.config import model_settings
+from datagradient.layout import trained_policies
+from datagradient.preflight import preflight
 from datagradient.sources import source_hash
 from datagradient.workflow import lock, start
 
@@ -28,50 +30,83 @@ PRESET, SEEDS, K = CONFIG["preset"], CONFIG["seeds"], CONFIG["iterations"]
 ROOT = layout.root(PRESET)
 TABLES, FIGURES = f"paper_tables/{PRESET}", f"figures/{PRESET}"
 PREPARED, NOISE, CELL = (p.replace("{root}", ROOT) for p in (layout.PREPARED, layout.NOISE, layout.CELL))
-# Many small jobs spend their time starting, so one job does all seeds unless the preset says otherwise.
-TOGETHER = CONFIG["seeds_in_one_job"]
-SEED_PART = "seeds" if TOGETHER else "seed-{seed}"
-TABLE_NAMES = ["main", "tests", "iterations", "costs", "data"]
-FIGURE_NAMES = ["accuracy", "contribution", "influence", "effects"]
-CELL_LOG = f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}/{{policy}}/{SEED_PART}/iter-{{iteration}}"
+TRAINED, CONTROLS = trained_policies(CONFIG), [p for p in trained_policies(CONFIG) if p != "influence"]
+# Many small jobs spend their time starting: the preset says how much one job does.
+BATCH = CONFIG["one_job"]
+JOB_SEEDS = SEEDS if BATCH != "none" else None
+SEED_PART = "seeds" if JOB_SEEDS else "seed-{seed}"
+POLICY_PART = "policies" if BATCH == "policies" else "{policy}"
+# Tables and figures by the section of the report that they stand in.
+SECTIONS = {
+    "1. Verdict": (["verdict"], ["pipeline"]),
+    "2. Main results": (["main", "pooled"], ["accuracy", "f1", "effects"]),
+    "3. Controls": (["controls", "safety"], ["controls"]),
+    "4. Iterations": (["tracking", "iterations"], ["contribution", "optimism"]),
+    "5. Scores": ([], ["influence"]),
+    "6. Cost": (["costs"], []),
+    "7. Details": (["effects", "tests", "data", "environment"], []),
+}
+if max(CONFIG["noise"]) > 0:
+    SECTIONS["5. Scores"][0].append("detection")
+    SECTIONS["5. Scores"][1].append("detection")
+TABLE_NAMES, FIGURE_NAMES = ([name for part in SECTIONS.values() for name in part[kind]] for kind in (0, 1))
+STATISTICS = ["tests", "pooled", "safety", "tracking", "iterations", "costs"]
+SMALL = [*STATISTICS, "data", "detection", "detection_curves", "influence_histogram"]
+RECORDS = ["metrics.json", "influence.json", "train.json"]
+LOGS = f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}"
+FIRST_LOG = f"{LOGS}/{layout.BASELINE}/{SEED_PART}/iter-0"
+CELL_LOG = f"{LOGS}/{POLICY_PART}/{SEED_PART}/iter-{{iteration}}"
+INFLUENCE_LOG = CELL_LOG.replace("{policy}", "influence")
+FIRST = CELL.replace("{policy}", layout.BASELINE).replace("{iteration}", "0")
+INFLUENCE, GUARD = CELL.replace("{policy}", "influence"), layout.GUARD.replace("{root}", ROOT)
+ALSO = {layout.BASELINE: "all", "loss": "loss", "gradient": "gradient"}  # other scores that a policy, or a table, needs
 
 
 def each_seed(pattern):
     """One file for every seed of the job, as an output of a rule."""
-    return expand(pattern, seed=SEEDS, allow_missing=True) if TOGETHER else pattern
+    return expand(pattern, seed=JOB_SEEDS, allow_missing=True) if JOB_SEEDS else [pattern]
 
 
-def per_seed(pattern):
-    """The same as an input function, with some wildcards changed."""
-
-    def files(wildcards, **changed):
-        keys = {**dict(wildcards.items()), **changed}
-        return [pattern.format(**{**keys, "seed": seed}) for seed in (SEEDS if TOGETHER else [keys["seed"]])]
-
-    return files
+def each_cell(name, policies=TRAINED):
+    """One file for every model of the job, as an output of a rule."""
+    patterns = [CELL.replace("{policy}", p) for p in policies] if BATCH == "policies" else [CELL]
+    return [file for pattern in patterns for file in each_seed(f"{pattern}/{name}")]
 
 
-def previous(name):
-    """The file of the iteration before this one; iteration 0 is the shared baseline."""
+def cells_of(wildcards, policies=TRAINED):
+    """The keys of the models that one job works on; without an iteration they are the baseline's."""
+    keys = dict(wildcards.items())
+    policies = policies if "iteration" in keys else [layout.BASELINE]
+    policies = [keys["policy"]] if "policy" in keys else policies
+    return [{"iteration": 0, **keys, "policy": policy, "seed": seed} for policy in policies
+            for seed in JOB_SEEDS or [wildcards.seed]]
+
+
+def per_cell(pattern, policies=TRAINED):
+    """One file for every model of the job, as an input function."""
+    return lambda wildcards: [pattern.format(**keys) for keys in cells_of(wildcards, policies)]
+
+
+def before(name, policies):
+    """The files of the iteration before; iteration 0 is the shared baseline."""
 
     def files(wildcards):
         k = int(wildcards.iteration) - 1
-        policy = wildcards.policy if k else layout.BASELINE
-        return per_seed(f"{CELL}/" + name)(wildcards, iteration=k, policy=policy)
+        return [f"{layout.cell(root=ROOT, **{**keys, 'iteration': k})}/{name}" for keys in cells_of(wildcards, policies)]
 
     return files
 
 
-def kept(wildcards):
-    """What pruning left over; the baseline keeps everything."""
-    return per_seed(f"{CELL}/kept.npz")(wildcards) if int(wildcards.iteration) else []
+def rounds(wildcards):
+    """The predictions of every iteration of the policy influence, seed by seed."""
+    keys = {**dict(wildcards.items()), "root": ROOT, "policy": "influence"}
+    return [f"{layout.cell(**keys, seed=seed, iteration=k)}/predictions.npz" for seed in SEEDS for k in range(K + 1)]
 
 
-def removed_by_influence(wildcards):
-    """The removals that the policy `random` copies in number and class mix."""
-    if wildcards.policy != "random":
-        return []
-    return per_seed(f"{CELL}/removed.csv")(wildcards, policy="influence")
+def quality(wildcards):
+    """Label quality, which the policy confident goes by."""
+    wanted = any(keys["policy"] == "confident" for keys in cells_of(wildcards, CONTROLS))
+    return per_cell(f"{FIRST}/quality.npz", CONTROLS)(wildcards) if wanted else []
 
 
 def option(name):
@@ -83,6 +118,17 @@ def cells(name, **fixed):
     return [f"{layout.cell(root=ROOT, **keys)}/{name}" for keys in layout.grid(CONFIG, **fixed)]
 
 
+def section(kind):
+    """The section of the report that a table (0) or a figure (1) stands in."""
+    return lambda wildcards: next(title for title, part in SECTIONS.items() if wildcards.name in part[kind])
+
+
+def guards(**fixed):
+    """What the policy guarded decided, where it runs."""
+    wanted = layout.grid(CONFIG, policy=layout.BASELINE, **fixed) if layout.GUARDED in CONFIG["policies"] else []
+    return [GUARD.format(**keys) for keys in wanted]
+
+
 report: "src/datagradient/report/captions/workflow.rst"
 
 
@@ -90,9 +136,9 @@ wildcard_constraints:
     dataset="|".join(CONFIG["datasets"]),
     model="|".join(CONFIG["models"]),
     noise="|".join(layout.noise_names(CONFIG)),
-    policy="|".join([layout.BASELINE, *CONFIG["policies"]]),
+    policy="|".join(TRAINED),
     seed="|".join(map(str, SEEDS)),
-    iteration=r"\d+",
+    iteration=r"[1-9]\d*",
 
 
 localrules: all, configuration
@@ -100,12 +146,14 @@ localrules: all, configuration
 
 onstart:
     lock(PRESET)
+    print(preflight(CONFIG), file=sys.stderr)
 
 
 rule all:
     input:
         expand(f"{TABLES}/{{name}}.{{kind}}", name=TABLE_NAMES, kind=["csv", "md", "tex"]),
         expand(f"{FIGURES}/{{name}}.{{kind}}", name=FIGURE_NAMES, kind=["png", "pdf"]),
+        expand(f"{FIGURES}/gallery-{{dataset}}.png", dataset=CONFIG["datasets"]),
         expand(f"{ROOT}/{{dataset}}/{{model}}/tracked", dataset=CONFIG["datasets"], model=CONFIG["models"]),
         f"{ROOT}/provenance.json",
 
@@ -130,7 +178,7 @@ rule prepare:
     benchmark:
         f"logs/{PRESET}/{{dataset}}/{SEED_PART}/prepare.tsv"
     params:
-        seeds=SEEDS if TOGETHER else "{seed}",
+        seeds=JOB_SEEDS or "{seed}",
         plan=lambda w: json.dumps({**CONFIG["split"], **{key: CONFIG["datasets"][w.dataset][key]
                                    for key in ("max_development", "max_test")}}),
         source=lambda w: source_hash("prepare", f"data.sets.{w.dataset}"),
@@ -143,7 +191,7 @@ rule prepare:
 
 rule noise:
     input:
-        data=per_seed(f"{PREPARED}/features.npz"),
+        data=per_cell(f"{PREPARED}/features.npz"),
     output:
         each_seed(f"{NOISE}/labels.npz"),
     log:
@@ -158,13 +206,13 @@ rule noise:
 
 rule train:
     input:
-        data=per_seed(f"{PREPARED}/features.npz"),
-        labels=per_seed(f"{NOISE}/labels.npz"),
-        kept=kept,
+        data=per_cell(f"{PREPARED}/features.npz"),
+        labels=per_cell(f"{NOISE}/labels.npz"),
+        kept=per_cell(f"{CELL}/kept.npz"),
     output:
-        model=each_seed(f"{CELL}/model.npz"),
-        predictions=each_seed(f"{CELL}/predictions.npz"),
-        record=each_seed(f"{CELL}/train.json"),
+        model=each_cell("model.npz"),
+        predictions=each_cell("predictions.npz"),
+        record=each_cell("train.json"),
     log:
         f"{CELL_LOG}/train.log",
     benchmark:
@@ -180,11 +228,25 @@ rule train:
         "--labels {input.labels} {params.kept} --out {output.model} 2> {log}"
 
 
+use rule train as train_first with:
+    input:
+        data=per_cell(f"{PREPARED}/features.npz"),
+        labels=per_cell(f"{NOISE}/labels.npz"),
+    output:
+        model=each_seed(f"{FIRST}/model.npz"),
+        predictions=each_seed(f"{FIRST}/predictions.npz"),
+        record=each_seed(f"{FIRST}/train.json"),
+    log:
+        f"{FIRST_LOG}/train.log",
+    benchmark:
+        f"{FIRST_LOG}/train.tsv"
+
+
 rule evaluate:
     input:
-        predictions=per_seed(f"{CELL}/predictions.npz"),
+        predictions=per_cell(f"{CELL}/predictions.npz"),
     output:
-        each_seed(f"{CELL}/metrics.json"),
+        each_cell("metrics.json"),
     log:
         f"{CELL_LOG}/evaluate.log",
     params:
@@ -195,49 +257,129 @@ rule evaluate:
         "python -m datagradient evaluate --predictions {input.predictions} --out {output} 2> {log}"
 
 
+use rule evaluate as evaluate_first with:
+    input:
+        predictions=per_cell(f"{FIRST}/predictions.npz"),
+    output:
+        each_seed(f"{FIRST}/metrics.json"),
+    log:
+        f"{FIRST_LOG}/evaluate.log",
+
+
 rule influence:
     input:
-        model=per_seed(f"{CELL}/model.npz"),
-        data=per_seed(f"{PREPARED}/features.npz"),
-        labels=per_seed(f"{NOISE}/labels.npz"),
-        kept=kept,
+        model=per_cell(f"{CELL}/model.npz"),
+        data=per_cell(f"{PREPARED}/features.npz"),
+        labels=per_cell(f"{NOISE}/labels.npz"),
+        kept=per_cell(f"{CELL}/kept.npz"),
     output:
-        scores=each_seed(f"{CELL}/scores.npz"),
-        record=each_seed(f"{CELL}/influence.json"),
+        scores=each_cell("scores.npz"),
+        record=each_cell("influence.json"),
     log:
         f"{CELL_LOG}/influence.log",
     benchmark:
         f"{CELL_LOG}/influence.tsv"
     params:
         kept=option("kept"),
+        also=lambda w: [ALSO.get(keys["policy"], "none") for keys in cells_of(w)],
         solver=lambda w: json.dumps(CONFIG["model_settings"][w.model]["solver"]),
         source=lambda w: source_hash("influence", f"models.{w.model}"),
     conda:
         "environment.yml"
     shell:
         "python -m datagradient influence --model {wildcards.model} --solver {params.solver:q} "
-        "--model-file {input.model} --data {input.data} --labels {input.labels} {params.kept} "
+        "--model-file {input.model} --data {input.data} --labels {input.labels} {params.kept} --also {params.also} "
         "--out {output.scores} 2> {log}"
+
+
+use rule influence as influence_first with:
+    input:
+        model=per_cell(f"{FIRST}/model.npz"),
+        data=per_cell(f"{PREPARED}/features.npz"),
+        labels=per_cell(f"{NOISE}/labels.npz"),
+    output:
+        scores=each_seed(f"{FIRST}/scores.npz"),
+        record=each_seed(f"{FIRST}/influence.json"),
+    log:
+        f"{FIRST_LOG}/influence.log",
+    benchmark:
+        f"{FIRST_LOG}/influence.tsv"
 
 
 rule prune:
     input:
-        scores=previous("scores.npz"),
-        like=removed_by_influence,
+        scores=before("scores.npz", ["influence"]),
     output:
-        kept=each_seed(f"{CELL}/kept.npz"),
-        removed=each_seed(f"{CELL}/removed.csv"),
+        kept=each_seed(f"{INFLUENCE}/kept.npz"),
+        removed=each_seed(f"{INFLUENCE}/removed.csv"),
     log:
-        f"{CELL_LOG}/prune.log",
+        f"{INFLUENCE_LOG}/prune.log",
     params:
-        like=option("like"),
         fraction=CONFIG["removal_fraction"],
         source=source_hash("prune"),
     conda:
         "environment.yml"
     shell:
-        "python -m datagradient prune --policy {wildcards.policy} --fraction {params.fraction} "
-        "--iteration {wildcards.iteration} --scores {input.scores} {params.like} --out {output.kept} 2> {log}"
+        "python -m datagradient prune --fraction {params.fraction} --iteration {wildcards.iteration} "
+        "--scores {input.scores} --out {output.kept} 2> {log}"
+
+
+rule control:
+    input:
+        scores=before("scores.npz", CONTROLS),
+        like=per_cell(f"{INFLUENCE}/removed.csv", CONTROLS),
+        quality=quality,
+    output:
+        kept=each_cell("kept.npz", CONTROLS),
+        removed=each_cell("removed.csv", CONTROLS),
+    log:
+        f"{CELL_LOG}/control.log",
+    params:
+        policy=lambda w: [keys["policy"] for keys in cells_of(w, CONTROLS)],
+        quality=option("quality"),
+        source=source_hash("control"),
+    wildcard_constraints:
+        policy="|".join(CONTROLS),
+    conda:
+        "environment.yml"
+    shell:
+        "python -m datagradient control --policy {params.policy} --iteration {wildcards.iteration} "
+        "--scores {input.scores} --like {input.like} {params.quality} --out {output.kept} 2> {log}"
+
+
+rule cross_validate:
+    input:
+        data=per_cell(f"{PREPARED}/features.npz"),
+        labels=per_cell(f"{NOISE}/labels.npz"),
+    output:
+        each_seed(f"{FIRST}/quality.npz"),
+    log:
+        f"{FIRST_LOG}/cross_validate.log",
+    benchmark:
+        f"{FIRST_LOG}/cross_validate.tsv"
+    params:
+        settings=lambda w: json.dumps(model_settings(CONFIG, w.dataset, w.model, w.noise)),
+        source=lambda w: source_hash("cross_validate", f"models.{w.model}"),
+    conda:
+        "environment.yml"
+    shell:
+        "python -m datagradient cross-validate --model {wildcards.model} --settings {params.settings:q} "
+        "--data {input.data} --labels {input.labels} --out {output} 2> {log}"
+
+
+rule guard:
+    input:
+        rounds,
+    output:
+        expand(GUARD, seed=SEEDS, allow_missing=True),
+    log:
+        f"{LOGS}/guard.log",
+    params:
+        source=source_hash("guard"),
+    conda:
+        "environment.yml"
+    shell:
+        "python -m datagradient guard --predictions {input} --out {output} 2> {log}"
 
 
 rule mlflow_init:
@@ -257,8 +399,8 @@ rule track:
     input:
         ready=ancient(rules.mlflow_init.output),
         config=rules.configuration.output,
-        results=lambda w: [file for name in ("metrics.json", "influence.json", "train.json")
-                           for file in cells(name, dataset=w.dataset, model=w.model)],
+        results=lambda w: [file for name in RECORDS for file in cells(name, dataset=w.dataset, model=w.model)],
+        guards=lambda w: guards(dataset=w.dataset, model=w.model),
     output:
         f"{ROOT}/{{dataset}}/{{model}}/tracked",
     log:
@@ -275,10 +417,15 @@ rule track:
 rule collect:
     input:
         config=rules.configuration.output,
-        results=[file for name in ("metrics.json", "influence.json", "train.json") for file in cells(name)],
+        results=[file for name in RECORDS for file in cells(name)],
+        kept=[file for p in TRAINED for file in cells("kept.npz", policy=p)],
+        scores=cells("scores.npz", policy=layout.BASELINE),
+        quality=cells("quality.npz", policy=layout.BASELINE) if "confident" in TRAINED else [],
+        guards=guards(),
         data=expand(f"{PREPARED}/data.json", dataset=CONFIG["datasets"], seed=SEEDS),
     output:
-        expand(f"{ROOT}/{{name}}", name=["metrics.csv", "data.csv", "influence_histogram.csv", "provenance.json"]),
+        expand(f"{ROOT}/{{name}}", name=["metrics.csv", "data.csv", "influence_histogram.csv", "detection.csv",
+                                         "detection_curves.csv", "provenance.json"]),
     log:
         f"logs/{PRESET}/collect.log",
     params:
@@ -293,9 +440,7 @@ rule statistics:
     input:
         f"{ROOT}/metrics.csv",
     output:
-        tests=f"{ROOT}/tests.csv",
-        iterations=f"{ROOT}/iterations.csv",
-        costs=f"{ROOT}/costs.csv",
+        expand(f"{ROOT}/{{name}}.csv", name=STATISTICS),
     log:
         f"logs/{PRESET}/statistics.log",
     params:
@@ -306,17 +451,36 @@ rule statistics:
         "python -m datagradient statistics --metrics {input} 2> {log}"
 
 
+rule claims:
+    input:
+        claims=BASE / "config/claims.yaml",
+        results=expand(f"{ROOT}/{{name}}.csv", name=[*STATISTICS, "data"]),
+    output:
+        f"{ROOT}/claims.json",
+    log:
+        f"logs/{PRESET}/claims.log",
+    params:
+        results=ROOT,
+        source=source_hash("claims"),
+    conda:
+        "environment.yml"
+    shell:
+        "python -m datagradient claims --claims {input.claims} --results {params.results} --out {output} 2> {log}"
+
+
 rule table:
     input:
-        expand(f"{ROOT}/{{name}}", name=["tests.csv", "iterations.csv", "costs.csv", "data.csv", "provenance.json"]),
+        expand(f"{ROOT}/{{name}}.csv", name=SMALL),
+        f"{ROOT}/claims.json",
+        f"{ROOT}/provenance.json",
     output:
-        csv=report(f"{TABLES}/{{name}}.csv", category="2. Tables", labels={"table": "{name}"},
+        csv=report(f"{TABLES}/{{name}}.csv", category=section(0), labels={"table": "{name}"},
                caption="src/datagradient/report/captions/table.rst"),
         others=expand(f"{TABLES}/{{name}}.{{kind}}", kind=["md", "tex"], allow_missing=True),
     log:
         f"logs/{PRESET}/table-{{name}}.log",
     params:
-        results=lambda w, input: Path(input[0]).parent,
+        results=ROOT,
         source=source_hash("table"),
     wildcard_constraints:
         name="|".join(TABLE_NAMES),
@@ -328,15 +492,15 @@ rule table:
 
 rule figure:
     input:
-        expand(f"{ROOT}/{{name}}", name=["tests.csv", "iterations.csv", "data.csv", "influence_histogram.csv"]),
+        expand(f"{ROOT}/{{name}}.csv", name=SMALL),
     output:
-        png=report(f"{FIGURES}/{{name}}.png", category="1. Figures", labels={"figure": "{name}"},
+        png=report(f"{FIGURES}/{{name}}.png", category=section(1), labels={"figure": "{name}"},
                caption="src/datagradient/report/captions/figure.rst"),
         pdf=f"{FIGURES}/{{name}}.pdf",
     log:
         f"logs/{PRESET}/figure-{{name}}.log",
     params:
-        results=lambda w, input: Path(input[0]).parent,
+        results=ROOT,
         source=source_hash("figure"),
     wildcard_constraints:
         name="|".join(FIGURE_NAMES),
@@ -344,3 +508,22 @@ rule figure:
         "environment.yml"
     shell:
         "python -m datagradient figure {wildcards.name} --results {params.results} --out {output.png} 2> {log}"
+
+
+rule gallery:
+    input:
+        scores=lambda w: f"{FIRST}/scores.npz".format(dataset=w.dataset, model=CONFIG["models"][-1], seed=SEEDS[0],
+                                                      noise=layout.noise_names(CONFIG)[0]),
+        data=lambda w: f"{PREPARED}/features.npz".format(dataset=w.dataset, seed=SEEDS[0]),
+    output:
+        png=report(f"{FIGURES}/gallery-{{dataset}}.png", category="5. Scores", labels={"figure": "gallery, {dataset}"},
+               caption="src/datagradient/report/captions/gallery.rst"),
+        pdf=f"{FIGURES}/gallery-{{dataset}}.pdf",
+    log:
+        f"logs/{PRESET}/gallery-{{dataset}}.log",
+    params:
+        source=lambda w: source_hash("gallery", f"data.sets.{w.dataset}"),
+    conda:
+        "environment.yml"
+    shell:
+        "python -m datagradient gallery --scores {input.scores} --data {input.data} --out {output.png} 2> {log}"

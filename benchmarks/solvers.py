@@ -30,9 +30,9 @@ from worth import auroc, datamodeling_gaps, datamodeling_score, halves
 from datagradient import layout
 from datagradient.config import model_settings
 from datagradient.files import read_json, read_rows, write_arrays, write_json, write_rows
-from datagradient.influence.glm import LinearProblem
 from datagradient.influence.scores import Scores, curvature_rows, score
 from datagradient.influence.solvers import SolverError
+from datagradient.layout import PROBLEM_OPTIONS
 from datagradient.models import family
 from datagradient.provenance import stamp
 from datagradient.training import TrainingSet, load_part, load_training_set
@@ -43,8 +43,8 @@ TIMES = (
     "projection_forward_passes",
 )  # fmt: skip
 COLUMNS = (
-    "dataset", "model", "n", "solver", "curvature", "damping", "steps", "samples", "default", "status", *TIMES,
-    "auroc", "rank_correlation", "lds", "lds_low", "lds_high", "lds_gap", "lds_gap_low", "lds_gap_high",
+    "dataset", "model", "n", "solver", "parameters", "curvature", "damping", "steps", "samples", "default", "status",
+    *TIMES, "auroc", "rank_correlation", "lds", "lds_low", "lds_high", "lds_gap", "lds_gap_low", "lds_gap_high",
 )  # fmt: skip
 OVERHEAD = ("dataset", "model", "n", *TIMES, "peak_mib", "train_peak_mib", "auroc", "rank_correlation", "lds")
 KEYS = ("dataset", "model")
@@ -56,16 +56,19 @@ def candidates(model: str, default: dict) -> Iterator[dict]:
     """Yield the solvers to compare, the default first. One step of CG ranks samples as the identity for H does."""
     yield default
     if model == "neural":
+        for damping in (0.01, 0.03, 0.05, 0.1, 1.0):
+            for samples in (5000, None):
+                yield {**default, "damping": damping, "samples": samples}
         for damping in (0.01, 0.03, 0.1, 1.0):
-            yield {**CONVERGED, "damping": damping}
+            network = {"damping": damping, "parameters": "all"}
+            yield {**CONVERGED, **network}
             for steps, samples in ((1, 500), (2, 500), (3, 500), (10, 500), (3, 2000)):
-                yield {"name": "cg", "damping": damping, "tolerance": 0, "max_iterations": steps, "samples": samples}
-            yield {"name": "ekfac", "damping": damping, "samples": 500}
-            yield {"name": "ekfac+cg", "damping": damping, "tolerance": 0, "max_iterations": 3, "samples": 500}
-            yield {"name": "last layer", "damping": damping}
+                yield {"name": "cg", "tolerance": 0, "max_iterations": steps, "samples": samples, **network}
+            yield {"name": "ekfac", "samples": 500, **network}
+            yield {"name": "ekfac+cg", "tolerance": 0, "max_iterations": 3, "samples": 500, **network}
             if damping >= 0.1:
-                yield {"name": "lissa", "damping": damping, "max_iterations": 50, "batch_size": 32, "samples": 500}
-        yield {**default, "curvature": "hessian"}
+                yield {"name": "lissa", "max_iterations": 50, "batch_size": 32, "samples": 500, **network}
+            yield {"name": "cg", "tolerance": 0, "max_iterations": 3, "samples": 500, "curvature": "hessian", **network}
     else:
         for damping in (0.0, 0.01, 0.1, 1.0) if model == "logistic" else (0.01, 0.1, 1.0):
             yield {**default, "damping": damping, "samples": None}
@@ -123,7 +126,8 @@ def compare(root: Path, config: dict, dataset: str, name: str) -> tuple[list[dic
         total = sum(seconds.values())
         rows.append({
             "dataset": dataset, "model": name, "n": len(samples.labels), "solver": options["name"],
-            "curvature": options.get("curvature", "ggn"), "damping": options["damping"],
+            "parameters": options.get("parameters", "all"), "curvature": options.get("curvature", "ggn"),
+            "damping": options["damping"],
             "steps": scores.record.iterations, "samples": options.get("samples") or len(samples.labels),
             "default": int(k == 0), "status": scores.record.status, "train_seconds": f"{record['seconds']:.4g}",
             **{f"{step}_seconds": f"{value:.4g}" for step, value in seconds.items()},
@@ -132,8 +136,9 @@ def compare(root: Path, config: dict, dataset: str, name: str) -> tuple[list[dic
             "auroc": f"{auroc(scores.influence, samples.flipped):.4f}",
             "lds": f"{datamodeling_score(scores.influence, kept, losses):.3f}",
         })  # fmt: skip
-    add_references(rows, list(found.values()), kept, losses, name, module, model, samples, validation)
-    write_arrays(cell / "scores.npz", {"default": default}, default=found[0], flipped=samples.flipped)
+    converged = add_references(rows, list(found.values()), kept, losses, name, module, model, samples, validation)
+    references = {"default": found[0], "converged": converged[default["damping"]]}
+    write_arrays(cell / "scores.npz", {"default": default}, flipped=samples.flipped, **references)
     peaks = {key: peak_mib(command) for key, command in commands(name, settings, default, files, cell).items()}
     overhead = {**{key: value for key, value in rows[0].items() if key in OVERHEAD}, **peaks}
     return rows, overhead
@@ -141,23 +146,25 @@ def compare(root: Path, config: dict, dataset: str, name: str) -> tuple[list[dic
 
 def add_references(
     rows: list[dict], found: list[np.ndarray], kept: np.ndarray, losses: np.ndarray, name: str, *cell: Any
-) -> None:
-    """Add to the rows what compares a candidate with others: converged solves, and the best datamodeling score."""
+) -> dict[float, np.ndarray]:
+    """Add to the rows what compares a candidate with others: converged solves, and the best datamodeling score.
+
+    Returns:
+        The scores of the converged solves, by damping.
+    """
     converged: dict[float, np.ndarray] = {}
     best = max(float(row["lds"]) for row in rows)
     for row, influence, gaps in zip(rows, found, datamodeling_gaps(found, kept, losses), strict=True):
         damping = row["damping"]
         if damping not in converged:
-            own = {**CONVERGED} if name == "neural" else {"name": "cg", "tolerance": 1e-6, "max_iterations": 5000}
-            same = [other for other in rows if other["status"] == "converged" and other["damping"] == damping]
-            known = [found[rows.index(other)] for other in same] if name == "neural" else []
-            converged[damping] = known[0] if known else (
-                timed_scores(*cell, {**own, "damping": damping}, 1)[0].influence
-            )  # fmt: skip
+            own = CONVERGED if name == "neural" else {"name": "cg", "tolerance": 1e-6, "max_iterations": 5000}
+            options = {**own, "damping": damping, "parameters": "all"}
+            converged[damping] = timed_scores(*cell, options, 1)[0].influence
         row["rank_correlation"] = f"{spearmanr(influence, converged[damping]).statistic:.4f}"
         row["lds_gap"] = f"{best - float(row['lds']):.3f}"
         row |= {key: f"{value:.3f}" for key, value in
                 zip(("lds_low", "lds_high", "lds_gap_low", "lds_gap_high"), gaps, strict=True)}  # fmt: skip
+    return converged
 
 
 def timed_scores(
@@ -166,42 +173,15 @@ def timed_scores(
     """Return scores and the median seconds of each step, building the problem afresh every time."""
     options, every = dict(options), []
     rows = curvature_rows(len(samples.labels), options.pop("samples", None), 0)
-    curvature, name = options.pop("curvature", "ggn"), options.pop("name")
+    form, name = {key: options.pop(key) for key in PROBLEM_OPTIONS[1:] if key in options}, options.pop("name")
     for _ in range(repeats + (repeats > 1)):
-        if name == "last layer":
-            problem, against = last_layer(module, model, samples, validation)
-            found = score(problem, *against, name="cg", **options)
-            found.seconds["val_gradient"] += problem.activation_seconds
-        else:
-            problem = module.problem(model, samples.inputs, samples.labels, rows, curvature)
-            if name == "ekfac+cg":
-                problem.preconditioner = problem.ekfac
-            found = score(problem, *validation, name=name.removeprefix("ekfac+"), seed=0, **options)
+        problem = module.problem(model, samples.inputs, samples.labels, rows, **form)
+        if name == "ekfac+cg":
+            problem.preconditioner = problem.ekfac
+        found = score(problem, *validation, name=name.removeprefix("ekfac+"), seed=0, **options)
         every.append(found.seconds)
     counted = every[1:] or every
     return found, {step: float(np.median([seconds[step] for seconds in counted])) for step in every[0]}
-
-
-def last_layer(module: ModuleType, model: Any, samples: TrainingSet, validation: tuple) -> tuple[LinearProblem, tuple]:
-    """Return the problem of a network's last layer alone, and validation samples as that layer takes them."""
-    import torch
-
-    layer = [part for part in model.network.modules() if isinstance(part, torch.nn.Linear)][-1]
-    seen: list[torch.Tensor] = []
-    start = time.perf_counter()
-    hook = layer.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
-    try:
-        activations = []
-        for inputs in (samples.inputs, validation[0]):
-            module.probabilities(model, inputs)
-            activations.append(torch.cat(seen).double().numpy())
-            seen.clear()
-    finally:
-        hook.remove()
-    weights, bias = (value.detach().double().numpy() for value in (layer.weight, layer.bias))
-    problem = LinearProblem(activations[0], samples.labels, weights, bias, 0.0)
-    problem.activation_seconds = time.perf_counter() - start
-    return problem, (activations[1], validation[1])
 
 
 def commands(name: str, settings: dict, solver: dict, files: dict, cell: Path) -> dict[str, list[str]]:

@@ -47,7 +47,10 @@ def test_defaults_are_filled_in(tmp_path):
     assert full["datasets"]["digits"]["models"]["logistic"]["l2"] == 1e-4
 
 
-@pytest.mark.parametrize("preset", sorted(path.name for path in (REPOSITORY / "config").glob("*.yaml")))
+PRESETS = sorted({path.name for path in (REPOSITORY / "config").glob("*.yaml")} - {"claims.yaml"})
+
+
+@pytest.mark.parametrize("preset", PRESETS)
 def test_every_committed_preset_is_valid(tmp_path, preset):
     if preset != "defaults.yaml":
         assert validate(*merged(tmp_path, (REPOSITORY / "config" / preset).read_text()))
@@ -77,7 +80,7 @@ def test_every_committed_preset_is_valid(tmp_path, preset):
         ("model_settings: {logistic: {solver: {damping: -1}}}", "model_settings.logistic.solver.damping: -1 is not a"),
         ("model_settings: {neural: {settings: {network: vgg}}}", "network: 'vgg' is not one of small, resnet18"),
         ("policies: [influence, worst]", "mine.yaml: policies.1: 'worst' is not one of influence, random"),
-        ("policies: [random]", "mine.yaml: policies: random copies the numbers of influence; add it"),
+        ("policies: [random]", "mine.yaml: policies: the others copy the numbers of influence; add it"),
         ("split: {test: 0.9}", "mine.yaml: split: the shares .* leave nothing to train on"),
         ("preset: Mine!", "mine.yaml: preset: 'Mine!' is not a word"),
     ],

@@ -16,7 +16,7 @@ from datagradient.data.splits import SplitPlan, flip_labels
 from datagradient.errors import UserError
 from datagradient.files import write_arrays
 from datagradient.influence.scores import curvature_rows, score
-from datagradient.layout import modules
+from datagradient.layout import PROBLEM_OPTIONS, modules
 from datagradient.provenance import stamp
 from datagradient.training import load_part, load_training_set
 
@@ -82,9 +82,13 @@ def test_every_family_keeps_the_contract_on_every_data_set(name, prepared, tmp_p
     assert found["dataset"] == samples.dataset
     np.testing.assert_array_equal(family.probabilities(loaded, inputs), probabilities)
 
-    options = {key: value for key, value in DEFAULTS[name]["solver"].items() if key not in ("samples", "curvature")}
+    solver = DEFAULTS[name]["solver"]
+    options = {key: value for key, value in solver.items() if key not in PROBLEM_OPTIONS}
+    form = {key: solver[key] for key in PROBLEM_OPTIONS[1:] if key in solver}
     rows = curvature_rows(len(samples.labels), DEFAULTS[name]["solver"].get("samples"), 0)
-    influence = score(family.problem(loaded, samples.inputs, samples.labels, rows), inputs, labels, **options).influence
+    influence = score(
+        family.problem(loaded, samples.inputs, samples.labels, rows, **form), inputs, labels, **options
+    ).influence
     flipped = influence[samples.flipped].mean()
     assert flipped > max(0, influence[~samples.flipped].mean())
     again = fitted(name, prepared)[2]

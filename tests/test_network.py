@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from datagradient import layers
 from datagradient.influence import ekfac
+from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.influence.network import NetworkProblem
 from datagradient.influence.scores import score, solve
 from datagradient.influence.solvers import SolverError
@@ -309,3 +310,59 @@ def test_a_fixed_number_of_steps_is_marked_truncated(random):
     problem = problem_of(network, inputs, labels)
     _, record = solve(problem, problem.mean_gradient(inputs, labels), "cg", damping=0.1, tolerance=0, max_iterations=3)
     assert (record.status, record.iterations) == ("truncated", 3)
+
+
+def last_layer_of(network, inputs, labels, **options):
+    return LastLayerProblem(network, torch.from_numpy, inputs, labels, **{"batch_size": 7, **options})
+
+
+@pytest.mark.parametrize("kind", ["table", "text", "image"])
+def test_the_last_layers_problem_is_its_part_of_the_whole_networks(random, kind):
+    torch.manual_seed(0)
+    if kind == "table":
+        network, (inputs, labels) = mlp(), table(random)
+    elif kind == "text":
+        network = PooledEmbedding((6,), 3, {"width": 4, "vocabulary": 12}).double()
+        inputs, labels = random.integers(0, 15, size=(N, 6)), random.integers(3, size=N)
+    else:
+        network = cnn((3, 8, 8), 3, {"width": 8}).network.double()
+        inputs, labels = random.normal(size=(N, 3, 8, 8)), random.integers(3, size=N)
+    rows = np.array([1, 4, 5, 9, 11, 12, 13, 20])
+    whole = problem_of(network, inputs, labels, rows=rows)
+    last = last_layer_of(network, inputs, labels, rows=rows)
+    size, total = len(last.theta), len(flat(network))
+    padded = np.zeros(total)
+    padded[-size:] = vector = random.normal(size=size)
+    np.testing.assert_allclose(last.theta, flat(network)[-size:], atol=1e-14)
+    np.testing.assert_allclose(last.matvec(vector), whole.matvec(padded)[-size:], atol=1e-12)
+    np.testing.assert_allclose(last.project(vector), whole.project(padded), atol=1e-12)
+    gradients = (problem.mean_gradient(inputs[:9], labels[:9]) for problem in (last, whole))
+    np.testing.assert_allclose(next(gradients), next(gradients)[-size:], atol=1e-12)
+    for batch_size in (1, 22, N):
+        other = last_layer_of(network, inputs, labels, batch_size=batch_size)
+        np.testing.assert_allclose(other.project(vector), last.project(vector), atol=1e-12)
+
+
+def test_scores_by_the_last_layer_equal_an_explicit_solve(random):
+    inputs, labels, noisy = flipped_table(random)
+    problem = last_layer_of(trained(inputs, noisy), inputs, noisy)
+    by_cg, exact = (
+        score(problem, inputs, labels, **options).influence
+        for options in (
+            {"name": "cg", "damping": 0.05, "tolerance": 1e-8},
+            {"name": "explicit", "damping": 0.05},
+        )
+    )
+    np.testing.assert_allclose(by_cg, exact, rtol=1e-5, atol=1e-8)
+    assert exact[:24].mean() > exact[24:].mean()
+
+
+def test_a_network_that_does_not_end_in_its_last_linear_layer_is_refused(random):
+    inputs, labels = table(random)
+    with pytest.raises(SolverError, match="the logits are not those of the last linear layer"):
+        last_layer_of(nn.Sequential(nn.Linear(4, 3), nn.ReLU()).double(), inputs, labels)
+    with pytest.raises(SolverError, match="no last linear layer with a bias; use parameters: all"):
+        last_layer_of(nn.Sequential(nn.Linear(4, 3, bias=False)).double(), inputs, labels)
+    inputs[17] = np.nan
+    with pytest.raises(SolverError, match="sample 17 is not finite"):
+        last_layer_of(mlp(), inputs, labels).project(np.ones(18))

@@ -1,9 +1,19 @@
 import numpy as np
 import pytest
 
+from datagradient.cli import CONTROLS
 from datagradient.errors import UserError
-from datagradient.files import read_arrays, read_rows, write_arrays
-from datagradient.refine import at_random, by_influence, prune_files
+from datagradient.files import read_arrays, read_json, read_rows, write_arrays, write_rows
+from datagradient.refine import (
+    at_random,
+    by_control,
+    by_influence,
+    control_files,
+    guard,
+    guard_files,
+    most_harmful,
+    prune_files,
+)  # fmt: skip
 
 
 def test_the_most_harmful_go_and_helpful_ones_never():
@@ -47,19 +57,68 @@ def scores(tmp_path):
 
 
 def test_prune_writes_what_is_kept_and_what_is_removed(tmp_path, scores):
-    prune_files("influence", scores, None, 0.25, 1, str(tmp_path / "a" / "kept.npz"))
+    prune_files(scores, 0.25, 1, str(tmp_path / "a" / "kept.npz"))
     kept, meta = read_arrays(tmp_path / "a" / "kept.npz")
     assert kept["positions"].tolist() == [3, 8, 9]
     assert meta["removed"] == {"count": 1, "flipped": 1}
     expected = [{"position": "5", "label": "1", "flipped": "1", "influence": "2.0"}]
     assert read_rows(tmp_path / "a" / "removed.csv") == expected
     like = str(tmp_path / "a" / "removed.csv")
-    prune_files("random", scores, like, 0.25, 1, str(tmp_path / "b" / "kept.npz"))
+    control_files("random", scores, like, None, 1, str(tmp_path / "b" / "kept.npz"))
     (removed,) = read_rows(tmp_path / "b" / "removed.csv")
     assert removed["label"] == "1"
 
 
-def test_random_without_a_policy_to_copy_is_refused(tmp_path, scores):
-    with pytest.raises(UserError, match="--like"):
-        prune_files("random", scores, None, 0.25, 1, str(tmp_path / "kept.npz"))
+@pytest.mark.parametrize("policy", CONTROLS)
+def test_every_control_removes_as_many_as_influence_and_is_named(policy, random):
+    labels = random.integers(3, size=60)
+    arrays = {"labels": labels, **{name: random.normal(size=60) for name in ("loss", "gradient", "quality")}}
+    counts = np.array([3, 1, 5])
+    removal = by_control(policy, counts, arrays, seed=0, iteration=1)
+    assert len(set(removal.positions.tolist())) == 9
+    harm = {"loss": arrays["loss"], "gradient": arrays["gradient"], "confident": -arrays["quality"]}.get(policy)
+    if harm is not None:
+        assert set(removal.positions) == set(np.argsort(-harm)[:9])
+    elif policy == "random":
+        assert np.bincount(labels[removal.positions]).tolist() == [3, 1, 5]
+
+
+def test_what_the_cap_holds_back_is_taken_from_other_classes():
+    labels = np.array([0] * 4 + [1] * 6)
+    harm = np.where(labels == 0, 10.0, 1.0) + np.arange(10) * 1e-3
+    assert np.bincount(labels[most_harmful(harm, labels, 5).positions]).tolist() == [2, 3]
+
+
+def test_what_a_control_goes_by_must_be_there(tmp_path, scores):
+    write_rows(tmp_path / "removed.csv", ["label"], [{"label": 1}])
+    like, out = str(tmp_path / "removed.csv"), str(tmp_path / "kept.npz")
+    with pytest.raises(UserError, match="--quality"):
+        control_files("confident", scores, like, None, 1, out)
+    with pytest.raises(UserError, match=r"holds no gradient; score again with: .* --also gradient"):
+        control_files("gradient", scores, like, None, 1, out)
     assert not (tmp_path / "kept.npz").exists()
+
+
+def test_the_guard_keeps_rounds_that_surely_help_and_stops_at_the_first_other(random):
+    m = 200
+    first, right = random.exponential(size=m), np.arange(m) % 4 > 0
+    better, surely = first - 0.1, random.normal(size=m) * 1e-3
+    assert guard([first, better, better - 0.1 + surely], [right] * 3) == 2
+    assert guard([first, better, better + 0.1], [right] * 3) == 1
+    assert guard([first, first + 0.1, better], [right] * 3) == 0
+    chance = first + random.permutation(np.arange(m) - m / 2 + 0.4) * 1e-2  # a gain of less than one standard error
+    assert (first - chance).mean() > 0
+    assert guard([first, chance], [right] * 2) == 0
+    assert guard([first, better], [right, np.arange(m) % 5 > 1]) == 0  # the loss falls and so does accuracy
+
+
+def test_the_guard_reads_the_selection_part_alone(tmp_path):
+    p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    for k, probabilities in enumerate((p, p**2 / (p**2).sum(axis=1, keepdims=True))):
+        arrays = {"probabilities_selection": probabilities, "labels_selection": np.array([0, 1, 0])}
+        write_arrays(tmp_path / f"{k}.npz", {"seed": 0}, **arrays)
+    guard_files([str(tmp_path / "0.npz"), str(tmp_path / "1.npz")], str(tmp_path / "guard.json"))
+    decision = read_json(tmp_path / "guard.json")
+    assert decision["iteration"] == 1
+    assert decision["selection_accuracy"] == [1.0, 1.0]
+    assert decision["selection_loss"][0] == pytest.approx(-np.log([0.9, 0.8, 0.6]).mean())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from datagradient import __version__
 from datagradient.errors import UserError
-from datagradient.layout import POLICIES, PROBLEM_OPTIONS, SOLVERS, modules
+from datagradient.layout import GUARDED, POLICIES, PROBLEM_OPTIONS, SOLVERS, modules
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -96,32 +96,37 @@ def evaluate(args: argparse.Namespace) -> None:
 def influence(args: argparse.Namespace) -> None:
     """Score every training sample of a model against the influence-validation part.
 
-    Writes scores.npz (positions in the training part, labels, flipped, influence) and
+    Writes scores.npz (positions in the training part, labels, flipped, influence, and what --also names) and
     influence.json beside it: the solver's record, seconds by step, and the dataset contribution score.
     """
     from datagradient.files import write_arrays, write_json
     from datagradient.influence.scores import curvature_rows, dataset_contribution, score
+    from datagradient.metrics import losses
     from datagradient.models import family, load
     from datagradient.training import load_part, load_training_set
 
     model_family = family(args.model)
     every_option = {option for options in SOLVERS.values() for option in options}
     options = _json(args, "solver", allowed=("name", *sorted(every_option), *PROBLEM_OPTIONS))
-    n_curvature, curvature = options.pop("samples", None), options.pop("curvature", "ggn")
-    for model_file, data, labels, kept, out in _zip(args, "model-file", "data", "labels", "kept", "out"):
+    n_curvature = options.pop("samples", None)
+    form = {key: options.pop(key) for key in PROBLEM_OPTIONS[1:] if key in options}
+    for model_file, data, labels, kept, also, out in _zip(args, "model-file", "data", "labels", "kept", "also", "out"):
         model, facts = load(args.model, model_file, data)
         samples = load_training_set(model_family.INPUTS, data, labels, kept)
         validation = load_part(model_family.INPUTS, data, "influence")
         rows = curvature_rows(len(samples.labels), n_curvature, samples.seed)
         with _progress(f"influence {out}"):
-            problem = model_family.problem(model, samples.inputs, samples.labels, rows, curvature)
+            problem = model_family.problem(model, samples.inputs, samples.labels, rows, **form)
             scores = score(problem, *validation, seed=samples.seed, **options)
         if scores.record.status == "unconverged":
             print(f"warning: {out}: the solve is {scores.record.status}: {scores.record}", file=sys.stderr)
-        write_arrays(
-            out, facts, positions=samples.positions, labels=samples.labels, flipped=samples.flipped,
-            influence=scores.influence,
-        )  # fmt: skip
+        arrays = {"positions": samples.positions, "labels": samples.labels, "flipped": samples.flipped,
+                  "influence": scores.influence}  # fmt: skip
+        if also in ("gradient", "all"):
+            arrays["gradient"] = -problem.project(scores.validation_gradient)
+        if also in ("loss", "all"):
+            arrays["loss"] = losses(model_family.probabilities(model, samples.inputs), samples.labels)
+        write_arrays(out, facts, **arrays)
         content = {
             "solver": scores.record.as_dict(), "seconds": scores.seconds,
             "contribution": dataset_contribution(scores.influence), "provenance": facts,
@@ -130,14 +135,61 @@ def influence(args: argparse.Namespace) -> None:
 
 
 def prune(args: argparse.Namespace) -> None:
-    """Choose the samples that the next iteration goes without.
+    """Remove the samples that hurt the validation loss most; the next iteration goes without them.
 
     Writes kept.npz (positions in the training part) and removed.csv beside it.
     """
     from datagradient.refine import prune_files
 
-    for scores, like, out in _zip(args, "scores", "like", "out"):
-        prune_files(args.policy, scores, like, args.fraction, args.iteration, out)
+    for scores, out in _zip(args, "scores", "out"):
+        prune_files(scores, args.fraction, args.iteration, out)
+
+
+def control(args: argparse.Namespace) -> None:
+    """Remove as many samples as 'prune' did, chosen by another policy: the controls of influence.
+
+    Writes kept.npz (positions in the training part) and removed.csv beside it.
+    """
+    from datagradient.refine import control_files
+
+    for policy, scores, like, quality, out in _zip(args, "policy", "scores", "like", "quality", "out"):
+        control_files(policy, scores, like, quality, args.iteration, out)
+
+
+def cross_validate(args: argparse.Namespace) -> None:
+    """Rate every training label by confident learning, from models that have not seen the sample.
+
+    Writes quality.npz: quality, low where a label is likely wrong.
+    """
+    from datagradient.files import write_arrays
+    from datagradient.models import family
+    from datagradient.provenance import stamp
+    from datagradient.quality import label_quality, out_of_fold
+    from datagradient.training import load_training_set
+
+    model_family = family(args.model)
+    settings = _json(args, "settings", allowed=model_family.SETTINGS, needed=model_family.SETTINGS)
+    for data, labels, out in _zip(args, "data", "labels", "out"):
+        samples = load_training_set(model_family.INPUTS, data, labels, None)
+        with _progress(f"cross-validate {out}"):
+            quality = label_quality(samples.labels, out_of_fold(model_family, samples, settings))
+        facts = stamp(seed=samples.seed, dataset=samples.dataset, model=args.model, settings=settings)
+        write_arrays(out, facts, quality=quality)
+
+
+def guard(args: argparse.Namespace) -> None:
+    """Say after which round of removal by influence a careful user would have stopped, by the selection part.
+
+    Writes guard.json: the iteration that is kept.
+    """
+    from datagradient.refine import guard_files
+
+    rounds = len(args.predictions) / len(args.out)
+    if rounds != int(rounds) or rounds < 2:
+        raise UserError(f"guard: {len(args.predictions)} predictions for {len(args.out)} --out: give the same number, "
+                        "the baseline first, for each")  # fmt: skip
+    for i, out in enumerate(args.out):
+        guard_files(args.predictions[i * int(rounds) : (i + 1) * int(rounds)], out)
 
 
 def collect(args: argparse.Namespace) -> None:
@@ -158,6 +210,13 @@ def statistics(args: argparse.Namespace) -> None:
     from datagradient.statistics import analyse
 
     analyse(Path(args.metrics))
+
+
+def claims(args: argparse.Namespace) -> None:
+    """Judge each of the paper's claims by the small result tables: claims.json."""
+    from datagradient.claims import judge_files
+
+    judge_files(Path(args.claims), Path(args.results), Path(args.out))
 
 
 def mlflow_init(args: argparse.Namespace) -> None:
@@ -197,6 +256,20 @@ def figure(args: argparse.Namespace) -> None:
     from datagradient.report.figures import write_figure
 
     write_figure(args.name, Path(args.results), Path(args.out))
+
+
+def gallery(args: argparse.Namespace) -> None:
+    """Show the most harmful and the most helpful training samples of one model as PNG and PDF."""
+    from datagradient.report.gallery import write_gallery
+
+    write_gallery(Path(args.scores), Path(args.data), Path(args.out))
+
+
+def readme(args: argparse.Namespace) -> None:
+    """Write the tables of a preset's results between the markers of a README."""
+    from datagradient.report.readme import update_readme
+
+    update_readme(Path(args.readme), Path(args.results))
 
 
 def _json(args: argparse.Namespace, name: str, allowed: Sequence[str], needed: Sequence[str] = ()) -> dict:
@@ -251,15 +324,19 @@ class _progress:
         print(end, file=sys.stderr, flush=True)
 
 
+CONTROLS = tuple(policy for policy in POLICIES if policy not in ("influence", GUARDED))
 # Command name -> options: (flag, keyword arguments of argparse).
 MANY = {"nargs": "+", "required": True}
 DATA = ("--data", {**MANY, "help": "features.npz that 'prepare' wrote"})
 LABELS = ("--labels", {**MANY, "help": "labels.npz that 'noise' wrote"})
 KEPT = ("--kept", {"nargs": "+", "help": "kept.npz that 'prune' wrote; without it all samples are used"})
 MODEL = ("--model", {"required": True, "choices": modules("models"), "help": "model family"})
+SETTINGS = ("--settings", {"required": True, "help": "settings of the model as JSON"})
 MODEL_FILE = ("--model-file", {**MANY, "help": "model that 'train' wrote"})
 CONFIG = ("--config", {"help": "validated configuration, results/<preset>/config.json"})
 RESULTS = ("--results", {"required": True, "help": "folder of the small result tables, results/<preset>"})
+SCORES = ("--scores", {**MANY, "help": "scores.npz that 'influence' wrote"})
+ITERATION = ("--iteration", {"type": int, "required": True, "help": "the iteration that the removal leads to"})
 OUT = ("--out", {**MANY, "help": "file to write, one for each input"})
 ONE_OUT = ("--out", {"required": True, "help": "file to write"})
 COMMANDS = {
@@ -273,24 +350,37 @@ COMMANDS = {
         DATA, ("--rate", {"type": _share(True), "required": True, "help": "share of labels to flip, in [0, 1)"}), OUT,
     ],
     train: [
-        MODEL, ("--settings", {"required": True, "help": "settings of the model as JSON"}), DATA, LABELS, KEPT, OUT,
+        MODEL, SETTINGS, DATA, LABELS, KEPT, OUT,
     ],
     evaluate: [("--predictions", {**MANY, "help": "predictions.npz that 'train' wrote"}), OUT],
     influence: [
         MODEL,
         ("--solver", {"default": '{"name": "cg"}', "help": "solver and its options as JSON"}),
-        MODEL_FILE, DATA, LABELS, KEPT, OUT,
+        MODEL_FILE, DATA, LABELS, KEPT,
+        ("--also", {"nargs": "+", "choices": ("none", "loss", "gradient", "all"),
+                    "help": "add each sample's loss, or −gᵀv: the influence with the identity for the Hessian"}),
+        OUT,
     ],
     prune: [
-        ("--policy", {"required": True, "choices": POLICIES, "help": "how samples are chosen"}),
         ("--fraction", {"type": _share(False), "required": True, "help": "at most this share is removed, in (0, 1)"}),
-        ("--iteration", {"type": int, "required": True, "help": "the iteration that the removal leads to"}),
-        ("--scores", {**MANY, "help": "scores.npz that 'influence' wrote"}),
-        ("--like", {"nargs": "+", "help": "removed.csv whose number and class mix the policy 'random' copies"}),
+        ITERATION, SCORES, OUT,
+    ],
+    control: [
+        ("--policy", {**MANY, "choices": CONTROLS, "help": "how samples are chosen"}),
+        ITERATION, SCORES,
+        ("--like", {**MANY, "help": "removed.csv of 'prune', whose numbers are copied"}),
+        ("--quality", {"nargs": "+", "help": "quality.npz that 'cross-validate' wrote, for 'confident'"}),
         OUT,
+    ],
+    cross_validate: [MODEL, SETTINGS, DATA, LABELS, OUT],
+    guard: [
+        ("--predictions", {**MANY, "help": "predictions.npz of every iteration, the first first"}), OUT,
     ],
     collect: [(CONFIG[0], {**CONFIG[1], "required": True})],
     statistics: [("--metrics", {"required": True, "help": "metrics.csv that 'collect' wrote"})],
+    claims: [
+        ("--claims", {"required": True, "help": "config/claims.yaml"}), RESULTS, ONE_OUT,
+    ],
     mlflow_init: [("--preset", {"required": True, "help": "name of the preset"}), ONE_OUT],
     track: [
         CONFIG,
@@ -299,8 +389,14 @@ COMMANDS = {
         ("--out", {"help": "empty file to write when done"}),
         ("--rebuild", {"action": "store_true", "help": "make the whole store again from the result files"}),
     ],
-    table: [("name", {"help": "main, tests, iterations, costs or data"}), RESULTS, ONE_OUT],
-    figure: [("name", {"help": "accuracy, contribution, influence or effects"}), RESULTS, ONE_OUT],
+    table: [("name", {"help": "a name of datagradient.report.tables.TABLES, e.g. main"}), RESULTS, ONE_OUT],
+    figure: [("name", {"help": "a name of datagradient.report.figures.FIGURES, e.g. accuracy"}), RESULTS, ONE_OUT],
+    readme: [("--readme", {"required": True, "help": "the file to change"}), RESULTS],
+    gallery: [
+        ("--scores", {"required": True, "help": "scores.npz that 'influence' wrote"}),
+        ("--data", {"required": True, "help": "features.npz that 'prepare' wrote"}),
+        ONE_OUT,
+    ],
 }  # fmt: skip
 
 

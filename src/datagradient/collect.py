@@ -7,7 +7,7 @@ import numpy as np
 
 from datagradient import layout
 from datagradient.data.splits import PARTS
-from datagradient.files import read_arrays, read_json, write_json, write_rows
+from datagradient.files import read_arrays, read_json, read_meta, write_json, write_rows
 from datagradient.provenance import config_hash, stamp
 
 KEYS = ("dataset", "model", "noise", "policy", "seed", "iteration")
@@ -21,39 +21,63 @@ DATA = (
     "dataset", "title", "modality", "seed", *(f"n_{part}" for part in PARTS), "n_features", "n_classes", "f1_kind",
     *(f"{one}_rows_in_{other}" for i, other in enumerate(PARTS) for one in PARTS[i + 1 :]), "source",
 )  # fmt: skip
+DETECTION = ("dataset", "model", "noise", "seed", "score", "n", "removed", "auroc", "precision", "recall")
+CURVES = ("dataset", "model", "noise", "score", "looked_at", "found")
+LOOKED_AT = np.linspace(0, 1, 51)  # shares of the training set, the most suspicious first
 HISTOGRAM = ("dataset", "model", "noise", "group", "low", "high", "count", "share")
 BINS = np.linspace(-4, 4, 81)  # in standard deviations of one model's scores; the outer bins take the rest
 
 
 def collect_preset(config_file: Path) -> None:
-    """Write metrics.csv, data.csv, influence_histogram.csv and provenance.json beside a preset's config.json."""
+    """Write the small tables of a preset, and provenance.json, beside its config.json."""
     config, root = read_json(config_file), config_file.parent
+    data = data_rows(config, root)
     write_rows(root / "metrics.csv", METRICS, metrics_rows(config, root))
-    write_rows(root / "data.csv", DATA, data_rows(config, root))
+    write_rows(root / "data.csv", DATA, data)
     write_rows(root / "influence_histogram.csv", HISTOGRAM, histogram_rows(config, root))
+    detection, curves = detection_rows(config, root)
+    write_rows(root / "detection.csv", DETECTION, detection)
+    write_rows(root / "detection_curves.csv", CURVES, curves)
     now, started = datetime.datetime.now(datetime.UTC), config_file.stat().st_mtime
     times = {
         "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
         "finished": now.isoformat(timespec="seconds"),
     }
-    sources = {row["dataset"]: row["source"] for row in data_rows(config, root)}
+    sources = {row["dataset"]: row["source"] for row in data}
     run = stamp(data=sources, **times) | {"preset": config["preset"], "config_hash": config_hash(config)}
     write_json(root / "provenance.json", {**run, "config": config})
 
 
 def metrics_rows(config: dict, root: Path) -> list[dict]:
-    """Return one row for every trained and evaluated model of a preset."""
-    return [metrics_row(config, root, keys) for keys in layout.grid(config)]
+    """Return one row for every trained and evaluated model of a preset, and for each iteration of ``guarded``."""
+    rows = [metrics_row(config, root, keys) for keys in layout.grid(config)]
+    if layout.GUARDED not in config["policies"]:
+        return rows
+    guarded = [
+        metrics_row(config, root, {**keys, "policy": layout.GUARDED})
+        for keys in layout.grid(config, policy="influence")
+    ]
+    return rows + guarded
+
+
+def model_of(root: Path, keys: dict) -> dict:
+    """Return the keys of the trained model behind a row: ``guarded`` keeps one of ``influence``'s."""
+    if keys["policy"] != layout.GUARDED:
+        return keys
+    kept = read_json(Path(layout.GUARD.format(root=root, **keys)))["iteration"]
+    return {**keys, "policy": "influence", "iteration": min(keys["iteration"], kept)}
 
 
 def metrics_row(config: dict, root: Path, keys: dict) -> dict:
     """Return the row of one trained model; the columns are `METRICS`."""
-    folder, first = (Path(layout.cell(root=root, **{**keys, "iteration": k})) for k in (keys["iteration"], 0))
+    model = model_of(root, keys)
+    folder, first = (Path(layout.cell(root=root, **{**model, "iteration": k})) for k in (model["iteration"], 0))
     metrics = read_json(folder / "metrics.json")["metrics"]
     training, influence = read_json(folder / "train.json"), read_json(folder / "influence.json")
     contribution, solver, seconds = (influence[name] for name in ("contribution", "solver", "seconds"))
     harm, first_harm = contribution["mean_harm"], read_json(first / "influence.json")["contribution"]["mean_harm"]
-    removed = read_arrays(folder / "kept.npz")[1]["removed"] if keys["iteration"] else {"count": 0, "flipped": 0}
+    newly = keys["iteration"] == model["iteration"] > 0
+    removed = read_meta(folder / "kept.npz")["removed"] if newly else {"count": 0, "flipped": 0}
     named = {name: metrics[name] for name in METRICS if name in metrics}
     return {
         **keys,
@@ -105,3 +129,52 @@ def histogram_rows(config: dict, root: Path) -> list[dict]:
         for key, total in counts.items() if total.sum()
         for low, high, count in zip(BINS[:-1].round(3), BINS[1:].round(3), total, strict=True)
     ]  # fmt: skip
+
+
+def detection_rows(config: dict, root: Path) -> tuple[list[dict], list[dict]]:
+    """Return how well each score of the unrefined models finds the flipped labels, and the curves, means over seeds.
+
+    ``removed`` samples are looked at, as many as the first round of removal takes; ``precision`` is the share of
+    flipped ones among them, ``recall`` the share of all flipped ones that they are.
+    """
+    rows, found = [], {}
+    for keys in layout.grid(config, policy=layout.BASELINE):
+        flipped, scores = suspicion(config, root, keys)
+        if not flipped.any():
+            continue
+        first = Path(layout.cell(root=root, **{**keys, "policy": "influence", "iteration": 1}))
+        removed = read_meta(first / "kept.npz")["removed"]["count"]
+        for name, values in scores.items():
+            hits = np.cumsum(flipped[np.argsort(-values, kind="stable")])
+            at_removed = hits[removed - 1] if removed else 0
+            where = {key: keys[key] for key in ("dataset", "model", "noise")}
+            rows.append({
+                **where, "seed": keys["seed"], "score": name, "n": len(flipped), "removed": removed,
+                "auroc": auroc(values, flipped), "precision": at_removed / max(removed, 1),
+                "recall": at_removed / flipped.sum(),
+            })  # fmt: skip
+            curve = np.concatenate([[0], hits])[np.round(LOOKED_AT * len(flipped)).astype(int)] / flipped.sum()
+            found.setdefault((*where.values(), name), []).append(curve)
+    curves = [
+        dict(zip(CURVES, (*key, round(float(share), 4), float(value)), strict=True))
+        for key, each in found.items() for share, value in zip(LOOKED_AT, np.mean(each, axis=0), strict=True)
+    ]  # fmt: skip
+    return rows, curves
+
+
+def suspicion(config: dict, root: Path, keys: dict) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return which labels of a baseline's training set are flipped, and every score, high where a label is suspect."""
+    folder = Path(layout.cell(root=root, **keys))
+    arrays, _ = read_arrays(folder / "scores.npz")
+    scores = {name: arrays[name] for name in ("influence", "loss", "gradient")}
+    if "confident" in config["policies"]:
+        scores["confident"] = -read_arrays(folder / "quality.npz", "quality")[0]["quality"]
+    return arrays["flipped"], scores
+
+
+def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Return the chance that a positive sample scores above a negative one, ties counted half."""
+    from scipy.stats import rankdata
+
+    n = int(positive.sum())
+    return float((rankdata(scores)[positive].sum() - n * (n + 1) / 2) / (n * (len(positive) - n)))

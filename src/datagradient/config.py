@@ -8,7 +8,17 @@ import jsonschema
 import yaml
 
 from datagradient.errors import UserError
-from datagradient.layout import CURVATURES, POLICIES, PROBLEM_OPTIONS, SOLVERS, WORDS, modules, noise_names
+from datagradient.layout import (
+    BATCHES,
+    CURVATURES,
+    PARAMETERS,
+    POLICIES,
+    PROBLEM_OPTIONS,
+    SOLVERS,
+    WORDS,
+    modules,
+    noise_names,
+)
 
 COMMAND_LINE = "command line (--config)"
 _ABSENT = object()
@@ -36,9 +46,9 @@ def validate(config: dict, files: list[Path]) -> dict:
     for dataset, options in config["datasets"].items():
         for model, settings in ((options or {}).get("models") or {}).items():
             _check_settings(config, f"datasets.{dataset}.models.{model}", model, settings, files)
-    if "random" in config["policies"] and "influence" not in config["policies"]:
+    if "influence" not in config["policies"]:
         raise UserError(
-            f"{_file_of(['policies'], files, config)}: policies: random copies the numbers of influence; add it"
+            f"{_file_of(['policies'], files, config)}: policies: the others copy the numbers of influence; add it"
         )
     if sum(config["split"].values()) >= 1:
         raise UserError(
@@ -72,6 +82,7 @@ def _schema() -> dict:
             "repeats": count,
             "samples": {**count, "type": ["integer", "null"], "description": "a whole number of at least 1, or null"},
             "curvature": _one_of(CURVATURES),
+            "parameters": _one_of(PARAMETERS),
         },
         required=("name",),
     )
@@ -101,7 +112,7 @@ def _schema() -> dict:
             "iterations": count,
             "removal_fraction": fraction,
             "split": _mapping({"influence": fraction, "selection": fraction, "test": fraction}),
-            "seeds_in_one_job": {"type": "boolean", "description": "true or false"},
+            "one_job": _one_of(BATCHES),
         }
     )
 

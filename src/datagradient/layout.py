@@ -6,16 +6,22 @@ from pathlib import Path
 PREPARED = "{root}/{dataset}/prepared/seed-{seed}"
 NOISE = PREPARED + "/noise-{noise}"
 CELL = "{root}/{dataset}/{model}/noise-{noise}/{policy}/seed-{seed}/iter-{iteration}"
-POLICIES = ("influence", "random")
-# Solver -> its options, beside `PROBLEM_OPTIONS`: on how many samples, and by which matrix, curvature is measured.
+GUARD = "{root}/{dataset}/{model}/noise-{noise}/guarded/seed-{seed}/guard.json"
+# The first is what the others are compared with; each removes as many samples as it does.
+POLICIES = ("influence", "random", "uniform", "loss", "gradient", "confident", "guarded")
+GUARDED = "guarded"  # trains nothing: it stops the policy `influence` where the selection part says so
+# What one job does of a data set, model, noise rate and iteration: all seeds of all policies, or of one, or one cell.
+BATCHES = ("policies", "seeds", "none")
+# Solver -> its options, beside `PROBLEM_OPTIONS`: on how many samples, and by which matrix, curvature is measured, and
+# which parameters of a network count.
 SOLVERS = {
     "cg": ("damping", "tolerance", "max_iterations"),
     "explicit": ("damping", "tolerance"),
     "lissa": ("damping", "tolerance", "max_iterations", "batch_size", "repeats"),
     "ekfac": ("damping",),
 }
-PROBLEM_OPTIONS = ("samples", "curvature")
-CURVATURES = ("ggn", "hessian")
+PROBLEM_OPTIONS = ("samples", "curvature", "parameters")
+CURVATURES, PARAMETERS = ("ggn", "hessian"), ("last", "all")
 # Settings of models that are words and no numbers, and what is legal.
 WORDS = {"network": ("small", "resnet18"), "precision": ("float32", "bfloat16")}
 BASELINE = "baseline"  # the policy of iteration 0, which all policies share
@@ -59,6 +65,11 @@ def grid(config: dict, **fixed: object) -> Iterator[dict]:
                             yield keys
 
 
+def trained_policies(config: dict) -> list[str]:
+    """Return the policies that train models of their own."""
+    return [policy for policy in config["policies"] if policy != GUARDED]
+
+
 def _steps(config: dict) -> list[tuple[str, int]]:
-    refined = [(policy, k) for policy in config["policies"] for k in range(1, config["iterations"] + 1)]
+    refined = [(policy, k) for policy in trained_policies(config) for k in range(1, config["iterations"] + 1)]
     return [(BASELINE, 0), *refined]

@@ -13,13 +13,18 @@ def measure(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         probabilities: (n, classes), rows sum to 1.
         labels: (n,) true classes.
     """
-    true = probabilities[np.arange(len(labels)), labels]
     predicted = probabilities.argmax(axis=1)
     return {
         "accuracy": float((predicted == labels).mean()),
         "f1": f1(predicted, labels, probabilities.shape[1]),
-        "loss": float(-np.log(np.maximum(true, np.finfo(true.dtype).tiny)).mean()),
+        "loss": float(losses(probabilities, labels).mean()),
     }
+
+
+def losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the cross-entropy loss (n,) of every sample, in nats; the arguments are those of `measure`."""
+    true = probabilities[np.arange(len(labels)), labels]
+    return -np.log(np.maximum(true, np.finfo(true.dtype).tiny))
 
 
 def f1(predicted: np.ndarray, labels: np.ndarray, n_classes: int) -> float:

@@ -1,4 +1,4 @@
-"""Removal policies: which training samples the next iteration goes without."""
+"""Removal policies: which training samples the next iteration goes without, and when to stop."""
 
 import sys
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from datagradient.errors import UserError
-from datagradient.files import read_arrays, read_rows, write_arrays, write_rows
+from datagradient.files import read_arrays, read_rows, write_arrays, write_json, write_rows
+from datagradient.metrics import losses
 from datagradient.seeds import generator
 
 
@@ -29,17 +30,25 @@ def by_influence(influence: np.ndarray, labels: np.ndarray, fraction: float) -> 
         labels: (n,) training labels as the model sees them.
         fraction: of the current training set, in (0, 1).
     """
-    order = np.argsort(-influence, kind="stable")
-    order = order[influence[order] > 0]
+    return most_harmful(influence, labels, int(fraction * len(labels)), above=0.0)
+
+
+def most_harmful(harm: np.ndarray, labels: np.ndarray, count: int, above: float = -np.inf) -> Removal:
+    """Remove the `count` samples with the largest `harm` (n,), only those `above`, and of no class more than half.
+
+    What the cap holds back of one class is taken from the others.
+    """
+    order = np.argsort(-harm, kind="stable")
+    order = order[harm[order] > above]
     held_back = _rank_within_class(labels[order]) >= (np.bincount(labels) // 2)[labels[order]]
     taken_before = np.cumsum(~held_back) - ~held_back
-    looked_at = taken_before < int(fraction * len(labels))
+    looked_at = taken_before < count
     capped = np.unique(labels[order[looked_at & held_back]])
     return Removal(order[looked_at & ~held_back], tuple(capped.tolist()))
 
 
 def at_random(counts: np.ndarray, labels: np.ndarray, seed: int, iteration: int) -> Removal:
-    """Remove as many samples of each class as `counts` says, drawn at random: the control of every policy.
+    """Remove as many samples of each class as `counts` says, drawn at random.
 
     Args:
         counts: (classes,) how many samples of each class another policy removed.
@@ -56,6 +65,48 @@ def at_random(counts: np.ndarray, labels: np.ndarray, seed: int, iteration: int)
     return Removal(np.concatenate(positions) if positions else np.empty(0, dtype=np.int64))
 
 
+def by_control(policy: str, counts: np.ndarray, arrays: dict, seed: int, iteration: int) -> Removal:
+    """Remove as many samples as the policy ``influence``, chosen otherwise.
+
+    ``random``: drawn from each class as many as influence removed of it. ``uniform``: drawn from all samples alike.
+    ``loss``: the largest training losses. ``gradient``: the largest −g_iᵀv, v the gradient of the validation loss: the
+    influence with the identity for the Hessian. ``confident``: the lowest label quality by confident learning.
+
+    Args:
+        policy: one of these.
+        counts: (classes,) how many samples of each class influence removed.
+        arrays: ``labels`` (n,), and what the policy goes by: ``loss``, ``gradient`` or ``quality``, each (n,).
+        seed: the run's seed.
+        iteration: the iteration that the removal leads to.
+    """
+    labels, count = arrays["labels"], int(counts.sum())
+    if policy == "random":
+        return at_random(counts, labels, seed, iteration)
+    if policy == "uniform":
+        return Removal(generator(seed, "uniform removal", iteration).permutation(len(labels))[:count])
+    harm = -arrays["quality"] if policy == "confident" else arrays[policy]
+    return most_harmful(harm, labels, count)
+
+
+def guard(losses_by_iteration: list[np.ndarray], correct: list[np.ndarray]) -> int:
+    """Return the last iteration that a careful user would keep, by samples that no score has seen.
+
+    A round of removal is accepted where it lowers the mean loss on the selection part by more than one standard error
+    of the paired difference (after Breiman et al. 1984, who prefer the simpler of two models within one standard
+    error) and does not lower the accuracy there. The first round that is not accepted ends the refinement.
+
+    Args:
+        losses_by_iteration: for each iteration the loss of every selection sample (m,).
+        correct: for each iteration whether its prediction is right (m,).
+    """
+    for k in range(1, len(losses_by_iteration)):
+        gain = losses_by_iteration[k - 1] - losses_by_iteration[k]
+        better = gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain))
+        if not better or correct[k].mean() < correct[k - 1].mean():
+            return k - 1
+    return len(losses_by_iteration) - 1
+
+
 def _rank_within_class(labels: np.ndarray) -> np.ndarray:
     """Return for every position how many earlier ones have the same label."""
     rank = np.empty(len(labels), dtype=np.int64)
@@ -65,32 +116,75 @@ def _rank_within_class(labels: np.ndarray) -> np.ndarray:
     return rank
 
 
-def prune_files(policy: str, scores: str, like: str | None, fraction: float, iteration: int, out: str) -> None:
-    """Read a model's scores, choose by one policy, and write kept.npz to `out` and removed.csv beside it.
+def prune_files(scores: str, fraction: float, iteration: int, out: str) -> None:
+    """Read a model's scores, remove by influence, and write kept.npz to `out` and removed.csv beside it.
 
     Args:
-        policy: ``"influence"`` or ``"random"``.
         scores: scores.npz of the current iteration.
-        like: removed.csv of the policy whose number and class mix ``"random"`` copies.
         fraction: at most this share of the current training set is removed.
         iteration: the iteration that the removal leads to.
         out: kept.npz to write.
     """
     arrays, meta = read_arrays(scores)
-    labels = arrays["labels"]
-    if policy == "influence":
-        removal = by_influence(arrays["influence"], labels, fraction)
-    elif like is None:
-        raise UserError("prune: policy random needs --like, the removed.csv of the policy it is compared with")
-    else:
-        removed_labels = [int(row["label"]) for row in read_rows(like)]
-        removal = at_random(np.bincount(removed_labels, minlength=labels.max() + 1), labels, meta["seed"], iteration)
+    removal = by_influence(arrays["influence"], arrays["labels"], fraction)
+    _write(removal, arrays, {**meta, "policy": "influence", "iteration": iteration}, out)
+
+
+def control_files(policy: str, scores: str, like: str, quality: str | None, iteration: int, out: str) -> None:
+    """Read a model's scores, remove as many samples as influence did, and write kept.npz and removed.csv.
+
+    Args:
+        policy: how to choose, see `by_control`.
+        scores: scores.npz of the policy's current iteration.
+        like: removed.csv of the policy ``influence`` in the same iteration.
+        quality: quality.npz that 'cross-validate' wrote; for ``confident`` alone.
+        iteration: the iteration that the removal leads to.
+        out: kept.npz to write.
+    """
+    arrays, meta = read_arrays(scores)
+    if policy == "confident":
+        if quality is None:
+            raise UserError("control: policy confident needs --quality, the quality.npz that 'cross-validate' writes")
+        arrays["quality"] = read_arrays(quality, "quality")[0]["quality"][arrays["positions"]]
+    elif policy in ("loss", "gradient") and policy not in arrays:
+        raise UserError(f"{scores}: holds no {policy}; score again with: datagradient influence --also {policy}")
+    removed = [int(row["label"]) for row in read_rows(like)]
+    counts = np.bincount(removed, minlength=arrays["labels"].max() + 1)
+    removal = by_control(policy, counts, arrays, meta["seed"], iteration)
+    if len(removal.positions) != len(removed):
+        raise UserError(
+            f"{out}: {policy} can remove {len(removal.positions)} samples, influence removed {len(removed)}"
+        )
+    _write(removal, arrays, {**meta, "policy": policy, "iteration": iteration}, out)
+
+
+def _write(removal: Removal, arrays: dict, meta: dict, out: str) -> None:
     for label in removal.capped:
         print(f"warning: {out}: class {label} would lose more than half of its samples; capped", file=sys.stderr)
     kept = np.delete(arrays["positions"], removal.positions)
     removed = {"count": len(removal.positions), "flipped": int(arrays["flipped"][removal.positions].sum())}
-    write_arrays(out, {**meta, "policy": policy, "iteration": iteration, "removed": removed}, positions=kept)
+    write_arrays(out, {**meta, "removed": removed}, positions=kept)
     columns = {name: arrays[name][removal.positions] for name in ("positions", "labels", "flipped", "influence")}
     rows = [{"position": int(p), "label": int(y), "flipped": int(f), "influence": repr(float(i))}
             for p, y, f, i in zip(*columns.values(), strict=True)]  # fmt: skip
     write_rows(Path(out).with_name("removed.csv"), ["position", "label", "flipped", "influence"], rows)
+
+
+def guard_files(predictions: list[str], out: str) -> None:
+    """Read the predictions of every iteration of the policy ``influence``, and write which of them is kept.
+
+    Args:
+        predictions: predictions.npz of the iterations, the baseline first.
+        out: guard.json to write: ``iteration``, the one that is kept, and selection loss and accuracy of each.
+    """
+    each_loss, correct, facts = [], [], {}
+    for path in predictions:
+        arrays, facts = read_arrays(path, "probabilities_selection", "labels_selection")
+        p, labels = arrays["probabilities_selection"], arrays["labels_selection"]
+        each_loss.append(losses(p, labels))
+        correct.append(p.argmax(axis=1) == labels)
+    content = {
+        "iteration": guard(each_loss, correct), "selection_loss": [float(each.mean()) for each in each_loss],
+        "selection_accuracy": [float(each.mean()) for each in correct], "provenance": facts,
+    }  # fmt: skip
+    write_json(out, content)

@@ -12,15 +12,9 @@ from statsmodels.stats.multitest import multipletests
 
 from datagradient.errors import UserError
 from datagradient.files import read_rows, write_rows
-from datagradient.layout import BASELINE
+from datagradient.layout import BASELINE, GUARDED
 from datagradient.seeds import generator
 
-COLUMNS = (
-    "dataset", "model", "noise", "policy", "against", "metric", "n", "mean_first", "sd_first", "mean_second",
-    "sd_second", "mean_difference",
-    "low", "high", "interval", "t_low", "t_high", "p_one_sided", "p_two_sided", "q_one_sided", "q_two_sided",
-    "smallest_p", "smallest_p_two_sided", "d", "d_low", "d_high", "d_z", "hedges_g", "family", "solver_unconverged",
-)  # fmt: skip
 ITERATION_COLUMNS = (
     "dataset", "model", "noise", "policy", "iteration", "metric", "n", "mean", "sd", "low", "high",
     "change", "change_low", "change_high",
@@ -30,6 +24,9 @@ COST_COLUMNS = (
     "projection_seconds", "influence_seconds", "ratio", "solver_iterations", "solver_unconverged",
 )  # fmt: skip
 METRICS = ("accuracy", "f1")
+RANDOM = ("random", "uniform")  # the controls that choose by nothing
+CONTRIBUTION_SCORES = ("dcs", "helpful_share", "harm_reduction")
+ROUNDING = 1e-12
 TRACKED = (
     "accuracy", "f1", "val_accuracy", "selection_accuracy", "dcs", "helpful_share", "harm_reduction", "stationarity",
     "optimism", "n_train", "removed", "removed_flipped", "unconverged",
@@ -39,11 +36,11 @@ RESAMPLES = 9999
 
 
 def analyse(metrics: Path) -> None:
-    """Read metrics.csv and write tests.csv, iterations.csv and costs.csv beside it."""
+    """Read metrics.csv and write the tables of `TABLES` beside it."""
     rows = read_rows(metrics)
-    write_rows(metrics.with_name("tests.csv"), COLUMNS, comparison_rows(rows))
-    write_rows(metrics.with_name("iterations.csv"), ITERATION_COLUMNS, iteration_rows(rows))
-    write_rows(metrics.with_name("costs.csv"), COST_COLUMNS, cost_rows(rows))
+    for name, make in TABLES.items():
+        table = make(rows)
+        write_rows(metrics.with_name(f"{name}.csv"), list(table[0]), table)
 
 
 def iteration_rows(rows: list[dict]) -> list[dict]:
@@ -68,7 +65,8 @@ def cost_rows(rows: list[dict]) -> list[dict]:
     """Return mean seconds per trained model, and ratio: all influence seconds over all training seconds."""
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
-        groups.setdefault((row["dataset"], row["model"]), []).append(row)
+        if row["policy"] != GUARDED:  # whose models are those of influence
+            groups.setdefault((row["dataset"], row["model"]), []).append(row)
     means = [name for name in COST_COLUMNS if name.endswith(("_seconds", "_iterations"))]
     table = []
     for (dataset, model), members in groups.items():
@@ -110,44 +108,145 @@ def _spread(values: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def comparison_rows(rows: list[dict]) -> list[dict]:
-    """Return one row per comparison: each policy against the baseline, and against ``random``, for each metric.
+    """Return one row per comparison: each policy against the baseline and against the controls, for each metric.
 
-    The family of the Benjamini–Hochberg correction is the whole table; one- and two-sided
-    p-values are corrected apart.
+    A family of the Benjamini–Hochberg correction is all comparisons of one policy with one other: every data set,
+    model, noise rate and metric. One- and two-sided p-values are corrected apart.
     """
     last = max(int(row["iteration"]) for row in rows)
     tests = [_compare(rows, last, *comparison) for comparison in _comparisons(rows, last)]
-    for side in ("one_sided", "two_sided"):
-        adjusted = multipletests([test[f"p_{side}"] for test in tests], method="fdr_bh")[1]
-        for test, q in zip(tests, adjusted, strict=True):
-            test[f"q_{side}"] = float(q)
-    for test in tests:
-        test["family"] = f"all {len(tests)} comparisons of this table"
+    _correct(tests, ("policy", "against"))
     return tests
 
 
-def _comparisons(rows: list[dict], last: int) -> list[tuple]:
+def _correct(tests: list[dict], family: tuple[str, ...]) -> None:
+    """Add q-values and the family's name to every test; tests with the same values of `family` are one family."""
+    families: dict[tuple, list[dict]] = {}
+    for test in tests:
+        families.setdefault(tuple(test[key] for key in family), []).append(test)
+    for key, members in families.items():
+        for side in ("one_sided", "two_sided"):
+            adjusted = multipletests([test[f"p_{side}"] for test in members], method="fdr_bh")[1]
+            for test, q in zip(members, adjusted, strict=True):
+                test[f"q_{side}"] = float(q)
+        for test in members:
+            test["family"] = f"{' against '.join(key)}: {len(members)} comparisons"
+
+
+def pooled_rows(rows: list[dict]) -> list[dict]:
+    """Return one row per policy, control, metric and noise rate, over all data sets and models together.
+
+    The unit is one split of one data set: the mean difference over its models, as models trained on the same split do
+    not vary independently. The units of a test are thus (data set, seed).
+    """
+    last = max(int(row["iteration"]) for row in rows)
+    # The gap's difference is the optimism: what validation gained more than test.
+    rows = [{**row, "optimism": float(row["val_accuracy"]) - float(row["accuracy"])} for row in rows]
+    groups: dict[tuple, dict[tuple, list[float]]] = {}
+    for cell, against, metric in _comparisons(rows, last, (*METRICS, "optimism")):
+        dataset, _, noise, policy = cell
+        units = groups.setdefault((policy, against, noise, metric), {})
+        for seed, (first, second) in _pairs(rows, last, cell, against, metric).items():
+            units.setdefault((dataset, seed), []).append(first - second)
+    tests = []
+    for key, units in groups.items():
+        difference = np.array([np.mean(each) for each in units.values()])
+        low, high = t_interval(difference)
+        tests.append({
+            **dict(zip(("policy", "against", "noise", "metric"), key, strict=True)), "n": len(difference),
+            "mean_difference": float(difference.mean()), "t_low": low, "t_high": high,
+            "p_one_sided": wilcoxon_p(difference, "greater"), "p_two_sided": wilcoxon_p(difference, "two-sided"),
+            "smallest_p": 0.5 ** len(difference), "units": "mean over models of each data set and seed",
+        })  # fmt: skip
+    _correct(tests, ("policy", "against"))
+    return tests
+
+
+def safety_rows(rows: list[dict]) -> list[dict]:
+    """Return how often each policy ends below its own baseline on test accuracy, and by how much, by noise rate.
+
+    ``worse_comparisons`` counts data sets and models whose 95 % t interval over seeds lies below 0.
+    """
+    last = max(int(row["iteration"]) for row in rows)
+    changes: dict[tuple, dict[tuple, np.ndarray]] = {}
+    for cell, against, metric in _comparisons(rows, last):
+        if (against, metric) == (BASELINE, "accuracy"):
+            pairs = _pairs(rows, last, cell, against, metric).values()
+            changes.setdefault((cell[3], cell[2]), {})[cell[:2]] = np.array([first - second for first, second in pairs])
+    table = []
+    for (policy, noise), cells in changes.items():
+        every = np.concatenate(list(cells.values()))
+        below = every[every < -ROUNDING]
+        intervals = [t_interval(change) for change in cells.values()]
+        table.append({
+            "policy": policy, "noise": noise, "runs": len(every), "below": len(below),
+            "below_share": len(below) / len(every), "mean_change": float(every.mean()),
+            "worst_change": float(every.min()),
+            "mean_loss_where_below": float(-below.mean()) if len(below) else 0.0, "comparisons": len(cells),
+            "worse_comparisons": sum(high < 0 for _, high in intervals),
+            "better_comparisons": sum(low > 0 for low, _ in intervals),
+        })  # fmt: skip
+    return table
+
+
+def tracking_rows(rows: list[dict]) -> list[dict]:
+    """Return how far each definition of the contribution score follows test accuracy over the iterations of a run.
+
+    Of each run (data set, model, seed) of ``influence`` the rank correlation over its iterations is taken; the unit is
+    one split of one data set, the mean over its models. With k + 1 points a single correlation is rough, their mean
+    is not. A run in which one of the two does not change has none, and is counted.
+    """
+    runs: dict[tuple, list[dict]] = {}
+    for row in sorted(rows, key=lambda row: int(row["iteration"])):
+        if row["policy"] in (BASELINE, "influence"):
+            runs.setdefault((row["noise"], row["dataset"], row["seed"], row["model"]), []).append(row)
+    table = []
+    for score in CONTRIBUTION_SCORES:
+        for noise in dict.fromkeys(key[0] for key in runs):
+            units: dict[tuple, list[float]] = {}
+            for (_, dataset, seed, _), run in ((key, run) for key, run in runs.items() if key[0] == noise):
+                x, y = (np.array([float(row[name]) for row in run]) for name in (score, "accuracy"))
+                if np.ptp(x) > ROUNDING and np.ptp(y) > ROUNDING:
+                    units.setdefault((dataset, seed), []).append(float(stats.spearmanr(x, y).statistic))
+            values = np.array([np.mean(each) for each in units.values()])
+            every = [correlation for each in units.values() for correlation in each]
+            mean, low, high = _mean_and_interval(values) if len(values) > 1 else (np.nan,) * 3
+            table.append({
+                "score": score, "noise": noise, "n": len(values), "runs": len(every),
+                "runs_without": sum(key[0] == noise for key in runs) - len(every), "correlation": mean, "low": low,
+                "high": high, "positive_share": float(np.mean(np.array(every) > 0)) if every else 0.0,
+            })  # fmt: skip
+    return table
+
+
+def _comparisons(rows: list[dict], last: int, metrics: tuple[str, ...] = METRICS) -> list[tuple]:
     """Return (cell, against, metric) of every comparison, a cell being data set, model, noise and policy."""
     cells = dict.fromkeys(_cell(row) for row in rows if int(row["iteration"]) == last and row["policy"] != BASELINE)
     return [
         (cell, against, metric)
-        for cell in cells for against in (BASELINE, "random")
-        if against != cell[3] and (against == BASELINE or (*cell[:3], against) in cells)
-        for metric in METRICS
+        for cell in cells for against in (BASELINE, *RANDOM)
+        if against == BASELINE or (cell[3] not in RANDOM and (*cell[:3], against) in cells)
+        for metric in metrics
     ]  # fmt: skip
 
 
-def _compare(rows: list[dict], last: int, cell: tuple[str, str, str, str], against: str, metric: str) -> dict:
+def _pairs(rows: list[dict], last: int, cell: tuple, against: str, metric: str) -> dict[str, tuple[float, float]]:
+    """Return by seed the metric of a policy after the last iteration and of what it is compared with."""
     *where, policy = cell
 
-    def by_seed(which: str) -> dict[str, dict]:
+    def by_seed(which: str) -> dict[str, float]:
         wanted = (*where, which, str(0 if which == BASELINE else last))
-        return {row["seed"]: row for row in rows if (*_cell(row), row["iteration"]) == wanted}
+        return {row["seed"]: float(row[metric]) for row in rows if (*_cell(row), row["iteration"]) == wanted}
 
     first, second = by_seed(policy), by_seed(against)
     if first.keys() != second.keys():
         raise UserError(f"{where[0]}, {where[1]}, noise {where[2]}: {policy} and {against} have different seeds")
-    pairs = [(float(first[seed][metric]), float(second[seed][metric])) for seed in sorted(first, key=int)]
+    return {seed: (first[seed], second[seed]) for seed in sorted(first, key=int)}
+
+
+def _compare(rows: list[dict], last: int, cell: tuple[str, str, str, str], against: str, metric: str) -> dict:
+    *where, policy = cell
+    pairs = _pairs(rows, last, cell, against, metric).values()
     used = [(*where, which) for which in (policy, BASELINE)]
     return {
         **dict(zip(("dataset", "model", "noise"), where, strict=True)),
@@ -267,3 +366,9 @@ def t_interval(values: np.ndarray) -> tuple[float, float]:
     """Return the 95 % interval of the mean from Student's t; from few seeds it covers better than a bootstrap."""
     half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean() - half), float(values.mean() + half)
+
+
+TABLES = {
+    "tests": comparison_rows, "pooled": pooled_rows, "safety": safety_rows, "tracking": tracking_rows,
+    "iterations": iteration_rows, "costs": cost_rows,
+}  # fmt: skip

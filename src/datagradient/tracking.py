@@ -10,7 +10,7 @@ import mlflow
 from mlflow.entities import Metric, Param, RunTag
 
 from datagradient import layout
-from datagradient.collect import KEYS, METRICS, metrics_row
+from datagradient.collect import KEYS, METRICS, metrics_row, model_of
 from datagradient.config import model_settings
 from datagradient.errors import UserError
 from datagradient.files import read_json
@@ -53,8 +53,9 @@ def track_cells(config_file: Path, **fixed: str) -> int:
         raise UserError(f"MLflow: no experiment {config['preset']}; run: datagradient track --rebuild")
     client, logged = mlflow.MlflowClient(), 0
     for policy in config["policies"]:
-        for keys in layout.grid(config, policy=policy, iteration=config["iterations"], **fixed):
-            logged += _log_run(client, experiment.experiment_id, config, root, keys)
+        like = "influence" if policy == layout.GUARDED else policy
+        for keys in layout.grid(config, policy=like, iteration=config["iterations"], **fixed):
+            logged += _log_run(client, experiment.experiment_id, config, root, {**keys, "policy": policy})
     return logged
 
 
@@ -75,7 +76,10 @@ def rebuild(results: Path) -> None:
 
 def _log_run(client: mlflow.MlflowClient, experiment: str, config: dict, root: Path, keys: dict) -> bool:
     """Log one run with a step for each iteration; an unfinished run is left for later."""
-    folders = [Path(layout.cell(root=root, **{**keys, "iteration": k})) for k in range(config["iterations"] + 1)]
+    if keys["policy"] == layout.GUARDED and not Path(layout.GUARD.format(root=root, **keys)).exists():
+        return False
+    models = [model_of(root, {**keys, "iteration": k}) for k in range(config["iterations"] + 1)]
+    folders = [Path(layout.cell(root=root, **model)) for model in models]
     if not all((folder / name).exists() for folder in folders for name in RECORDS):
         return False
     name = "/".join(str(keys[key]) for key in ("dataset", "model", "noise", "policy", "seed"))
@@ -94,8 +98,9 @@ def _log_run(client: mlflow.MlflowClient, experiment: str, config: dict, root: P
     client.log_batch(run.info.run_id, (), params, [RunTag("solver_status", rows[-1]["solver_status"])])
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run.info.run_id, metrics[start : start + BATCH])
-    for step, folder in enumerate(folders[1:], start=1):
-        client.log_artifact(run.info.run_id, folder / "removed.csv", f"iter-{step}")
+    for step, folder in enumerate(dict.fromkeys(folders[1:]), start=1):
+        if (folder / "removed.csv").exists():
+            client.log_artifact(run.info.run_id, folder / "removed.csv", f"iter-{step}")
     client.set_terminated(run.info.run_id)
     return True
 

@@ -65,12 +65,14 @@ class GeneralisedLinearProblem(ABC):
     @cached_property
     def curvature_probabilities(self) -> np.ndarray:
         """Predicted probabilities of these samples, in the shape of the margins."""
-        return _probabilities(self.margins(self.theta, self.curvature_inputs))
+        return probabilities_of(self.margins(self.theta, self.curvature_inputs))
 
     def mean_gradient(self, features: Any, labels: np.ndarray) -> np.ndarray:
         """Return the gradient of the mean loss (without penalty) on any samples, shape of θ."""
         inputs = self.inputs(features)
-        return self.adjoint(_residuals(_probabilities(self.margins(self.theta, inputs)), labels), inputs) / len(labels)
+        return self.adjoint(residuals_of(probabilities_of(self.margins(self.theta, inputs)), labels), inputs) / len(
+            labels
+        )
 
     def matvec(self, vector: np.ndarray) -> np.ndarray:
         """Return H·vector for the Hessian H of the training objective, penalty included, no damping."""
@@ -79,7 +81,7 @@ class GeneralisedLinearProblem(ABC):
     def sampled(self, rows: np.ndarray) -> Matvec:
         """Return the product with the H of the given training samples."""
         inputs = self.inputs(self.features[rows])
-        probabilities = _probabilities(self.margins(self.theta, inputs))
+        probabilities = probabilities_of(self.margins(self.theta, inputs))
         return lambda vector: self._product(vector, inputs, probabilities)
 
     def _product(self, vector: np.ndarray, inputs: Any, p: np.ndarray) -> np.ndarray:
@@ -93,8 +95,8 @@ class GeneralisedLinearProblem(ABC):
     def project(self, direction: np.ndarray) -> np.ndarray:
         """Return g_iᵀ·direction for every training sample's loss gradient g_i: shape (n,)."""
         known = self.curvature_probabilities if self.rows is None else None
-        probabilities = _probabilities(self.train_margins()) if known is None else known
-        return (self.train_margins(direction) * _residuals(probabilities, self.labels)).sum(axis=1)
+        probabilities = probabilities_of(self.train_margins()) if known is None else known
+        return (self.train_margins(direction) * residuals_of(probabilities, self.labels)).sum(axis=1)
 
 
 class LinearProblem(GeneralisedLinearProblem):
@@ -238,11 +240,12 @@ class LeafProblem(GeneralisedLinearProblem):
         return lambda vector: vector / diagonal
 
 
-def _probabilities(margins: np.ndarray) -> np.ndarray:
+def probabilities_of(margins: np.ndarray) -> np.ndarray:
+    """Return the probabilities that belong to margins, in their shape."""
     return expit(margins) if margins.shape[1] == 1 else softmax(margins, axis=1)
 
 
-def _residuals(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def residuals_of(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return p − y (n, rows), the derivative of each loss by its margins."""
     classes = probabilities.shape[1]
     return probabilities - (labels[:, None] if classes == 1 else np.eye(classes)[labels])

@@ -38,11 +38,12 @@ class Problem(Protocol):
 
 @dataclass(frozen=True)
 class Scores:
-    """Influence of every training sample (n,), the solver's record, and seconds by step."""
+    """Influence of every training sample (n,), the solver's record, seconds by step, and v = ∇L_V."""
 
     influence: np.ndarray
     record: SolverRecord
     seconds: dict[str, float]
+    validation_gradient: np.ndarray
 
 
 def score(
@@ -80,7 +81,7 @@ def score(
     if not np.all(np.isfinite(influence)):
         raise SolverError(f"influence of training sample {int(np.argmin(np.isfinite(influence)))} is not finite")
     seconds = dict(zip(("val_gradient", "solve", "projection"), np.diff(clock).tolist(), strict=True))
-    return Scores(influence, record, seconds)
+    return Scores(influence, record, seconds, gradient)
 
 
 def curvature_rows(n: int, samples: int | None, seed: int) -> np.ndarray | None:

@@ -2,7 +2,7 @@
 
 ``fit(inputs, labels, n_classes, settings, seed) -> (model, record)``, ``save(path, model, meta)``,
 ``load(path) -> (model, meta)``, ``probabilities(model, inputs) -> (n, classes)`` and
-``problem(model, inputs, labels, rows, curvature) -> influence problem``.
+``problem(model, inputs, labels, rows, curvature, parameters) -> influence problem``.
 ``SETTINGS`` names its settings, the ones that ``config/defaults.yaml`` lists for the family. ``INPUTS`` is the form
 of the samples that it takes: ``"features"`` for vectors, ``"raw"`` for images and token numbers.
 """

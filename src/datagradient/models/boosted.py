@@ -68,7 +68,12 @@ def probabilities(model: BoostedModel, features: Any) -> np.ndarray:
 
 
 def problem(
-    model: BoostedModel, features: Any, labels: np.ndarray, rows: np.ndarray | None = None, curvature: str = "ggn"
+    model: BoostedModel,
+    features: Any,
+    labels: np.ndarray,
+    rows: np.ndarray | None = None,
+    curvature: str = "ggn",
+    parameters: str = "all",
 ) -> LeafProblem:
     """Return the influence problem of the leaf values on the training set; the arguments are `logistic.problem`'s."""
     content = json.loads(bytes(model.booster.save_raw("json")))

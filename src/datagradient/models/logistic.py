@@ -78,7 +78,12 @@ def probabilities(model: LogisticModel, features: Any) -> np.ndarray:
 
 
 def problem(
-    model: LogisticModel, features: Any, labels: np.ndarray, rows: np.ndarray | None = None, curvature: str = "ggn"
+    model: LogisticModel,
+    features: Any,
+    labels: np.ndarray,
+    rows: np.ndarray | None = None,
+    curvature: str = "ggn",
+    parameters: str = "all",
 ) -> LinearProblem:
     """Return the influence problem of the model on its training set.
 
@@ -88,6 +93,7 @@ def problem(
         labels: training labels.
         rows: the training samples that H is averaged over; None for all.
         curvature: Gauss–Newton matrix or Hessian: the same for this model.
+        parameters: the last layer's or all: the same for this model.
     """
     return LinearProblem(as_float64(features), labels, model.weights, model.bias, model.l2, rows)
 

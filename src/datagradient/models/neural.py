@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, write_arrays
+from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.influence.network import NetworkProblem
 from datagradient.networks import build
 from datagradient.seeds import integer_seed
@@ -112,8 +113,13 @@ def probabilities(model: NeuralModel, inputs: np.ndarray) -> np.ndarray:
 
 
 def problem(
-    model: NeuralModel, inputs: np.ndarray, labels: np.ndarray, rows: np.ndarray | None = None, curvature: str = "ggn"
-) -> NetworkProblem:
+    model: NeuralModel,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    rows: np.ndarray | None = None,
+    curvature: str = "ggn",
+    parameters: str = "last",
+) -> NetworkProblem | LastLayerProblem:
     """Return the influence problem of the network on its training set.
 
     Args:
@@ -121,13 +127,18 @@ def problem(
         inputs: training inputs.
         labels: training labels.
         rows: the training samples that H is averaged over; None for all.
-        curvature: ``"ggn"`` or ``"hessian"``.
+        curvature: ``"ggn"`` or ``"hessian"``; the same for the last layer.
+        parameters: ``"last"`` for those of the last layer, the others held fixed; ``"all"`` for all.
     """
-    device = best_device()
-    return NetworkProblem(
-        model.network.to(device), lambda some: to_tensor(some)[1], inputs, labels,
-        rows=rows, batch_size=SCORING_BATCH[model.kind], curvature=curvature,
-    )  # fmt: skip
+    network = model.network.to(best_device())
+    options = {"rows": rows, "batch_size": SCORING_BATCH[model.kind]}
+
+    def tensor(some: np.ndarray) -> Tensor:
+        return to_tensor(some)[1]
+
+    if parameters == "last":
+        return LastLayerProblem(network, tensor, inputs, labels, **options)
+    return NetworkProblem(network, tensor, inputs, labels, curvature=curvature, **options)
 
 
 def save(path: Path, model: NeuralModel, meta: dict) -> None:

@@ -7,22 +7,43 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from datagradient.files import read_rows, replacing
 
 # Okabe and Ito's colours, told apart by most colour-blind readers; markers tell them apart in print.
 POLICY_STYLE = {
     "influence": {"color": "#0072B2", "marker": "o"},
+    "guarded": {"color": "#56B4E9", "marker": "D"},
     "random": {"color": "#D55E00", "marker": "s"},
+    "uniform": {"color": "#E69F00", "marker": "v"},
+    "loss": {"color": "#009E73", "marker": "^"},
+    "gradient": {"color": "#CC79A7", "marker": "P"},
+    "confident": {"color": "#000000", "marker": "X"},
 }
+OVER_ITERATIONS = ("influence", "guarded", "random", "uniform")
 GROUP_COLOURS = {"clean": "#0072B2", "flipped": "#D55E00"}
+NOISE_STYLE = {0: {"color": "#0072B2", "marker": "o"}, 1: {"color": "#D55E00", "marker": "s"}}
+MODEL_STYLE = {
+    "logistic": {"color": "#0072B2", "marker": "o"},
+    "boosted": {"color": "#009E73", "marker": "^"},
+    "neural": {"color": "#D55E00", "marker": "s"},
+}
+LAST = "last layer, cg"
+SOLVER_STYLE = {
+    "cg": {"color": "#0072B2", "marker": "o"},
+    "lissa": {"color": "#D55E00", "marker": "s"},
+    "ekfac": {"color": "#009E73", "marker": "^"},
+    "ekfac+cg": {"color": "#56B4E9", "marker": "v"},
+    LAST: {"color": "#CC79A7", "marker": "P"},
+}
 PAPER_D = (0.41, 1.12)  # the paper's range of Cohen's d
 STYLE = {
     "font.size": 8, "axes.titlesize": 8, "axes.spines.top": False, "axes.spines.right": False,
     "figure.constrained_layout.use": True, "savefig.dpi": 200, "legend.frameon": False, "pdf.fonttype": 42,
 }  # fmt: skip
 NOISE_WORDS = {"0": "as published"}
+PANEL = (2.2, 1.55)  # inches
 
 
 def write_figure(name: str, results: Path, out: Path) -> None:
@@ -34,21 +55,113 @@ def write_figure(name: str, results: Path, out: Path) -> None:
         out: path of the PNG file.
     """
     with plt.rc_context(STYLE):
-        drawing = FIGURES[name](results)
+        save(FIGURES[name](results), out)
+
+
+def save(drawing: plt.Figure, out: Path) -> None:
+    """Write a figure as PNG to `out` and as PDF beside it."""
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
         with replacing(out.with_suffix(suffix), "wb") as stream:
             drawing.savefig(stream, format=suffix[1:], metadata=metadata)
     plt.close(drawing)
 
 
+def pipeline(_: Path) -> plt.Figure:
+    """What is computed, in which order."""
+    boxes = {
+        "raw data": (0, 1), "split by seed\ntrain · influence ·\nselection · test": (1, 1),
+        "flip labels\n(training part only)": (2, 1), "train on $D_k$\n→ $\\theta_k$": (3, 1),
+        "evaluate\n(selection, test)": (4, 1), "score: $I_i = -g_i^T S$\n$S=(H+\\delta I)^{-1}\\nabla L_V$": (3, 0),
+        "remove at most 5 %\nof those with $I_i > 0$": (2, 0), "statistics, claims,\ntables, figures": (4, 0),
+    }  # fmt: skip
+    arrows = [
+        (0, 1, ""),
+        (1, 2, ""),
+        (2, 3, "$D_0$"),
+        (3, 4, ""),
+        (3, 5, ""),
+        (5, 6, ""),
+        (6, 3, "$D_{k+1}$"),
+        (4, 7, ""),
+    ]
+    drawing, axis = plt.subplots(figsize=(6.9, 1.9))
+    places = list(boxes.values())
+    for text, (x, y) in boxes.items():
+        axis.text(x, y, text, ha="center", va="center", fontsize=7,
+                  bbox={"boxstyle": "round,pad=0.4", "facecolor": "#EAF3FA", "edgecolor": "#0072B2"})  # fmt: skip
+    for start, end, label in arrows:
+        (x0, y0), (x1, y1) = places[start], places[end]
+        gap = 0.42 if y0 == y1 else 0.3
+        shift_x, shift_y = gap * (x1 > x0) - gap * (x1 < x0), 0.27 * (y1 > y0) - 0.27 * (y1 < y0)
+        if y0 != y1 and x0 != x1:
+            shift_x = 0.3
+        axis.annotate("", (x1 - shift_x, y1 - shift_y), (x0 + shift_x, y0 + shift_y), arrowprops={"arrowstyle": "->"})
+        axis.text((x0 + x1) / 2 - 0.2 * (y0 < y1), (y0 + y1) / 2 + 0.07, label, ha="center", fontsize=7)
+    axis.set(xlim=(-0.45, 4.5), ylim=(-0.4, 1.4))
+    axis.set_axis_off()
+    return drawing
+
+
 def accuracy(results: Path) -> plt.Figure:
     """Change of test accuracy over iterations by policy."""
-    return _over_iterations(results, "accuracy", "change", 100, "Change of test accuracy [points]")
+    return _over_iterations(results, "accuracy", "Change of test accuracy [points]")
+
+
+def f1(results: Path) -> plt.Figure:
+    """Change of F1 over iterations by policy."""
+    return _over_iterations(results, "f1", "Change of test F1 [points]")
 
 
 def contribution(results: Path) -> plt.Figure:
-    """Dataset contribution score over iterations by policy."""
-    return _over_iterations(results, "dcs", "value", 1, "Dataset contribution score")
+    """Dataset contribution score against test accuracy, iteration after iteration."""
+    rows = read_rows(results / "iterations.csv")
+    drawing, panels = _panels(results, rows)
+    style = POLICY_STYLE["influence"]
+    for key, axis in panels.items():
+        own = [row for row in rows if _panel(row) == key and row["policy"] in ("baseline", "influence")]
+        (x, x_errors), (y, y_errors) = (
+            _values_and_errors([row for row in own if row["metric"] == metric], ("mean", "low", "high"), scale)
+            for metric, scale in (("dcs", 1), ("accuracy", 100))
+        )
+        axis.errorbar(x, y, xerr=x_errors, yerr=y_errors, linewidth=0.6, markersize=3, linestyle="-", **style)
+        for k, place in enumerate(zip(x, y, strict=True)):
+            axis.annotate(str(k), place, xytext=(3, 3), textcoords="offset points", fontsize=7)
+    _finish(drawing, panels, "Dataset contribution score (iteration beside each point)", "Test accuracy [%]")
+    return drawing
+
+
+def optimism(results: Path) -> plt.Figure:
+    """Gain of validation accuracy against gain of test accuracy after the last iteration."""
+    rows = read_rows(results / "iterations.csv")
+    last = str(max(int(row["iteration"]) for row in rows))
+    titles, noises = _titles(results), list(dict.fromkeys(row["noise"] for row in rows))
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    size = (2.2 * len(datasets) + 0.4, 2.0 * len(noises) + 0.5)
+    drawing, axes = plt.subplots(len(noises), len(datasets), figsize=size, squeeze=False)
+    for (i, noise), (j, dataset) in ((a, b) for a in enumerate(noises) for b in enumerate(datasets)):
+        axis = axes[i, j]
+        for row in rows:
+            if (row["noise"], row["dataset"], row["iteration"], row["metric"]) != (noise, dataset, last, "accuracy"):
+                continue
+            if row["policy"] not in ("influence", "uniform"):
+                continue
+            keys = ("dataset", "model", "noise", "policy", "iteration")
+            same = [other for other in rows if other["metric"] == "val_accuracy"
+                    and all(other[key] == row[key] for key in keys)]  # fmt: skip
+            (x, x_errors), (y, y_errors) = (_values_and_errors(some, ("change", "change_low", "change_high"), 100)
+                                            for some in (same, [row]))  # fmt: skip
+            style = MODEL_STYLE.get(row["model"], {"color": "0.3", "marker": "o"})
+            face = style["color"] if row["policy"] == "influence" else "white"
+            label = f"{row['model']}, {row['policy']}"
+            axis.errorbar(x, y, xerr=x_errors, yerr=y_errors, linestyle="", linewidth=0.8, markersize=5,
+                          markerfacecolor=face, label=label, **style)  # fmt: skip
+        axis.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0)
+        axis.axhline(0, color="0.85", linewidth=0.8, zorder=0)
+        axis.set_title(f"{titles[dataset]}, {_noise(noise)}")
+    drawing.supxlabel("Gain of validation accuracy [points]", fontsize=8)
+    drawing.supylabel("Gain of test accuracy [points]", fontsize=8)
+    drawing.legend(*axes[-1, -1].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return drawing
 
 
 def influence(results: Path) -> plt.Figure:
@@ -69,67 +182,153 @@ def influence(results: Path) -> plt.Figure:
     return drawing
 
 
+def controls(results: Path) -> plt.Figure:
+    """Change of test accuracy by every policy, side by side."""
+    titles, tests = _titles(results), read_rows(results / "tests.csv")
+    tests = [row for row in tests if (row["metric"], row["against"]) == ("accuracy", "baseline")]
+    datasets, models, noises, policies = (
+        list(dict.fromkeys(row[key] for row in tests)) for key in ("dataset", "model", "noise", "policy")
+    )
+    size = (2.2 * len(models) + 0.9, (0.19 * len(policies) + 0.55) * len(datasets) + 0.5)
+    drawing, axes = plt.subplots(len(datasets), len(models), figsize=size, squeeze=False, sharey=True)
+    for (i, dataset), (j, model) in ((a, b) for a in enumerate(datasets) for b in enumerate(models)):
+        axis = axes[i, j]
+        axis.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+        for k, noise in enumerate(noises):
+            own = {row["policy"]: row for row in tests
+                   if (row["dataset"], row["model"], row["noise"]) == (dataset, model, noise)}  # fmt: skip
+            x, errors = _values_and_errors([own[policy] for policy in policies],
+                                           ("mean_difference", "t_low", "t_high"), 100)  # fmt: skip
+            places = [place + 0.24 * (k - (len(noises) - 1) / 2) for place in range(len(policies))]
+            axis.errorbar(x, places, xerr=errors, linestyle="", markersize=3.5, linewidth=1, label=_noise(noise),
+                          **NOISE_STYLE[k % 2])  # fmt: skip
+        axis.set_title(f"{titles[dataset]}, {model}")
+        axis.set_yticks(range(len(policies)), policies)
+    axes[0, 0].invert_yaxis()
+    drawing.supxlabel("Change of test accuracy against the unrefined baseline [points]", fontsize=8)
+    drawing.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(noises))
+    return drawing
+
+
 def effects(results: Path) -> plt.Figure:
     """Cohen's d of test accuracy with intervals, as a forest plot."""
     titles, tests = _titles(results), read_rows(results / "tests.csv")
     tests = [row for row in tests if (row["metric"], row["policy"]) == ("accuracy", "influence")]
-    drawing, axis = plt.subplots(figsize=(6.5, 0.26 * len(tests) + 1.2))
+    names = list(dict.fromkeys(_panel(row) for row in tests))
+    drawing, axis = plt.subplots(figsize=(6.5, 0.3 * len(names) + 1.2))
     axis.axvspan(*PAPER_D, color="0.88", label="paper's range")
     axis.axvline(0, color="0.4", linewidth=0.8)
-    styles = {"baseline": POLICY_STYLE["influence"], "random": POLICY_STYLE["random"]}
-    for against, style in styles.items():
-        rows = [(place, row) for place, row in enumerate(tests) if row["against"] == against]
-        d, low, high = ([float(row[name]) for _, row in rows] for name in ("d", "d_low", "d_high"))
-        places = [place for place, _ in rows]
-        axis.hlines(places, low, high, color=style["color"], linewidth=1.2)
-        axis.plot(d, places, linestyle="", markersize=4, label=f"against {against}", **style)
-    labels = [f"{titles[row['dataset']]}, {row['model']}, {_noise(row['noise'])}" for row in tests]
-    axis.set_yticks(range(len(tests)), labels)
+    styles = {"baseline": POLICY_STYLE["influence"], **{name: POLICY_STYLE[name] for name in ("random", "uniform")}}
+    for shift, (against, style) in enumerate(styles.items()):
+        rows = [row for row in tests if row["against"] == against]
+        d, low, high = ([float(row[name]) for row in rows] for name in ("d", "d_low", "d_high"))
+        places = [names.index(_panel(row)) + 0.25 * (shift - 1) for row in rows]
+        axis.hlines(places, low, high, color=style["color"], linewidth=1)
+        axis.plot(d, places, linestyle="", markersize=3.5, label=f"against {against}", **style)
+    axis.set_yticks(range(len(names)), [f"{titles[d]}, {model}, {_noise(noise)}" for d, model, noise in names])
     axis.invert_yaxis()
     axis.set_xscale("symlog", linthresh=1, linscale=0.7)  # near zero linear, further out logarithmic
     axis.xaxis.set_major_locator(FixedLocator([-30, -10, -3, -1, 0, 1, 3, 10, 30]))
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xlabel("Cohen's d of test accuracy [95 % interval]")
-    drawing.legend(loc="outside upper center", ncols=3)
+    drawing.legend(loc="outside upper center", ncols=4)
+    return drawing
+
+
+def detection(results: Path) -> plt.Figure:
+    """Share of the flipped labels found against the share of the training set looked at."""
+    curves = read_rows(results / "detection_curves.csv")
+    titles = _titles(results)
+    datasets, models = (list(dict.fromkeys(row[key] for row in curves)) for key in ("dataset", "model"))
+    size = (2.1 * len(models) + 0.4, 1.9 * len(datasets) + 0.5)
+    drawing, axes = plt.subplots(len(datasets), len(models), figsize=size, squeeze=False, sharex=True, sharey=True)
+    for (i, dataset), (j, model) in ((a, b) for a in enumerate(datasets) for b in enumerate(models)):
+        axis = axes[i, j]
+        own = [row for row in curves if (row["dataset"], row["model"]) == (dataset, model)]
+        axis.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0)
+        for score in dict.fromkeys(row["score"] for row in own):
+            x, y = ([100 * float(row[key]) for row in own if row["score"] == score] for key in ("looked_at", "found"))
+            axis.plot(x, y, linewidth=1.1, markersize=3, markevery=10, label=score, **POLICY_STYLE[score])
+        axis.set_title(f"{titles[dataset]}, {model}")
+    drawing.supxlabel("Training samples looked at, the most suspicious first [%]", fontsize=8)
+    drawing.supylabel("Flipped labels found [%]", fontsize=8)
+    lines, labels = axes[0, 0].get_legend_handles_labels()
+    drawing.legend(lines, labels, loc="outside upper center", ncols=max(1, len(labels)))
+    return drawing
+
+
+def solvers(results: Path) -> plt.Figure:
+    """Cost and worth of solvers for networks; results are those of benchmarks/solvers.py."""
+    rows = [row for row in read_rows(results / "solvers.csv") if row["model"] == "neural"]
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    worth = {"auroc": "AUROC of flipped labels", "lds": "Linear datamodeling score"}
+    drawing, axes = plt.subplots(2, len(datasets), figsize=(2.3 * len(datasets) + 0.4, 4.4), squeeze=False, sharex=True)
+    for (i, column), (j, dataset) in ((a, b) for a in enumerate(worth) for b in enumerate(datasets)):
+        axis, own = axes[i, j], [row for row in rows if row["dataset"] == dataset]
+        for solver, style in SOLVER_STYLE.items():
+            some = [row for row in own if (LAST if row["parameters"] == "last" else row["solver"]) == solver]
+            x, y = ([float(row[key]) for row in some] for key in ("forward_passes", column))
+            axis.plot(x, y, linestyle="", markersize=4, alpha=0.8, label=solver, **style)
+        for row in own:
+            if row["default"] == "1":
+                axis.plot(float(row["forward_passes"]), float(row[column]), "o", markersize=10, markerfacecolor="none",
+                          color="black", label="default")  # fmt: skip
+        axis.axvline(5, color="0.6", linewidth=0.8, linestyle=":")
+        axis.set_xscale("log")
+        axis.set_title(dataset)
+        axis.set_ylabel(worth[column] if j == 0 else "")
+    drawing.supxlabel("Cost [plain forward passes over the training set]; dotted: 5", fontsize=8)
+    drawing.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
     return drawing
 
 
 FIGURES: dict[str, Callable[[Path], plt.Figure]] = {
-    "accuracy": accuracy, "contribution": contribution, "influence": influence, "effects": effects,
+    "pipeline": pipeline, "accuracy": accuracy, "f1": f1, "controls": controls, "effects": effects,
+    "contribution": contribution, "optimism": optimism, "influence": influence, "detection": detection,
+    "solvers": solvers,
 }  # fmt: skip
 
 
-def _over_iterations(results: Path, metric: str, what: str, scale: float, label: str) -> plt.Figure:
+def _over_iterations(results: Path, metric: str, label: str) -> plt.Figure:
     rows = [row for row in read_rows(results / "iterations.csv") if row["metric"] == metric]
-    columns = {"value": ("mean", "low", "high"), "change": ("change", "change_low", "change_high")}[what]
     drawing, panels = _panels(results, rows)
     for key, axis in panels.items():
         own = [row for row in rows if _panel(row) == key]
         start = [row for row in own if row["policy"] == "baseline"]
-        for shift, (policy, style) in enumerate(POLICY_STYLE.items()):
+        for shift, policy in enumerate(OVER_ITERATIONS):
             line = [*start, *(row for row in own if row["policy"] == policy)]
-            mean, low, high = ([scale * float(row[column]) for row in line] for column in columns)
-            x = [int(row["iteration"]) + 0.06 * shift for row in line]
-            errors = [[m - a for m, a in zip(mean, low, strict=True)], [b - m for m, b in zip(mean, high, strict=True)]]
-            axis.errorbar(x, mean, yerr=errors, label=policy, capsize=2, markersize=4, linewidth=1.2, **style)
+            if len(line) == len(start):
+                continue
+            mean, errors = _values_and_errors(line, ("change", "change_low", "change_high"), 100)
+            x = [int(row["iteration"]) + 0.07 * (shift - 1.5) for row in line]
+            axis.errorbar(x, mean, yerr=errors, label=policy, capsize=1.5, markersize=3, linewidth=1,
+                          **POLICY_STYLE[policy])  # fmt: skip
         axis.axhline(0, color="0.6", linewidth=0.8, zorder=0)
         axis.set_xticks(range(max(int(row["iteration"]) for row in own) + 1))
     _finish(drawing, panels, "Iteration", label)
     return drawing
 
 
+def _values_and_errors(rows: list[dict], columns: tuple[str, str, str], scale: float) -> tuple[list, list]:
+    """Return values, and what error bars reach below and above them."""
+    value, low, high = ([scale * float(row[column]) for row in rows] for column in columns)
+    below = [max(0.0, v - a) for v, a in zip(value, low, strict=True)]
+    return value, [below, [max(0.0, b - v) for v, b in zip(value, high, strict=True)]]
+
+
 def _panels(results: Path, rows: list[dict]) -> tuple[plt.Figure, dict]:
-    """Return a figure with one column per data set and model and one row per noise rate."""
+    """Return a figure with a column for each model, and a row for each data set and noise rate."""
     titles = _titles(results)
-    columns = list(dict.fromkeys((row["dataset"], row["model"]) for row in rows))
-    noises = list(dict.fromkeys(row["noise"] for row in rows))
-    size = (2.2 * len(columns) + 0.4, 1.9 * len(noises) + 0.5)
-    drawing, axes = plt.subplots(len(noises), len(columns), figsize=size, squeeze=False, sharex=True)
+    models, datasets, noises = (list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "dataset", "noise"))
+    strips = [(dataset, noise) for dataset in datasets for noise in noises]
+    size = (PANEL[0] * len(models) + 0.4, PANEL[1] * len(strips) + 0.5)
+    drawing, axes = plt.subplots(len(strips), len(models), figsize=size, squeeze=False)
     panels = {}
-    for (dataset, model), strip in zip(columns, axes.T, strict=True):
-        for noise, axis in zip(noises, strip, strict=True):
-            axis.set_title(f"{titles[dataset]}, {model}\n{_noise(noise)}")
+    for (dataset, noise), strip in zip(strips, axes, strict=True):
+        for model, axis in zip(models, strip, strict=True):
+            axis.set_title(f"{titles[dataset]}, {model}, {_noise(noise)}", fontsize=7)
+            axis.yaxis.set_major_locator(MaxNLocator(5))
             panels[dataset, model, noise] = axis
     return drawing, panels
 
@@ -138,7 +337,8 @@ def _finish(drawing: plt.Figure, panels: dict, x_label: str, y_label: str) -> No
     drawing.supxlabel(x_label, fontsize=8)
     drawing.supylabel(y_label, fontsize=8)
     lines, labels = list(panels.values())[-1].get_legend_handles_labels()
-    drawing.legend(lines, labels, loc="outside upper center", ncols=len(labels))
+    if labels:
+        drawing.legend(lines, labels, loc="outside upper center", ncols=len(labels))
 
 
 def _panel(row: dict) -> tuple[str, str, str]:
@@ -146,7 +346,7 @@ def _panel(row: dict) -> tuple[str, str, str]:
 
 
 def _noise(noise: str) -> str:
-    return NOISE_WORDS.get(noise, f"{float(noise):.0%} of labels flipped")
+    return NOISE_WORDS.get(noise, f"{float(noise):.0%} flipped")
 
 
 def _titles(results: Path) -> dict[str, str]:

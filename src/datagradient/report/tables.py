@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean, stdev
 
 from datagradient.files import read_json, read_rows, replacing
 
 Rows = list[dict[str, str]]
+LONG = 40  # rows, from which a table runs over several pages
 
 
 def write_table(name: str, results: Path, out: Path) -> None:
@@ -24,7 +26,8 @@ def write_table(name: str, results: Path, out: Path) -> None:
     made_by = (
         f"preset {run['preset']}, configuration {run['config_hash']}, version {run['version']}, {run['git_commit']}"
     )
-    latex = frame.to_latex(index=False, escape=True, caption=caption, label=f"tab:{name}", position="tb")
+    place = {"longtable": True} if len(frame) > LONG else {"position": "tb"}
+    latex = frame.to_latex(index=False, escape=True, caption=caption, label=f"tab:{name}", **place)
     contents = {
         ".csv": frame.to_csv(index=False, lineterminator="\n"),
         ".md": f"{caption}\n\n{frame.to_markdown(index=False, disable_numparse=True)}\n\n{made_by}\n",
@@ -35,34 +38,100 @@ def write_table(name: str, results: Path, out: Path) -> None:
             stream.write(content)
 
 
+def verdict(results: Path) -> list[dict]:
+    """The paper's claims, what was measured, and the verdict on each."""
+
+    def number(claim: dict, key: str) -> str:
+        return "" if claim[key] is None else f"{claim[key]:.3g}"
+
+    return [
+        {
+            **{key: claim[key] for key in ("claim", "statement", "paper")},
+            **{key: number(claim, key) for key in ("measured", "low", "high")},
+            **{key: claim[key] for key in ("unit", "interval", "verdict", "detail", "source")},
+        }
+        for claim in read_json(results / "claims.json")["claims"]
+    ]
+
+
 def main(results: Path) -> list[dict]:
     """Refinement by influence against the unrefined baseline and against random removal."""
     tests, titles = read_rows(results / "tests.csv"), _titles(results)
+    same = ("dataset", "model", "noise", "metric")
+    found = {(test["against"], *(test[key] for key in same)): test for test in tests if test["policy"] == "influence"}
     rows = []
-    for test in tests:
-        if (test["policy"], test["against"]) != ("influence", "baseline"):
+    for (against, *where), test in found.items():
+        if against != "baseline":
             continue
-        same = ("dataset", "model", "noise", "policy", "metric")
-        control = [other for other in tests if other["against"] == "random" and all(other[k] == test[k] for k in same)]
-        rows.append({
+        row = {
             **_where(test, titles),
             "Metric": test["metric"],
             "Baseline": _mean_sd(test, "second"),
             "Refined": _mean_sd(test, "first"),
-            "Difference [95 %]": f"{_points(test['mean_difference'])} {_range(test, 't_low', 't_high')}",
+            "Difference [95 %]": _difference(test),
             "p": _p(test["p_one_sided"]),
             "q": _p(test["q_one_sided"]),
             "d": _number(test["d"]),
-            **{name: text for other in control for name, text in (
-                ("Against random [95 %]", f"{_points(other['mean_difference'])} {_range(other, 't_low', 't_high')}"),
-                ("q against random", _p(other["q_one_sided"])))},
-            "Unconverged solves": test["solver_unconverged"],
-        })  # fmt: skip
+        }
+        for control in ("random", "uniform"):
+            other = found.get((control, *where))
+            if other:
+                row |= {f"Against {control} [95 %]": _difference(other), f"q ({control})": _p(other["q_one_sided"])}
+        rows.append({**row, "Unconverged solves": test["solver_unconverged"]})
     return rows
 
 
+def controls(results: Path) -> list[dict]:
+    """Every policy against the unrefined baseline, side by side."""
+    titles, table = _titles(results), {}
+    for test in read_rows(results / "tests.csv"):
+        if test["against"] == "baseline":
+            key = tuple(test[name] for name in ("dataset", "model", "noise", "metric"))
+            row = table.setdefault(key, {**_where(test, titles), "Metric": test["metric"]})
+            row[test["policy"]] = _difference(test)
+    return list(table.values())
+
+
+def safety(results: Path) -> list[dict]:
+    """How often a policy ends below its own baseline."""
+    return [
+        {
+            "Policy": row["policy"],
+            "Noise": row["noise"],
+            "Runs": row["runs"],
+            "Ended below baseline": f"{row['below']} ({_percent(row['below_share'])} %)",
+            "Mean change": _points(row["mean_change"]),
+            "Mean loss where below": _points(f"-{row['mean_loss_where_below']}"),
+            "Worst": _points(row["worst_change"]),
+            "Data sets and models worse / better": f"{row['worse_comparisons']} / {row['better_comparisons']} "
+                                                   f"of {row['comparisons']}",
+        }
+        for row in read_rows(results / "safety.csv")
+    ]  # fmt: skip
+
+
+def pooled(results: Path) -> list[dict]:
+    """Tests over all data sets and models together."""
+    return [
+        {
+            "Policy": row["policy"],
+            "Against": row["against"],
+            "Noise": row["noise"],
+            "Metric": row["metric"],
+            "n": row["n"],
+            "Difference [95 %]": _difference(row),
+            "p one-sided": _p(row["p_one_sided"]),
+            "q": _p(row["q_one_sided"]),
+            "p two-sided": _p(row["p_two_sided"]),
+            "q two-sided": _p(row["q_two_sided"]),
+            "Smallest p": _p(row["smallest_p"]),
+        }
+        for row in read_rows(results / "pooled.csv")
+    ]
+
+
 def tests(results: Path) -> list[dict]:
-    """Every comparison, one row each."""
+    """Every test, of every policy against the baseline and against random removal."""
     titles = _titles(results)
     return [
         {
@@ -72,19 +141,66 @@ def tests(results: Path) -> list[dict]:
             "Metric": test["metric"],
             "n": test["n"],
             "Difference": _points(test["mean_difference"]),
-            "Bootstrap": _range(test, "low", "high") + f" {test['interval']}",
-            "t interval": _range(test, "t_low", "t_high"),
+            "Bootstrap": f"{_range(test, 'low', 'high')} {test['interval']}",
             "p one-sided": _p(test["p_one_sided"]),
+            "q": _p(test["q_one_sided"]),
             "p two-sided": _p(test["p_two_sided"]),
-            "q one-sided": _p(test["q_one_sided"]),
             "q two-sided": _p(test["q_two_sided"]),
             "Smallest p": f"{_p(test['smallest_p'])} / {_p(test['smallest_p_two_sided'])}",
-            "d": _number(test["d"]),
-            "d_z": _number(test["d_z"]),
-            "g": _number(test["hedges_g"]),
             "Unconverged solves": test["solver_unconverged"],
         }
         for test in read_rows(results / "tests.csv")
+    ]
+
+
+def effects(results: Path) -> list[dict]:
+    """Effect sizes of refinement by influence."""
+    titles = _titles(results)
+    return [
+        {
+            **_where(test, titles),
+            "Metric": test["metric"],
+            "Against": test["against"],
+            "d [95 %]": f"{_number(test['d'])} [{_number(test['d_low'])}, {_number(test['d_high'])}]",
+            "d_z": _number(test["d_z"]),
+            "Hedges' g": _number(test["hedges_g"]),
+        }
+        for test in read_rows(results / "tests.csv")
+        if test["policy"] == "influence"
+    ]
+
+
+def detection(results: Path) -> list[dict]:
+    """How well each score finds flipped labels."""
+    titles, cells = _titles(results), {}
+    for row in read_rows(results / "detection.csv"):
+        cells.setdefault(tuple(row[key] for key in ("dataset", "model", "noise", "score")), []).append(row)
+    return [
+        {
+            **_where(rows[0], titles),
+            "Score": rows[0]["score"],
+            "AUROC": _mean_and_deviation(rows, "auroc", 1, 3),
+            "Precision [%]": _mean_and_deviation(rows, "precision", 100, 1),
+            "Recall [%]": _mean_and_deviation(rows, "recall", 100, 1),
+            "Looked at": _extent(rows, "removed"),
+            "Seeds": len(rows),
+        }
+        for rows in cells.values()
+    ]
+
+
+def tracking(results: Path) -> list[dict]:
+    """How far the contribution score follows test accuracy."""
+    return [
+        {
+            "Score": row["score"],
+            "Noise": row["noise"],
+            "Rank correlation [95 %]": f"{_number(row['correlation'])} [{_number(row['low'])}, {_number(row['high'])}]",
+            "Positive [%]": _percent(row["positive_share"]),
+            "Runs": row["runs"],
+            "Without variation": row["runs_without"],
+        }
+        for row in read_rows(results / "tracking.csv")
     ]
 
 
@@ -153,19 +269,81 @@ def data(results: Path) -> list[dict]:
     ]
 
 
+def environment(results: Path) -> list[dict]:
+    """What the results were made with: code, libraries, machine, data."""
+    run = read_json(results / "provenance.json")
+    facts = {
+        "Preset": run["preset"], "Configuration": run["config_hash"], "Version": run["version"],
+        "Commit": run["git_commit"], "Machine": run["machine"], "Started": run["started"], "Finished": run["finished"],
+        **{f"Library {name}": version for name, version in run["libraries"].items()},
+        **{f"Data {name}": source for name, source in run["data"].items()},
+    }  # fmt: skip
+    return [{"What": name, "Value": value} for name, value in facts.items()]
+
+
+def solvers(results: Path) -> list[dict]:
+    """Cost and worth of solvers; results are those of benchmarks/solvers.py."""
+    return [
+        {
+            "Data set": row["dataset"],
+            "Model": row["model"],
+            "Solver": row["solver"] + (" (Hessian)" if row["curvature"] == "hessian" else ""),
+            "Parameters": row["parameters"],
+            "Damping": row["damping"],
+            "Steps": row["steps"],
+            "Samples": row["samples"],
+            "Default": "default" if row["default"] == "1" else "",
+            "Status": row["status"],
+            "Forward passes": row["forward_passes"],
+            "Of training": row["ratio"],
+            "AUROC": _number(row["auroc"], 3),
+            "LDS [95 %]": f"{row['lds']} [{row['lds_low']}, {row['lds_high']}]",
+            "Gap to best LDS [95 %]": f"{row['lds_gap']} [{row['lds_gap_low']}, {row['lds_gap_high']}]",
+            "Rank correlation": _number(row["rank_correlation"], 3),
+        }
+        for row in read_rows(results / "solvers.csv")
+    ]
+
+
 _NOTE = "Means over seeds; differences in percentage points with Student's t interval, paired by seed;"
+_FAMILY = "q after Benjamini-Hochberg over all comparisons of one policy with one other."
 TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
-    "main": (main, f"Refinement by influence after the last iteration, on the test set. {_NOTE} p one-sided (refined "
-                   "is better), exact Wilcoxon; q after Benjamini-Hochberg over the whole table of tests."),
+    "verdict": (verdict, "The paper's claims and what was found. Judged on the data as published, influence against "
+                         "the unrefined baseline; the rules stand in src/datagradient/claims.py."),
+    "main": (main, f"Refinement by influence after the last iteration, on the test set. {_NOTE} p one-sided "
+                   f"(refined is better), exact Wilcoxon; {_FAMILY} random draws from each class as many as influence "
+                   "removed of it, uniform draws from all samples alike."),
+    "controls": (controls, f"Every policy against the unrefined baseline, all removing equally many. {_NOTE} guarded "
+                           "keeps an iteration of influence."),
+    "safety": (safety, "How often a policy ends below its own unrefined baseline on test accuracy, over all data sets, "
+                       "models and seeds; changes in percentage points. Worse and better: the t interval over seeds "
+                       "lies below or above 0."),
+    "pooled": (pooled, "Tests over all data sets and models together. A unit is one split of one data set, the mean "
+                       f"over its models. {_NOTE} exact Wilcoxon; {_FAMILY} optimism is the gain in validation "
+                       "accuracy minus the gain in test accuracy."),
     "tests": (tests, "All comparisons on the test set after the last iteration. Differences in percentage points, "
-                     "paired by seed; the smallest p is what so many seeds can reach, one-sided / two-sided."),
+                     f"paired by seed; {_FAMILY} The smallest p is what so many seeds can reach, one-sided / "
+                     "two-sided."),
+    "effects": (effects, "Effect sizes of refinement by influence: Cohen's d (deviation pooled over seeds) with a "
+                         "percentile bootstrap interval over seeds, which from five seeds covers nearer 83 than 95 "
+                         "percent; d_z of paired differences; Hedges' g."),
     "iterations": (iterations, "Iterations, means over seeds. Optimism: gain in validation accuracy minus gain in test "
                                "accuracy, in points. Flipped removed: share of the samples removed in this iteration "
                                "whose label was flipped."),
+    "detection": (detection, "Finding flipped labels with the scores of the unrefined models, mean and standard "
+                             "deviation over seeds. Precision and recall among as many samples as the first round "
+                             "removes. confident uses models of its own, from cross-validation."),
+    "tracking": (tracking, "Does the contribution score follow test accuracy? Spearman correlation over the iterations "
+                           "of each run of influence, mean over runs (unit: one split of one data set)."),
     "costs": (costs, "Cost of influence: mean seconds per trained model, and all influence seconds over all training "
                      "seconds. Two jobs may have run at once; the ratio is what compares."),
     "data": (data, "Data sets: samples by part, features, and samples of a part that also stand in the training part "
                    "(range over seeds)."),
+    "environment": (environment, "What the results were made with."),
+    "solvers": (solvers, "Cost and worth of solvers and dampings on one model each. Forward passes: cost in plain "
+                         "forward passes over the training set. AUROC: of finding flipped labels. LDS: linear "
+                         "datamodeling score, rank correlation with the loss of models trained on random halves. Rank "
+                         "correlation: with the scores of a converged solve at the same damping."),
 }  # fmt: skip
 
 
@@ -180,6 +358,16 @@ def _where(row: dict, titles: dict[str, str]) -> dict[str, str]:
 def _extent(rows: Rows, column: str) -> str:
     values = [int(row[column]) for row in rows]
     return str(min(values)) if min(values) == max(values) else f"{min(values)}–{max(values)}"
+
+
+def _difference(test: dict) -> str:
+    return f"{_points(test['mean_difference'])} {_range(test, 't_low', 't_high')}"
+
+
+def _mean_and_deviation(rows: Rows, column: str, scale: float, digits: int) -> str:
+    values = [scale * float(row[column]) for row in rows]
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{spread}"
 
 
 def _mean_sd(test: dict, which: str) -> str:

@@ -1,0 +1,106 @@
+"""Published libraries beside this project, on the same networks: python benchmarks/peers.py PRESET [DATASET ...]
+
+Runs after benchmarks/solvers.py, in the environment of benchmarks/peers.txt (`make peers`). Every method scores all
+training samples against the mean validation loss in this one process, at the damping of our default; the second of two
+runs is timed, and the library's import left out. Writes results/benchmarks/peers.csv.
+"""
+
+import argparse
+import importlib.metadata
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from peer_methods import METHODS
+from scipy.stats import spearmanr
+from solvers import OUT, median_seconds, replace_rows, timed_scores
+from tqdm import tqdm
+from worth import auroc, datamodeling_gaps, datamodeling_score, halves
+
+from datagradient import layout
+from datagradient.config import model_settings
+from datagradient.files import read_arrays, read_json
+from datagradient.models import family, neural
+from datagradient.training import load_part, load_training_set
+
+COLUMNS = (
+    "dataset", "model", "n", "method", "version", "seconds", "forward_passes", "times_ours", "auroc",
+    "rank_correlation", "lds", "lds_low", "lds_high", "status",
+)  # fmt: skip
+OURS = "datagradient"
+TOO_LONG = 20.0  # seconds: what takes longer runs once, its first call included
+
+
+def main() -> None:
+    """Measure every data set that is asked for, and write the table after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset", help="the preset that benchmarks/solvers.py has run for")
+    parser.add_argument("datasets", nargs="*", metavar="DATASET")
+    args = parser.parse_args()
+    root = Path(layout.root(args.preset))
+    config = read_json(root / "config.json")
+    for dataset in args.datasets or config["datasets"]:
+        replace_rows(OUT / "peers.csv", COLUMNS, compare(root, config, dataset))
+
+
+def compare(root: Path, config: dict, dataset: str) -> list[dict]:
+    """Return one row for every method on one data set's network, our default first."""
+    noise, cell, module = layout.noise_names(config)[-1], OUT / f"cells/{dataset}-neural", family("neural")
+    data = Path(layout.PREPARED.format(root=root, dataset=dataset, seed=0)) / "features.npz"
+    labels = Path(layout.NOISE.format(root=root, dataset=dataset, seed=0, noise=noise)) / "labels.npz"
+    samples = load_training_set(module.INPUTS, data, labels, None)
+    validation = load_part(module.INPUTS, data, "influence")
+    solver, settings = config["model_settings"]["neural"]["solver"], model_settings(config, dataset, "neural", noise)
+    model, _ = module.load(cell / "model.npz")
+    kept, losses = halves(cell / "halves.npz", module, samples, validation, settings)
+    converged = read_arrays(cell / "scores.npz", "converged")[0]["converged"]
+    forward = median_seconds(lambda: module.probabilities(model, samples.inputs))
+    found, seconds, status = {}, {}, {}
+    scores, steps = timed_scores(module, model, samples, validation, solver, 3)
+    found[OURS], seconds[OURS], status[OURS] = scores.influence, sum(steps.values()), "done"
+    x, x_val = (neural.to_tensor(inputs)[1] for inputs in (samples.inputs, validation[0]))
+    tensors = (x, torch.from_numpy(samples.labels), x_val, torch.from_numpy(validation[1]))
+    for name, method in tqdm(METHODS.items(), f"peers on {dataset}", disable=None):
+        try:
+            found[name], seconds[name] = timed(lambda: method(model.network, *tensors, solver["damping"]))  # noqa: B023
+            status[name] = "done" if np.isfinite(found[name]).all() else "not finite"
+        except Exception as error:  # a library's failure is a result, and stands in the table
+            status[name] = f"{type(error).__name__}: {error}".splitlines()[0][:100]
+            print(f"{dataset}: {name}: {status[name]}", file=sys.stderr)
+    good = [name for name, word in status.items() if word == "done"]
+    intervals = dict(zip(good, datamodeling_gaps([found[name] for name in good], kept, losses), strict=True))
+    rows = []
+    for name, word in status.items():
+        package = name.split()[0]
+        row = {"dataset": dataset, "model": "neural", "n": len(samples.labels), "method": name,
+               "version": importlib.metadata.version(package), "status": word}  # fmt: skip
+        if name in good:
+            low, high = intervals[name][:2]
+            row |= {
+                "seconds": f"{seconds[name]:.4g}", "forward_passes": f"{seconds[name] / forward:.3g}",
+                "times_ours": f"{seconds[name] / seconds[OURS]:.3g}",
+                "auroc": f"{auroc(found[name], samples.flipped):.4f}",
+                "rank_correlation": f"{spearmanr(found[name], converged).statistic:.4f}",
+                "lds": f"{datamodeling_score(found[name], kept, losses):.3f}",
+                "lds_low": f"{low:.3f}", "lds_high": f"{high:.3f}",
+            }  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def timed(method: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
+    """Return a method's scores and seconds, of a second run where the first was not too long."""
+    for _ in range(2):
+        start = time.perf_counter()
+        scores = method()
+        seconds = time.perf_counter() - start
+        if seconds > TOO_LONG:
+            break
+    return scores, seconds
+
+
+if __name__ == "__main__":
+    main()

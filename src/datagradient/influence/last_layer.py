@@ -1,0 +1,95 @@
+"""Influence problem of a network's last layer: logistic regression on what the layers before it compute.
+
+The layers before are held fixed, as the trees' structure is for boosted trees. Gradients and the Gauss–Newton matrix
+(for this layer the exact Hessian) are in closed form, at the cost of one plain forward pass over the training set.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from datagradient.influence.glm import LinearProblem, probabilities_of, residuals_of
+from datagradient.influence.solvers import SolverError
+
+AGREEMENT = 1e-3  # of the network's logits with those of its last layer, in single precision
+
+
+class LastLayerProblem(LinearProblem):
+    """Gradients and curvature products of the last linear layer of a trained network.
+
+    A parameter vector is that layer's weights row by row, then its bias. Weight decay is the optimiser's, no part of
+    the objective, and not in H.
+
+    Args:
+        network: in evaluation mode, on the device to compute on; it ends in an `nn.Linear` with a bias.
+        to_tensor: turns some inputs into what the network takes.
+        inputs: training inputs, n of them.
+        labels: training labels (n,) as the network was trained on them.
+        rows: the training samples that H is averaged over; None for all.
+        batch_size: samples at once; the results do not depend on it.
+
+    Raises:
+        SolverError: the network's logits are not those of its last linear layer.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        to_tensor: Callable[[Any], Tensor],
+        inputs: Any,
+        labels: np.ndarray,
+        rows: np.ndarray | None = None,
+        batch_size: int = 500,
+    ):
+        self.network, self.to_tensor, self.batch_size = network.eval(), to_tensor, batch_size
+        layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+        if not layers or layers[-1].bias is None:
+            raise SolverError("neural: the network has no last linear layer with a bias; use parameters: all")
+        self.layer = layers[-1]
+        weights, bias = (value.detach().cpu().double().numpy() for value in (self.layer.weight, self.layer.bias))
+        super().__init__(inputs, labels, weights, bias, 0.0, rows)
+        self._check_logits()
+
+    def inputs(self, features: Any) -> np.ndarray:
+        """Return what the last layer takes of some samples: (n, width), float64."""
+        return np.concatenate([activations for _, activations, _ in self._batches(features)])
+
+    def project(self, direction: np.ndarray) -> np.ndarray:
+        """Return g_iᵀ·direction for every training sample, batch after batch: one forward pass, memory flat in n."""
+        products = []
+        for start, activations, _ in self._batches(self.features):
+            labels = self.labels[start : start + len(activations)]
+            residuals = residuals_of(probabilities_of(self.margins(self.theta, activations)), labels)
+            products.append((self.margins(direction, activations) * residuals).sum(axis=1))
+        return np.concatenate(products)
+
+    @torch.no_grad()
+    def _batches(self, features: Any) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield the number of the first sample, what the last layer takes, and the network's logits."""
+        device, seen = self.layer.weight.device, []
+        hook = self.layer.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
+        try:
+            for start in range(0, len(features), self.batch_size):
+                logits = self.network(self.to_tensor(features[start : start + self.batch_size]).to(device))
+                activations = seen.pop().double().cpu().numpy()
+                finite = np.isfinite(activations).all(axis=1)
+                if not finite.all():
+                    sample = start + int(np.argmin(finite))
+                    raise SolverError(f"neural: what the last layer takes of sample {sample} is not finite")
+                yield start, activations, logits.double().cpu().numpy()
+        finally:
+            hook.remove()
+
+    def _check_logits(self) -> None:
+        """Refuse a network with something after its last linear layer, or one whose logits depend on chance."""
+        some = self.features[: min(64, self.batch_size)]
+        _, activations, logits = next(self._batches(some))
+        again = np.concatenate([self.inputs(some[[i]]) for i in range(min(len(some), 4))])
+        same = np.allclose(again, activations[: len(again)], rtol=AGREEMENT, atol=AGREEMENT)
+        if not same or not np.allclose(self.margins(self.theta, activations), logits, rtol=AGREEMENT, atol=AGREEMENT):
+            raise SolverError(
+                "neural: the logits are not those of the last linear layer, or two passes over the same samples differ"
+            )

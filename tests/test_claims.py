@@ -1,0 +1,176 @@
+"""Every verdict rule on made-up results of every kind."""
+
+import pytest
+import yaml
+
+from conftest import REPOSITORY
+from datagradient import claims as claims_module
+from datagradient.claims import (
+    CONFIRMED,
+    NOT_ATTAINABLE,
+    NOT_CONFIRMED,
+    NOT_TESTED,
+    PARTLY,
+    RULES,
+    VERDICTS,
+    judge,
+    judge_files,
+)  # fmt: skip
+from datagradient.errors import UserError
+from datagradient.files import read_json, write_rows
+
+CLAIMS = yaml.safe_load((REPOSITORY / "config/claims.yaml").read_text())
+CELLS = [("tables", "logistic"), ("tables", "neural"), ("images", "logistic"), ("images", "neural")]
+
+
+def test_rows(metric, difference, t_low, noise="0", **more):
+    return [
+        {"dataset": dataset, "model": model, "noise": noise, "policy": "influence", "against": "baseline",
+         "metric": metric, "mean_difference": str(d), "t_low": str(low), "n": "5", "smallest_p_two_sided": "0.0625",
+         "d": "0.8", "q_one_sided": "0.04", "q_two_sided": "0.08", **more}
+        for (dataset, model), d, low in zip(CELLS, difference, t_low, strict=True)
+    ]  # fmt: skip
+
+
+test_rows.__test__ = False
+
+
+def pooled(metric, mean, low, high, noise="0"):
+    return {"policy": "influence", "against": "baseline", "metric": metric, "noise": noise,
+            "mean_difference": str(mean), "t_low": str(low), "t_high": str(high)}  # fmt: skip
+
+
+def tables(**changed):
+    empty = {name: [] for name in (*claims_module.TABLES, "scalability")}
+    data = [{"dataset": "tables", "modality": "table"}, {"dataset": "images", "modality": "image"}]
+    return {**empty, "data": data, **changed}
+
+
+def verdict(claim, **changed):
+    return next(row for row in judge(CLAIMS, tables(**changed)) if row["claim"] == claim)
+
+
+UP, NONE, DOWN = ([0.02] * 4, [0.01] * 4), ([0.02] * 4, [-0.01] * 4), ([-0.02] * 4, [-0.03] * 4)
+SOME = ([0.02, 0.02, 0.005, -0.02], [0.01, -0.01, 0.001, -0.03])
+
+
+@pytest.mark.parametrize(("found", "expected", "reached"), [
+    (UP, CONFIRMED, 4), (SOME, PARTLY, 1), (NONE, NOT_CONFIRMED, 0), (DOWN, NOT_CONFIRMED, 0),
+])  # fmt: skip
+def test_accuracy_gain(found, expected, reached):
+    row = verdict("C1", tests=test_rows("accuracy", *found), pooled=[pooled("accuracy", 0.016, 0.01, 0.022)])
+    assert row["verdict"] == expected
+    assert (row["measured"], row["low"], row["high"]) == pytest.approx((1.6, 1.0, 2.2))
+    assert f"{reached} of 4" in row["detail"]
+
+
+def test_the_condition_is_the_data_as_published_and_noise_is_named_apart():
+    tests = test_rows("accuracy", *DOWN) + test_rows("accuracy", *UP, noise="0.2")
+    row = verdict("C1", tests=tests, pooled=[pooled("accuracy", -0.02, -0.03, -0.01),
+                                             pooled("accuracy", 0.02, 0.01, 0.03, noise="0.2")])  # fmt: skip
+    assert (row["verdict"], row["measured"]) == (NOT_CONFIRMED, pytest.approx(-2))
+    assert "with flipped labels 4 of 4" in row["detail"]
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(2, CONFIRMED), (1, NOT_CONFIRMED)])
+def test_f1_gain_is_in_f1_and_not_in_points(scale, expected):
+    found = [[scale * value for value in values] for values in UP]
+    row = verdict("C2", tests=test_rows("f1", *found), pooled=[pooled("f1", 0.03, 0.01, 0.05)])
+    assert (row["verdict"], row["measured"]) == (expected, 0.03)
+
+
+@pytest.mark.parametrize(("d", "found", "expected"), [
+    ("0.41", UP, CONFIRMED), ("0.4", UP, NOT_CONFIRMED), ("2", NONE, NOT_CONFIRMED), ("2", SOME, PARTLY),
+    ("inf", UP, CONFIRMED),
+])  # fmt: skip
+def test_effect_size_needs_a_gain_that_is_surely_one(d, found, expected):
+    assert verdict("C3", tests=test_rows("accuracy", *found, d=d))["verdict"] == expected
+
+
+@pytest.mark.parametrize(("q_one", "q_two", "smallest", "found", "expected"), [
+    (0.04, 0.08, 0.0625, UP, PARTLY), (0.06, 0.1, 0.0625, UP, NOT_ATTAINABLE),
+    (0.04, 0.04, 0.0625, DOWN, NOT_ATTAINABLE),
+    (0.01, 0.02, 1e-6, UP, CONFIRMED), (0.01, 0.02, 1e-6, SOME, PARTLY), (0.01, 0.06, 1e-6, UP, NOT_CONFIRMED),
+])  # fmt: skip
+def test_significance(q_one, q_two, smallest, found, expected):
+    more = {"q_one_sided": str(q_one), "q_two_sided": str(q_two), "smallest_p_two_sided": str(smallest)}
+    tests = [row for metric in ("accuracy", "f1") for row in test_rows(metric, *found, **more)]
+    assert verdict("C4", tests=tests)["verdict"] == expected
+
+
+def sizes(ratios, largest=100_000):
+    return [{"n": str(n), "ratio": str(ratio)} for n, ratio in zip((1000, 10_000, largest), ratios, strict=True)]
+
+
+@pytest.mark.parametrize(("ratios", "largest", "expected"), [
+    ((0.1, 0.2, 0.3), 100_000, CONFIRMED), ((0.1, 0.2, 0.5), 100_000, PARTLY),
+    ((0.5, 0.6, 0.7), 100_000, NOT_CONFIRMED),
+    ((0.1, 0.2, 0.3), 50_000, NOT_TESTED),
+])  # fmt: skip
+def test_overhead(ratios, largest, expected):
+    assert verdict("C5", scalability=sizes(ratios, largest), costs=[{"ratio": "0.2"}])["verdict"] == expected
+
+
+def test_overhead_without_the_experiment_is_not_tested_and_says_what_the_run_cost():
+    row = verdict("C5", costs=[{"ratio": "0.2"}, {"ratio": "0.31"}])
+    assert (row["verdict"], row["measured"]) == (NOT_TESTED, 0.31)
+    assert "at most 0.31" in row["detail"]
+
+
+def follows(score, noise, correlation, low):
+    return {"score": score, "noise": noise, "correlation": str(correlation), "low": str(low), "high": "1"}
+
+
+@pytest.mark.parametrize(("at_0", "at_02", "other", "expected"), [
+    ((0.9, 0.8), (0.9, 0.8), (0, -0.1), CONFIRMED), ((0.9, 0.8), (-0.9, -1), (0, -0.1), PARTLY),
+    ((0.3, 0.2), (-0.9, -1), (0.8, 0.6), PARTLY), ((0.3, 0.2), (0.9, -0.1), (0, -0.1), NOT_CONFIRMED),
+    ((float("nan"), float("nan")), (-0.9, -1), (0, -1), NOT_CONFIRMED),
+])  # fmt: skip
+def test_tracking(at_0, at_02, other, expected):
+    rows = [follows("dcs", "0.2", *at_02), follows("dcs", "0", *at_0), follows("helpful_share", "0", *other)]
+    row = verdict("C6", tracking=rows)
+    assert row["verdict"] == expected
+    assert row["measured"] == pytest.approx(at_0[0], nan_ok=True)  # of the data as published
+
+
+@pytest.mark.parametrize(("pooled_low", "above", "expected"), [
+    (0.01, 1, NOT_CONFIRMED), (-0.01, 1, PARTLY), (-0.01, 0, CONFIRMED), (0.01, 0, NOT_CONFIRMED),
+])  # fmt: skip
+def test_overfitting_of_validation(pooled_low, above, expected):
+    iterations = [
+        {"dataset": dataset, "model": model, "noise": "0", "policy": "influence", "iteration": k, "metric": "optimism",
+         "low": "0.01" if i < above else "-0.01"}
+        for i, (dataset, model) in enumerate(CELLS) for k in ("1", "3")
+    ]  # fmt: skip
+    row = verdict("C7", iterations=iterations, pooled=[pooled("optimism", 0.02, pooled_low, 0.05)])
+    assert row["verdict"] == expected
+    assert f"{above} of 4" in row["detail"]
+
+
+@pytest.mark.parametrize(("found", "expected"), [
+    (UP, CONFIRMED), (SOME, PARTLY), (NONE, NOT_CONFIRMED), (DOWN, NOT_CONFIRMED),
+])  # fmt: skip
+def test_generality(found, expected):
+    row = verdict("C8", tests=test_rows("accuracy", *found))
+    assert row["verdict"] == expected
+    assert ("table/logistic, image/logistic" in row["detail"]) == (expected == PARTLY)
+
+
+def test_nothing_measured_is_not_tested_and_every_claim_has_a_row():
+    rows = judge(CLAIMS, tables())
+    assert [row["claim"] for row in rows] == list(RULES) == list(CLAIMS)
+    assert {row["verdict"] for row in rows} == {NOT_TESTED}
+    assert NOT_TESTED in VERDICTS
+
+
+def test_a_claim_without_a_rule_is_refused(tmp_path):
+    (tmp_path / "claims.yaml").write_text("C1: {}\nC9: {}\n")
+    with pytest.raises(UserError, match=r"claims.yaml: holds C1, C9; there are rules for C1, C2"):
+        judge_files(tmp_path / "claims.yaml", tmp_path, tmp_path / "claims.json")
+
+
+def test_the_file_holds_the_rows(tmp_path):
+    for name in claims_module.TABLES:
+        write_rows(tmp_path / f"{name}.csv", ["ratio"], [{"ratio": 1}] if name == "costs" else [])
+    judge_files(REPOSITORY / "config/claims.yaml", tmp_path, tmp_path / "claims.json")
+    assert [row["claim"] for row in read_json(tmp_path / "claims.json")["claims"]] == list(CLAIMS)
