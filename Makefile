@@ -30,17 +30,19 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Cost and worth of solvers on the preset's data (about 20 minutes, on a machine that does nothing else).
+# Cost and worth of solvers on the real data (about 20 minutes, on a machine that does nothing else).
 benchmark: .venv/installed
-	$(BIN)/snakemake --cores $(CORES) results/$(PRESET)/config.json \
-		$(foreach d,$(BENCHMARK_DATA),results/$(PRESET)/$(d)/prepared/seed-0/noise-0.2/labels.npz) $(CONFIG) --quiet rules
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/solvers.py $(PRESET)
+	$(BIN)/snakemake --cores $(CORES) results/cpu/config.json \
+		$(foreach d,$(BENCHMARK_DATA),results/cpu/$(d)/prepared/seed-0/noise-0.2/labels.npz) \
+		--configfile config/cpu.yaml --quiet rules
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/solvers.py cpu
 	$(BIN)/datagradient table solvers --results results/benchmarks --out paper_tables/benchmarks/solvers.csv
 	$(BIN)/datagradient figure solvers --results results/benchmarks --out figures/benchmarks/solvers.png
 
-# The same networks scored by published libraries, which need an environment of their own.
+# The same networks scored by published libraries, which need an environment of their own. After `make benchmark`.
 peers: .venv-peers/installed
-	OMP_NUM_THREADS=1 .venv-peers/bin/python benchmarks/peers.py $(PRESET)
+	OMP_NUM_THREADS=1 .venv-peers/bin/python -W ignore benchmarks/peers.py cpu
+	$(BIN)/datagradient table peers --results results/benchmarks --out paper_tables/benchmarks/peers.csv
 
 .venv-peers/installed: benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers
@@ -69,5 +71,6 @@ lock: .venv/installed
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/python tools/lock.py
 
+# Logs hold the jobs' timings, which tables are made from: they go with the results.
 clean:
-	rm -rf .venv .snakemake logs
+	rm -rf .venv .venv-peers .snakemake

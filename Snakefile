@@ -2,6 +2,7 @@
 # snakemake --cores N [--configfile config/cpu.yaml]; one rule is one command of `datagradient`.
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -31,11 +32,12 @@ ROOT = layout.root(PRESET)
 TABLES, FIGURES = f"paper_tables/{PRESET}", f"figures/{PRESET}"
 PREPARED, NOISE, CELL = (p.replace("{root}", ROOT) for p in (layout.PREPARED, layout.NOISE, layout.CELL))
 TRAINED, CONTROLS = trained_policies(CONFIG), [p for p in trained_policies(CONFIG) if p != "influence"]
-# Many small jobs spend their time starting: the preset says how much one job does.
-BATCH = CONFIG["one_job"]
-JOB_SEEDS = SEEDS if BATCH != "none" else None
-SEED_PART = "seeds" if JOB_SEEDS else "seed-{seed}"
-POLICY_PART = "policies" if BATCH == "policies" else "{policy}"
+# Many small jobs spend their time starting: the preset says what one job does of a data set, model and iteration.
+# The order of the keys is that of the outputs, and of `cells_of`.
+EVERY = {"noise": layout.noise_names(CONFIG), "policy": TRAINED, "seed": SEEDS}
+IN_JOB = {name: EVERY[name] for name in EVERY if name in layout.BATCHES[CONFIG["one_job"]]}
+PART = {"noise": "noise-{noise}", "policy": "{policy}", "seed": "seed-{seed}"}
+PART |= {name: {"noise": "all-noise", "policy": "policies", "seed": "seeds"}[name] for name in IN_JOB}
 # Tables and figures by the section of the report that they stand in.
 SECTIONS = {
     "1. Verdict": (["verdict"], ["pipeline"]),
@@ -43,7 +45,7 @@ SECTIONS = {
     "3. Controls": (["controls", "safety"], ["controls"]),
     "4. Iterations": (["tracking", "iterations"], ["contribution", "optimism"]),
     "5. Scores": ([], ["influence"]),
-    "6. Cost": (["costs"], []),
+    "6. Cost": (["costs", "orchestration"], []),
     "7. Details": (["effects", "tests", "data", "environment"], []),
 }
 if max(CONFIG["noise"]) > 0:
@@ -53,33 +55,31 @@ TABLE_NAMES, FIGURE_NAMES = ([name for part in SECTIONS.values() for name in par
 STATISTICS = ["tests", "pooled", "safety", "tracking", "iterations", "costs"]
 SMALL = [*STATISTICS, "data", "detection", "detection_curves", "influence_histogram"]
 RECORDS = ["metrics.json", "influence.json", "train.json"]
-LOGS = f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}"
-FIRST_LOG = f"{LOGS}/{layout.BASELINE}/{SEED_PART}/iter-0"
-CELL_LOG = f"{LOGS}/{POLICY_PART}/{SEED_PART}/iter-{{iteration}}"
+LOGS = f"logs/{PRESET}/{{dataset}}/{{model}}/{PART['noise']}"
+PREPARE_TIME = f"logs/{PRESET}/{{dataset}}/{PART['seed']}/prepare.tsv"
+FIRST_LOG = f"{LOGS}/{layout.BASELINE}/{PART['seed']}/iter-0"
+CELL_LOG = f"{LOGS}/{PART['policy']}/{PART['seed']}/iter-{{iteration}}"
 INFLUENCE_LOG = CELL_LOG.replace("{policy}", "influence")
 FIRST = CELL.replace("{policy}", layout.BASELINE).replace("{iteration}", "0")
 INFLUENCE, GUARD = CELL.replace("{policy}", "influence"), layout.GUARD.replace("{root}", ROOT)
 ALSO = {layout.BASELINE: "all", "loss": "loss", "gradient": "gradient"}  # other scores that a policy, or a table, needs
 
 
-def each_seed(pattern):
-    """One file for every seed of the job, as an output of a rule."""
-    return expand(pattern, seed=JOB_SEEDS, allow_missing=True) if JOB_SEEDS else [pattern]
-
-
-def each_cell(name, policies=TRAINED):
-    """One file for every model of the job, as an output of a rule."""
-    patterns = [CELL.replace("{policy}", p) for p in policies] if BATCH == "policies" else [CELL]
-    return [file for pattern in patterns for file in each_seed(f"{pattern}/{name}")]
+def each(pattern, policies=TRAINED, names=tuple(IN_JOB)):
+    """One file for every model of the job, as an output of a rule; `names` of the wildcards that the job fills in."""
+    wanted = {name: IN_JOB[name] for name in names if name in IN_JOB and f"{{{name}}}" in pattern}
+    if "policy" in wanted:
+        wanted["policy"] = policies
+    return expand(pattern, allow_missing=True, **wanted) if wanted else [pattern]
 
 
 def cells_of(wildcards, policies=TRAINED):
     """The keys of the models that one job works on; without an iteration they are the baseline's."""
     keys = dict(wildcards.items())
     policies = policies if "iteration" in keys else [layout.BASELINE]
-    policies = [keys["policy"]] if "policy" in keys else policies
-    return [{"iteration": 0, **keys, "policy": policy, "seed": seed} for policy in policies
-            for seed in JOB_SEEDS or [wildcards.seed]]
+    noise, policy, seed = ([keys[name]] if name in keys else values
+                           for name, values in {**EVERY, "policy": policies}.items())
+    return [{"iteration": 0, **keys, "noise": n, "policy": p, "seed": s} for n in noise for p in policy for s in seed]
 
 
 def per_cell(pattern, policies=TRAINED):
@@ -109,6 +109,13 @@ def quality(wildcards):
     return per_cell(f"{FIRST}/quality.npz", CONTROLS)(wildcards) if wanted else []
 
 
+def settings(wildcards):
+    """The model's settings: one for all models of the job, or one for each."""
+    found = [json.dumps(model_settings(CONFIG, **{name: keys[name] for name in ("dataset", "model", "noise")}))
+             for keys in cells_of(wildcards)]
+    return found if len(set(found)) > 1 else found[:1]
+
+
 def option(name):
     """A command line option that takes an input of the same name, left out where there is none."""
     return lambda wildcards, input: f"--{name} {input[name]}" if input.get(name) else ""
@@ -116,6 +123,18 @@ def option(name):
 
 def cells(name, **fixed):
     return [f"{layout.cell(root=ROOT, **keys)}/{name}" for keys in layout.grid(CONFIG, **fixed)]
+
+
+def timed_jobs(wildcards):
+    """The measured seconds of every job that prepares, trains, scores or cross-validates."""
+    keys = [{"dataset": d, "model": m, "noise": n} for d in CONFIG["datasets"] for m in CONFIG["models"]
+            for n in layout.noise_names(CONFIG)]
+    steps = ["train", "influence", "cross_validate"] if "confident" in TRAINED else ["train", "influence"]
+    first = expand(f"{FIRST_LOG}/{{step}}.tsv", step=steps, seed=SEEDS, allow_missing=True)
+    refined = expand(f"{CELL_LOG}/{{step}}.tsv", step=["train", "influence"], seed=SEEDS, policy=TRAINED,
+                     iteration=range(1, K + 1), allow_missing=True)
+    prepare = expand(PREPARE_TIME, seed=SEEDS, allow_missing=True)
+    return sorted({pattern.format(**key) for key in keys for pattern in [*prepare, *first, *refined]})
 
 
 def section(kind):
@@ -146,6 +165,7 @@ localrules: all, configuration
 
 onstart:
     lock(PRESET)
+    os.environ["DATAGRADIENT_CORES"] = str(workflow.cores)
     print(preflight(CONFIG), file=sys.stderr)
 
 
@@ -155,6 +175,7 @@ rule all:
         expand(f"{FIGURES}/{{name}}.{{kind}}", name=FIGURE_NAMES, kind=["png", "pdf"]),
         expand(f"{FIGURES}/gallery-{{dataset}}.png", dataset=CONFIG["datasets"]),
         expand(f"{ROOT}/{{dataset}}/{{model}}/tracked", dataset=CONFIG["datasets"], model=CONFIG["models"]),
+        f"{ROOT}/report_tracked",
         f"{ROOT}/provenance.json",
 
 
@@ -171,14 +192,14 @@ rule configuration:
 
 rule prepare:
     output:
-        features=each_seed(f"{PREPARED}/features.npz"),
-        data=each_seed(f"{PREPARED}/data.json"),
+        features=each(f"{PREPARED}/features.npz"),
+        data=each(f"{PREPARED}/data.json"),
     log:
-        f"logs/{PRESET}/{{dataset}}/{SEED_PART}/prepare.log",
+        f"logs/{PRESET}/{{dataset}}/{PART['seed']}/prepare.log",
     benchmark:
-        f"logs/{PRESET}/{{dataset}}/{SEED_PART}/prepare.tsv"
+        PREPARE_TIME
     params:
-        seeds=JOB_SEEDS or "{seed}",
+        seeds=IN_JOB.get("seed", "{seed}"),
         plan=lambda w: json.dumps({**CONFIG["split"], **{key: CONFIG["datasets"][w.dataset][key]
                                    for key in ("max_development", "max_test")}}),
         source=lambda w: source_hash("prepare", f"data.sets.{w.dataset}"),
@@ -193,9 +214,9 @@ rule noise:
     input:
         data=per_cell(f"{PREPARED}/features.npz"),
     output:
-        each_seed(f"{NOISE}/labels.npz"),
+        each(f"{NOISE}/labels.npz", names=("seed",)),
     log:
-        f"logs/{PRESET}/{{dataset}}/{SEED_PART}/noise-{{noise}}.log",
+        f"logs/{PRESET}/{{dataset}}/{PART['seed']}/noise-{{noise}}.log",
     params:
         source=source_hash("noise"),
     conda:
@@ -210,16 +231,16 @@ rule train:
         labels=per_cell(f"{NOISE}/labels.npz"),
         kept=per_cell(f"{CELL}/kept.npz"),
     output:
-        model=each_cell("model.npz"),
-        predictions=each_cell("predictions.npz"),
-        record=each_cell("train.json"),
+        model=each(f"{CELL}/model.npz"),
+        predictions=each(f"{CELL}/predictions.npz"),
+        record=each(f"{CELL}/train.json"),
     log:
         f"{CELL_LOG}/train.log",
     benchmark:
         f"{CELL_LOG}/train.tsv"
     params:
         kept=option("kept"),
-        settings=lambda w: json.dumps(model_settings(CONFIG, w.dataset, w.model, w.noise)),
+        settings=settings,
         source=lambda w: source_hash("train", f"models.{w.model}"),
     conda:
         "environment.yml"
@@ -233,9 +254,9 @@ use rule train as train_first with:
         data=per_cell(f"{PREPARED}/features.npz"),
         labels=per_cell(f"{NOISE}/labels.npz"),
     output:
-        model=each_seed(f"{FIRST}/model.npz"),
-        predictions=each_seed(f"{FIRST}/predictions.npz"),
-        record=each_seed(f"{FIRST}/train.json"),
+        model=each(f"{FIRST}/model.npz"),
+        predictions=each(f"{FIRST}/predictions.npz"),
+        record=each(f"{FIRST}/train.json"),
     log:
         f"{FIRST_LOG}/train.log",
     benchmark:
@@ -246,7 +267,7 @@ rule evaluate:
     input:
         predictions=per_cell(f"{CELL}/predictions.npz"),
     output:
-        each_cell("metrics.json"),
+        each(f"{CELL}/metrics.json"),
     log:
         f"{CELL_LOG}/evaluate.log",
     params:
@@ -261,7 +282,7 @@ use rule evaluate as evaluate_first with:
     input:
         predictions=per_cell(f"{FIRST}/predictions.npz"),
     output:
-        each_seed(f"{FIRST}/metrics.json"),
+        each(f"{FIRST}/metrics.json"),
     log:
         f"{FIRST_LOG}/evaluate.log",
 
@@ -273,8 +294,8 @@ rule influence:
         labels=per_cell(f"{NOISE}/labels.npz"),
         kept=per_cell(f"{CELL}/kept.npz"),
     output:
-        scores=each_cell("scores.npz"),
-        record=each_cell("influence.json"),
+        scores=each(f"{CELL}/scores.npz"),
+        record=each(f"{CELL}/influence.json"),
     log:
         f"{CELL_LOG}/influence.log",
     benchmark:
@@ -298,8 +319,8 @@ use rule influence as influence_first with:
         data=per_cell(f"{PREPARED}/features.npz"),
         labels=per_cell(f"{NOISE}/labels.npz"),
     output:
-        scores=each_seed(f"{FIRST}/scores.npz"),
-        record=each_seed(f"{FIRST}/influence.json"),
+        scores=each(f"{FIRST}/scores.npz"),
+        record=each(f"{FIRST}/influence.json"),
     log:
         f"{FIRST_LOG}/influence.log",
     benchmark:
@@ -310,8 +331,8 @@ rule prune:
     input:
         scores=before("scores.npz", ["influence"]),
     output:
-        kept=each_seed(f"{INFLUENCE}/kept.npz"),
-        removed=each_seed(f"{INFLUENCE}/removed.csv"),
+        kept=each(f"{INFLUENCE}/kept.npz"),
+        removed=each(f"{INFLUENCE}/removed.csv"),
     log:
         f"{INFLUENCE_LOG}/prune.log",
     params:
@@ -330,8 +351,8 @@ rule control:
         like=per_cell(f"{INFLUENCE}/removed.csv", CONTROLS),
         quality=quality,
     output:
-        kept=each_cell("kept.npz", CONTROLS),
-        removed=each_cell("removed.csv", CONTROLS),
+        kept=each(f"{CELL}/kept.npz", CONTROLS),
+        removed=each(f"{CELL}/removed.csv", CONTROLS),
     log:
         f"{CELL_LOG}/control.log",
     params:
@@ -339,7 +360,7 @@ rule control:
         quality=option("quality"),
         source=source_hash("control"),
     wildcard_constraints:
-        policy="|".join(CONTROLS),
+        policy="|".join(CONTROLS) or "(?!)",
     conda:
         "environment.yml"
     shell:
@@ -352,13 +373,13 @@ rule cross_validate:
         data=per_cell(f"{PREPARED}/features.npz"),
         labels=per_cell(f"{NOISE}/labels.npz"),
     output:
-        each_seed(f"{FIRST}/quality.npz"),
+        each(f"{FIRST}/quality.npz"),
     log:
         f"{FIRST_LOG}/cross_validate.log",
     benchmark:
         f"{FIRST_LOG}/cross_validate.tsv"
     params:
-        settings=lambda w: json.dumps(model_settings(CONFIG, w.dataset, w.model, w.noise)),
+        settings=settings,
         source=lambda w: source_hash("cross_validate", f"models.{w.model}"),
     conda:
         "environment.yml"
@@ -373,7 +394,7 @@ rule guard:
     output:
         expand(GUARD, seed=SEEDS, allow_missing=True),
     log:
-        f"{LOGS}/guard.log",
+        f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}/guard.log",
     params:
         source=source_hash("guard"),
     conda:
@@ -414,6 +435,24 @@ rule track:
         "--out {output} 2> {log}"
 
 
+rule track_report:
+    input:
+        ready=ancient(rules.mlflow_init.output),
+        figures=expand(f"{FIGURES}/{{name}}.png", name=FIGURE_NAMES),
+        galleries=expand(f"{FIGURES}/gallery-{{dataset}}.png", dataset=CONFIG["datasets"]),
+        tables=expand(f"{TABLES}/{{name}}.csv", name=TABLE_NAMES),
+    output:
+        f"{ROOT}/report_tracked",
+    log:
+        f"logs/{PRESET}/track_report.log",
+    params:
+        source=source_hash("track"),
+    conda:
+        "environment.yml"
+    shell:
+        "python -m datagradient track --report {input.figures} {input.galleries} {input.tables} --out {output} 2> {log}"
+
+
 rule collect:
     input:
         config=rules.configuration.output,
@@ -451,6 +490,23 @@ rule statistics:
         "python -m datagradient statistics --metrics {input} 2> {log}"
 
 
+rule orchestration:
+    input:
+        metrics=f"{ROOT}/metrics.csv",
+        jobs=timed_jobs,
+    output:
+        f"{ROOT}/orchestration.csv",
+    log:
+        f"logs/{PRESET}/orchestration.log",
+    params:
+        source=source_hash("orchestration"),
+    conda:
+        "environment.yml"
+    shell:
+        "python -m datagradient orchestration --metrics {input.metrics} --jobs {input.jobs} "
+        "--cores $DATAGRADIENT_CORES --out {output} 2> {log}"
+
+
 rule claims:
     input:
         claims=BASE / "config/claims.yaml",
@@ -471,6 +527,7 @@ rule claims:
 rule table:
     input:
         expand(f"{ROOT}/{{name}}.csv", name=SMALL),
+        f"{ROOT}/orchestration.csv",
         f"{ROOT}/claims.json",
         f"{ROOT}/provenance.json",
     output:
@@ -513,7 +570,7 @@ rule figure:
 rule gallery:
     input:
         scores=lambda w: f"{FIRST}/scores.npz".format(dataset=w.dataset, model=CONFIG["models"][-1], seed=SEEDS[0],
-                                                      noise=layout.noise_names(CONFIG)[0]),
+                                                      noise=f"{min(CONFIG['noise']):g}"),
         data=lambda w: f"{PREPARED}/features.npz".format(dataset=w.dataset, seed=SEEDS[0]),
     output:
         png=report(f"{FIGURES}/gallery-{{dataset}}.png", category="5. Scores", labels={"figure": "gallery, {dataset}"},

@@ -18,19 +18,26 @@ from peer_methods import METHODS
 from scipy.stats import spearmanr
 from solvers import OUT, median_seconds, replace_rows, timed_scores
 from tqdm import tqdm
-from worth import auroc, datamodeling_gaps, datamodeling_score, halves
+from worth import datamodeling_gaps, datamodeling_score, halves
 
 from datagradient import layout
+from datagradient.collect import auroc
 from datagradient.config import model_settings
 from datagradient.files import read_arrays, read_json
 from datagradient.models import family, neural
 from datagradient.training import load_part, load_training_set
 
 COLUMNS = (
-    "dataset", "model", "n", "method", "version", "seconds", "forward_passes", "times_ours", "auroc",
+    "dataset", "model", "n", "method", "version", "covers", "seconds", "forward_passes", "times_ours", "auroc",
     "rank_correlation", "lds", "lds_low", "lds_high", "status",
 )  # fmt: skip
-OURS = "datagradient"
+OURS, ALL_LAYERS = "datagradient", "datagradient, all layers"
+WHOLE = {"name": "cg", "damping": 0.03, "tolerance": 0, "max_iterations": 3, "samples": 500, "parameters": "all"}
+# Which parameters count, beside all of them.
+COVERS = {
+    OURS: "last layer", "captum TracInCPFast": "last weight", "pyDVL EK-FAC": "linear layers",
+    "kronfluence EK-FAC": "linear and convolutional layers",
+}  # fmt: skip
 TOO_LONG = 20.0  # seconds: what takes longer runs once, its first call included
 
 
@@ -59,8 +66,9 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
     converged = read_arrays(cell / "scores.npz", "converged")[0]["converged"]
     forward = median_seconds(lambda: module.probabilities(model, samples.inputs))
     found, seconds, status = {}, {}, {}
-    scores, steps = timed_scores(module, model, samples, validation, solver, 3)
-    found[OURS], seconds[OURS], status[OURS] = scores.influence, sum(steps.values()), "done"
+    for name, options in ((OURS, solver), (ALL_LAYERS, WHOLE)):
+        scores, steps = timed_scores(module, model, samples, validation, options, 3)
+        found[name], seconds[name], status[name] = scores.influence, sum(steps.values()), "done"
     x, x_val = (neural.to_tensor(inputs)[1] for inputs in (samples.inputs, validation[0]))
     tensors = (x, torch.from_numpy(samples.labels), x_val, torch.from_numpy(validation[1]))
     for name, method in tqdm(METHODS.items(), f"peers on {dataset}", disable=None):
@@ -74,9 +82,10 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
     intervals = dict(zip(good, datamodeling_gaps([found[name] for name in good], kept, losses), strict=True))
     rows = []
     for name, word in status.items():
-        package = name.split()[0]
+        package = name.split()[0].rstrip(",")
         row = {"dataset": dataset, "model": "neural", "n": len(samples.labels), "method": name,
-               "version": importlib.metadata.version(package), "status": word}  # fmt: skip
+               "version": importlib.metadata.version(package), "covers": COVERS.get(name, "all layers"),
+               "status": word}  # fmt: skip
         if name in good:
             low, high = intervals[name][:2]
             row |= {

@@ -4,10 +4,11 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from datagradient.files import read_arrays, write_arrays
+from datagradient.metrics import measure
 from datagradient.provenance import stamp
 from datagradient.training import TrainingSet
 
@@ -32,8 +33,7 @@ def halves(
     inputs, labels = validation
     for i in tqdm(range(len(losses), HALVES), f"halves of {path.stem}", disable=None):
         model, _ = module.fit(samples.inputs[kept[i]], samples.labels[kept[i]], samples.n_classes, settings, i)
-        p = module.probabilities(model, inputs)[np.arange(len(labels)), labels]
-        losses = np.append(losses, -np.log(np.maximum(p, 1e-12)).mean())
+        losses = np.append(losses, measure(module.probabilities(model, inputs), labels)["loss"])
         write_arrays(path, facts, losses=losses)
     return kept, losses
 
@@ -64,9 +64,3 @@ def datamodeling_gaps(
     gaps = values[:, [best]] - values
     return list(zip(*np.nanquantile(values, (0.025, 0.975), axis=0), *np.nanquantile(gaps, (0.025, 0.975), axis=0),
                     strict=True))  # fmt: skip
-
-
-def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Return the chance that a positive sample scores above a negative one."""
-    n = positive.sum()
-    return float((rankdata(scores)[positive].sum() - n * (n + 1) / 2) / (n * (len(positive) - n)))

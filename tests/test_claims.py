@@ -88,8 +88,8 @@ def test_effect_size_needs_a_gain_that_is_surely_one(d, found, expected):
 
 
 @pytest.mark.parametrize(("q_one", "q_two", "smallest", "found", "expected"), [
-    (0.04, 0.08, 0.0625, UP, PARTLY), (0.06, 0.1, 0.0625, UP, NOT_ATTAINABLE),
-    (0.04, 0.04, 0.0625, DOWN, NOT_ATTAINABLE),
+    (0.04, 0.08, 0.0625, UP, PARTLY), (0.06, 0.1, 0.0625, UP, NOT_CONFIRMED),
+    (0.04, 0.08, 0.0625, SOME, NOT_ATTAINABLE), (0.04, 0.04, 0.0625, DOWN, NOT_CONFIRMED),
     (0.01, 0.02, 1e-6, UP, CONFIRMED), (0.01, 0.02, 1e-6, SOME, PARTLY), (0.01, 0.06, 1e-6, UP, NOT_CONFIRMED),
 ])  # fmt: skip
 def test_significance(q_one, q_two, smallest, found, expected):
@@ -122,15 +122,16 @@ def follows(score, noise, correlation, low):
 
 
 @pytest.mark.parametrize(("at_0", "at_02", "other", "expected"), [
-    ((0.9, 0.8), (0.9, 0.8), (0, -0.1), CONFIRMED), ((0.9, 0.8), (-0.9, -1), (0, -0.1), PARTLY),
-    ((0.3, 0.2), (-0.9, -1), (0.8, 0.6), PARTLY), ((0.3, 0.2), (0.9, -0.1), (0, -0.1), NOT_CONFIRMED),
-    ((float("nan"), float("nan")), (-0.9, -1), (0, -1), NOT_CONFIRMED),
+    ((0.9, 0.8), (0.9, 0.8), (0, -0.1), CONFIRMED), ((0.9, 0.8), (-0.9, -1), (0, -0.1), CONFIRMED),
+    ((0.3, 0.2), (-0.9, -1), (0.8, 0.6), PARTLY), ((0.3, 0.2), (0.9, 0.8), (0, -0.1), PARTLY),
+    ((0.3, 0.2), (0.9, -0.1), (0, -0.1), NOT_CONFIRMED), ((0.9, -0.2), (-0.9, -1), (0, -1), NOT_CONFIRMED),
+    ((float("nan"), float("nan")), (-0.9, -1), (0, -1), NOT_TESTED),
 ])  # fmt: skip
 def test_tracking(at_0, at_02, other, expected):
     rows = [follows("dcs", "0.2", *at_02), follows("dcs", "0", *at_0), follows("helpful_share", "0", *other)]
     row = verdict("C6", tracking=rows)
     assert row["verdict"] == expected
-    assert row["measured"] == pytest.approx(at_0[0], nan_ok=True)  # of the data as published
+    assert row["measured"] == (None if expected == NOT_TESTED else at_0[0])  # of the data as published
 
 
 @pytest.mark.parametrize(("pooled_low", "above", "expected"), [
@@ -148,12 +149,44 @@ def test_overfitting_of_validation(pooled_low, above, expected):
 
 
 @pytest.mark.parametrize(("found", "expected"), [
-    (UP, CONFIRMED), (SOME, PARTLY), (NONE, NOT_CONFIRMED), (DOWN, NOT_CONFIRMED),
+    (UP, PARTLY), (SOME, PARTLY), (NONE, NOT_CONFIRMED), (DOWN, NOT_CONFIRMED),
 ])  # fmt: skip
 def test_generality(found, expected):
     row = verdict("C8", tests=test_rows("accuracy", *found))
     assert row["verdict"] == expected
-    assert ("table/logistic, image/logistic" in row["detail"]) == (expected == PARTLY)
+    assert ("table/logistic, image/logistic" in row["detail"]) == (found is SOME)
+
+
+def test_gains_where_a_modality_or_family_is_missing_confirm_in_part():
+    tests = test_rows("accuracy", *UP)
+    assert "not tested: boosted, text" in verdict("C8", tests=tests)["detail"]
+    names = [
+        (dataset, model) for dataset in ("tables", "images", "texts") for model in ("logistic", "boosted", "neural")
+    ]
+    everything = [{**tests[0], "dataset": dataset, "model": model} for dataset, model in names]
+    data = [{"dataset": f"{modality}s", "modality": modality} for modality in ("table", "image", "text")]
+    assert verdict("C8", tests=everything, data=data)["verdict"] == CONFIRMED
+
+
+def test_flipped_labels_alone_test_no_claim_about_the_data_as_published():
+    changed = {
+        "tests": test_rows("accuracy", *UP, noise="0.2"), "tracking": [follows("dcs", "0.2", 0.9, 0.8)],
+        "pooled": [pooled("accuracy", 0.02, 0.01, 0.03, "0.2")],
+    }  # fmt: skip
+    assert {row["verdict"] for row in judge(CLAIMS, tables(**changed))} == {NOT_TESTED}
+
+
+def test_intervals_that_one_seed_cannot_give_are_not_tested():
+    iterations = [{"dataset": "tables", "model": "logistic", "noise": "0", "policy": "influence", "iteration": "3",
+                   "metric": "optimism", "low": "nan"}]  # fmt: skip
+    row = verdict("C7", iterations=iterations, pooled=[pooled("optimism", 0.02, "nan", "nan")])
+    assert row["verdict"] == NOT_TESTED
+
+
+def test_the_dearest_model_of_a_size_counts():
+    rows = [{"n": "100000", "ratio": ratio} for ratio in ("9", "0.1")]
+    row = verdict("C5", scalability=rows, costs=[{"ratio": "0.2"}])
+    assert (row["verdict"], row["measured"]) == (NOT_CONFIRMED, 9)
 
 
 def test_nothing_measured_is_not_tested_and_every_claim_has_a_row():

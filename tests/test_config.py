@@ -66,7 +66,10 @@ def test_every_committed_preset_is_valid(tmp_path, preset):
         ("noise: [0.1, 1.0]", r"mine.yaml: noise.1: 1.0 is not a number in \[0, 1\)"),
         ("seeds: 5", "mine.yaml: seeds: 5 is not a list"),
         ("seeds: [1, 1]", r"mine.yaml: seeds: \[1, 1\] is not a list without repeats"),
-        ("seeds: [one]", "mine.yaml: seeds.0: 'one' is not a whole number"),
+        ("seeds: [0, one]", "mine.yaml: seeds.1: 'one' is not a whole number"),
+        ("seeds: [0]", r"mine.yaml: seeds: \[0\] is not a list without repeats of at least two"),
+        ("one_job: some", "mine.yaml: one_job: 'some' is not one of all, policies, seeds, none"),
+        ("model_settings: {neural: {solver: {name: ekfac}}}", "neural.solver.name: ekfac needs parameters: all"),
         ("iterations: three", "mine.yaml: iterations: 'three' is not a whole number of at least 1"),
         ("iterations: true", "mine.yaml: iterations: True is not a whole number"),
         ("datasets: {mnist: }", "mine.yaml: datasets.mnist: unknown; legal: adult, affairs, cifar10"),
@@ -121,3 +124,15 @@ def test_a_missing_key_is_named(tmp_path):
     config, files = merged(tmp_path, "datasets: {digits: }")
     with pytest.raises(UserError, match="preset: missing"):
         validate(config, files)
+
+
+def test_settings_of_two_noise_rates_may_be_equal(tmp_path):
+    text = "preset: mine\ndatasets: {adult: {models: {logistic: {l2: [0.1, 0.1]}}}}"
+    assert model_settings(validate(*merged(tmp_path, text)), "adult", "logistic", "0.2")["l2"] == 0.1
+
+
+def test_ekfac_is_legal_for_all_parameters(tmp_path):
+    text = "preset: mine\nmodels: [neural]\ndatasets: {digits: }\n"
+    text += "model_settings: {neural: {solver: {name: ekfac, parameters: all}}}"
+    solver = validate(*merged(tmp_path, text))["model_settings"]["neural"]["solver"]
+    assert (solver["name"], solver["parameters"], "tolerance" in solver) == ("ekfac", "all", False)

@@ -130,3 +130,12 @@ def test_networks_of_another_kind_of_data_are_refused(random):
     settings = {**DEFAULTS["neural"]["settings"], "network": "resnet18"}
     with pytest.raises(UserError, match="network resnet18 takes images, and this data set holds tables"):
         models.family("neural").fit(random.normal(size=(40, 3)), np.arange(40) % 2, 2, settings, 0)
+
+
+def test_training_of_a_few_steps_is_possible_and_of_fewer_refused(random):
+    settings = {**DEFAULTS["neural"]["settings"], "epochs": 1, "batch_size": 8}
+    inputs, labels = random.normal(size=(24, 3)), np.arange(24) % 2
+    _, record = models.family("neural").fit(inputs, labels, 2, settings, 0)
+    assert record["iterations"] == 3
+    with pytest.raises(UserError, match="24 samples in batches of 12 for 1 epochs are 2 steps: too few"):
+        models.family("neural").fit(inputs, labels, 2, {**settings, "batch_size": 12}, 0)

@@ -82,7 +82,7 @@ def test_stamp_and_hash_are_stable(monkeypatch):
         ('influence --model logistic --solver {"nme":1} --model-file x --data x --labels x --out x', "unknown nme"),
         ("noise --data x --rate 1 --out x", "1 is not in [0, 1)"),
         ("prune --policy influence --fraction 0 --iteration 1 --scores x --out x", "0 is not in (0, 1)"),
-        ("track", "track: needs --config, --dataset and --model, or --rebuild"),
+        ("track", "track: needs --config, --dataset and --model, or --report, or --rebuild"),
     ],
 )
 def test_mistakes_on_the_command_line_are_one_line(arguments, message, capsys):

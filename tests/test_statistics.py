@@ -14,7 +14,10 @@ from datagradient.statistics import (
     d_interval,
     effect_sizes,
     iteration_rows,
+    pooled_rows,
+    safety_rows,
     t_interval,
+    tracking_rows,
     wilcoxon_p,
 )
 
@@ -101,6 +104,7 @@ def made_up(policies=("influence", "random"), gain=0.02, seeds=5):
                     "iteration": str(iteration), "accuracy": str(start + change), "f1": str(start - change),
                     "val_accuracy": str(start + 2 * change), "selection_accuracy": str(start), "dcs": "0.1",
                     "helpful_share": "0.6", "harm_reduction": "0", "stationarity": "0", "n_train": "10",
+                    "val_loss": "0.5", "selection_loss": "0.5", "test_loss": "0.5",
                     "removed": "1", "removed_flipped": "0", "solver_status": "converged",
                 })  # fmt: skip
     return rows
@@ -122,11 +126,64 @@ def test_comparisons_pair_by_seed_whatever_the_order(random):
     assert first["influence", "baseline", "f1"]["p_one_sided"] == 1.0
 
 
-def test_correction_is_over_the_whole_table_and_says_so():
+def test_correction_is_over_one_policys_comparisons_with_one_other_and_says_so():
     found = comparison_rows(made_up())
-    p = np.array([row["p_one_sided"] for row in found])
-    assert [row["q_one_sided"] for row in found] == pytest.approx(stats.false_discovery_control(p))
-    assert {row["family"] for row in found} == {"all 6 comparisons of this table"}
+    for policy, against in (("influence", "baseline"), ("influence", "random"), ("random", "baseline")):
+        family = [row for row in found if (row["policy"], row["against"]) == (policy, against)]
+        for side in ("one_sided", "two_sided"):
+            expected = stats.false_discovery_control([row[f"p_{side}"] for row in family])
+            assert [row[f"q_{side}"] for row in family] == pytest.approx(expected)
+        name = f"gains of {policy} against {against} at noise 0: 2 comparisons"
+        assert {row["family"] for row in family} == {name}
+
+
+def two_sets(**options):
+    """Two data sets and two models, the second data set's changes being halved."""
+    rows = []
+    for dataset, scale in (("one", 1.0), ("two", 0.5)):
+        for model, shift in (("logistic", 0.0), ("neural", 0.01)):
+            for row in made_up(gain=scale * (0.02 + shift), **options):
+                rows.append({**row, "dataset": dataset, "model": model})
+    return rows
+
+
+def test_pooled_units_are_data_set_and_seed_with_models_averaged():
+    found = {(row["policy"], row["against"], row["metric"]): row for row in pooled_rows(two_sets())}
+    row = found["influence", "baseline", "accuracy"]
+    assert row["n"] == 2 * 5
+    by_hand = [2 * (gain + 0.0003 * seed) for gain in (0.025, 0.0125) for seed in range(5)]
+    assert row["mean_difference"] == pytest.approx(np.mean(by_hand))
+    assert (row["t_low"], row["t_high"]) == pytest.approx(t_interval(np.array(by_hand)))
+    assert row["p_one_sided"] == row["smallest_p"] == pytest.approx(0.5**10)
+    assert row["q_one_sided"] == pytest.approx(2 * row["p_one_sided"])  # of two gains, F1 being none
+    optimism = found["influence", "baseline", "optimism"]  # a family of its own; validation gains twice what test gains
+    assert optimism["mean_difference"] == pytest.approx(row["mean_difference"])
+
+
+def test_safety_counts_runs_below_their_own_baseline():
+    rows = two_sets()
+    for row in rows:
+        if (row["policy"], row["dataset"], row["iteration"]) == ("random", "one", "2") and row["seed"] in "12":
+            row["accuracy"] = str(float(row["accuracy"]) - 0.03)
+    found = {row["policy"]: row for row in safety_rows(rows)}
+    assert (found["influence"]["below"], found["influence"]["better_comparisons"]) == (0, 4)
+    random = found["random"]
+    assert (random["runs"], random["below"], random["below_share"]) == (20, 4, 0.2)
+    assert random["worst_change"] == pytest.approx(-0.03)
+    assert random["mean_loss_where_below"] == pytest.approx(0.03)
+
+
+def test_tracking_is_the_mean_rank_correlation_within_runs():
+    rows = two_sets()
+    for row in rows:
+        rises = row["dataset"] == "one"
+        k = int(row["iteration"])
+        row["dcs"], row["helpful_share"] = str(0.1 * k if rises else -0.1 * k), str(0.5)
+    found = {row["score"]: row for row in tracking_rows(rows)}
+    assert (found["dcs"]["n"], found["dcs"]["runs"], found["dcs"]["correlation"]) == (10, 20, pytest.approx(0))
+    assert found["dcs"]["positive_share"] == 0.5
+    assert (found["helpful_share"]["runs"], found["helpful_share"]["runs_without"]) == (0, 20)
+    assert np.isnan(found["helpful_share"]["correlation"])
 
 
 def test_missing_seeds_are_refused_by_name():

@@ -23,7 +23,7 @@ def prepare(args: argparse.Namespace) -> None:
     from datagradient.data.record import sample_keys
     from datagradient.data.splits import SplitPlan
 
-    plan = SplitPlan(**_json(args, "plan", allowed=[field.name for field in dataclasses.fields(SplitPlan)]))
+    plan = SplitPlan(**_json(args.plan, "plan", allowed=[field.name for field in dataclasses.fields(SplitPlan)]))
     with _progress(f"load {args.dataset}"):
         dataset = sets.load(args.dataset)
         keys = sample_keys(dataset)
@@ -62,8 +62,8 @@ def train(args: argparse.Namespace) -> None:
     from datagradient.training import load_part, load_training_set
 
     model_family = family(args.model)
-    settings = _json(args, "settings", allowed=model_family.SETTINGS, needed=model_family.SETTINGS)
-    for data, labels, kept, out in _zip(args, "data", "labels", "kept", "out"):
+    every = _settings(args, model_family.SETTINGS)
+    for settings, (data, labels, kept, out) in zip(every, _zip(args, "data", "labels", "kept", "out"), strict=True):
         samples = load_training_set(model_family.INPUTS, data, labels, kept)
         with _progress(f"train {out}"):
             model, record = model_family.fit(samples.inputs, samples.labels, samples.n_classes, settings, samples.seed)
@@ -107,7 +107,7 @@ def influence(args: argparse.Namespace) -> None:
 
     model_family = family(args.model)
     every_option = {option for options in SOLVERS.values() for option in options}
-    options = _json(args, "solver", allowed=("name", *sorted(every_option), *PROBLEM_OPTIONS))
+    options = _json(args.solver, "solver", allowed=("name", *sorted(every_option), *PROBLEM_OPTIONS))
     n_curvature = options.pop("samples", None)
     form = {key: options.pop(key) for key in PROBLEM_OPTIONS[1:] if key in options}
     for model_file, data, labels, kept, also, out in _zip(args, "model-file", "data", "labels", "kept", "also", "out"):
@@ -168,8 +168,8 @@ def cross_validate(args: argparse.Namespace) -> None:
     from datagradient.training import load_training_set
 
     model_family = family(args.model)
-    settings = _json(args, "settings", allowed=model_family.SETTINGS, needed=model_family.SETTINGS)
-    for data, labels, out in _zip(args, "data", "labels", "out"):
+    every = _settings(args, model_family.SETTINGS)
+    for settings, (data, labels, out) in zip(every, _zip(args, "data", "labels", "out"), strict=True):
         samples = load_training_set(model_family.INPUTS, data, labels, None)
         with _progress(f"cross-validate {out}"):
             quality = label_quality(samples.labels, out_of_fold(model_family, samples, settings))
@@ -195,7 +195,8 @@ def guard(args: argparse.Namespace) -> None:
 def collect(args: argparse.Namespace) -> None:
     """Gather all results of a preset into small tables.
 
-    Writes metrics.csv, data.csv, influence_histogram.csv and provenance.json beside the configuration.
+    Writes metrics.csv, data.csv, influence_histogram.csv, detection.csv, detection_curves.csv and provenance.json
+    beside the configuration.
     """
     from datagradient.collect import collect_preset
 
@@ -205,11 +206,18 @@ def collect(args: argparse.Namespace) -> None:
 def statistics(args: argparse.Namespace) -> None:
     """Test every comparison of metrics.csv, paired by seed, and summarise iterations over seeds.
 
-    Writes tests.csv, iterations.csv and costs.csv beside metrics.csv.
+    Writes tests.csv, pooled.csv, safety.csv, tracking.csv, iterations.csv and costs.csv beside metrics.csv.
     """
     from datagradient.statistics import analyse
 
     analyse(Path(args.metrics))
+
+
+def orchestration(args: argparse.Namespace) -> None:
+    """Say how much of a run's time was spent outside training and scoring: orchestration.csv."""
+    from datagradient.orchestration import write_orchestration
+
+    write_orchestration(Path(args.metrics), [Path(job) for job in args.jobs], args.cores, Path(args.out))
 
 
 def claims(args: argparse.Namespace) -> None:
@@ -230,14 +238,18 @@ def mlflow_init(args: argparse.Namespace) -> None:
 def track(args: argparse.Namespace) -> None:
     """Mirror results in MLflow: one run a (data set, model, noise, policy, seed), iterations as steps.
 
-    With --rebuild the whole store is made again from the result files under results/.
+    With --rebuild the whole store is made again from the result files under results/; with --report figures and
+    tables become artefacts of one run.
     """
-    from datagradient.tracking import rebuild, track_cells
+    from datagradient.tracking import rebuild, track_cells, track_report
 
     if args.rebuild:
         rebuild(Path("results"))
+    elif args.report:
+        track_report(Path(args.report[0]).parent.name, [Path(file) for file in args.report])
+        Path(args.out).touch()
     elif not (args.config and args.dataset and args.model):
-        raise UserError("track: needs --config, --dataset and --model, or --rebuild")
+        raise UserError("track: needs --config, --dataset and --model, or --report, or --rebuild")
     else:
         track_cells(Path(args.config), dataset=args.dataset, model=args.model)
         if args.out:
@@ -272,9 +284,17 @@ def readme(args: argparse.Namespace) -> None:
     update_readme(Path(args.readme), Path(args.results))
 
 
-def _json(args: argparse.Namespace, name: str, allowed: Sequence[str], needed: Sequence[str] = ()) -> dict:
-    """Return the JSON mapping that an option holds, its keys checked."""
-    text = getattr(args, name)
+def _settings(args: argparse.Namespace, names: Sequence[str]) -> list[dict]:
+    """Return the settings for every --out, from one --settings for all or one for each."""
+    every = [_json(text, "settings", allowed=names, needed=names) for text in args.settings]
+    if len(every) not in (1, len(args.out)):
+        raise UserError(f"{args.command}: --settings has {len(every)} values, --out has {len(args.out)}: give one, or "
+                        "one for each")  # fmt: skip
+    return every * len(args.out) if len(every) == 1 else every
+
+
+def _json(text: str, name: str, allowed: Sequence[str], needed: Sequence[str] = ()) -> dict:
+    """Return the JSON mapping that an option's `text` holds, its keys checked."""
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
@@ -331,9 +351,10 @@ DATA = ("--data", {**MANY, "help": "features.npz that 'prepare' wrote"})
 LABELS = ("--labels", {**MANY, "help": "labels.npz that 'noise' wrote"})
 KEPT = ("--kept", {"nargs": "+", "help": "kept.npz that 'prune' wrote; without it all samples are used"})
 MODEL = ("--model", {"required": True, "choices": modules("models"), "help": "model family"})
-SETTINGS = ("--settings", {"required": True, "help": "settings of the model as JSON"})
+SETTINGS = ("--settings", {**MANY, "help": "settings of the model as JSON, one for all or one for each --out"})
 MODEL_FILE = ("--model-file", {**MANY, "help": "model that 'train' wrote"})
 CONFIG = ("--config", {"help": "validated configuration, results/<preset>/config.json"})
+METRICS = ("--metrics", {"required": True, "help": "metrics.csv that 'collect' wrote"})
 RESULTS = ("--results", {"required": True, "help": "folder of the small result tables, results/<preset>"})
 SCORES = ("--scores", {**MANY, "help": "scores.npz that 'influence' wrote"})
 ITERATION = ("--iteration", {"type": int, "required": True, "help": "the iteration that the removal leads to"})
@@ -377,7 +398,12 @@ COMMANDS = {
         ("--predictions", {**MANY, "help": "predictions.npz of every iteration, the first first"}), OUT,
     ],
     collect: [(CONFIG[0], {**CONFIG[1], "required": True})],
-    statistics: [("--metrics", {"required": True, "help": "metrics.csv that 'collect' wrote"})],
+    statistics: [METRICS],
+    orchestration: [
+        METRICS,
+        ("--jobs", {**MANY, "help": "benchmark files of the jobs that prepare, train, score and cross-validate"}),
+        ("--cores", {"type": int, "required": True, "help": "cores that the run had"}), ONE_OUT,
+    ],
     claims: [
         ("--claims", {"required": True, "help": "config/claims.yaml"}), RESULTS, ONE_OUT,
     ],
@@ -387,6 +413,7 @@ COMMANDS = {
         ("--dataset", {"help": "data set to log"}),
         ("--model", {"help": "model family to log"}),
         ("--out", {"help": "empty file to write when done"}),
+        ("--report", {"nargs": "+", "help": "figures and tables of a preset, figures/<preset>/… and so on"}),
         ("--rebuild", {"action": "store_true", "help": "make the whole store again from the result files"}),
     ],
     table: [("name", {"help": "a name of datagradient.report.tables.TABLES, e.g. main"}), RESULTS, ONE_OUT],

@@ -38,14 +38,19 @@ def collect_preset(config_file: Path) -> None:
     detection, curves = detection_rows(config, root)
     write_rows(root / "detection.csv", DETECTION, detection)
     write_rows(root / "detection_curves.csv", CURVES, curves)
-    now, started = datetime.datetime.now(datetime.UTC), config_file.stat().st_mtime
-    times = {
-        "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
-        "finished": now.isoformat(timespec="seconds"),
-    }
+    cells = [Path(layout.cell(root=root, **keys)) / "metrics.json" for keys in layout.grid(config)]
+    prepared = [Path(layout.PREPARED.format(root=root, dataset=name, seed=seed)) / "data.json"
+                for name in config["datasets"] for seed in config["seeds"]]  # fmt: skip
+    # Of the results themselves, so that gathering them again changes nothing.
+    times = {"started": _time(min(file.stat().st_mtime for file in prepared)),
+             "finished": _time(max(file.stat().st_mtime for file in cells))}  # fmt: skip
     sources = {row["dataset"]: row["source"] for row in data}
     run = stamp(data=sources, **times) | {"preset": config["preset"], "config_hash": config_hash(config)}
     write_json(root / "provenance.json", {**run, "config": config})
+
+
+def _time(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
 
 
 def metrics_rows(config: dict, root: Path) -> list[dict]:

@@ -46,6 +46,10 @@ def validate(config: dict, files: list[Path]) -> dict:
     for dataset, options in config["datasets"].items():
         for model, settings in ((options or {}).get("models") or {}).items():
             _check_settings(config, f"datasets.{dataset}.models.{model}", model, settings, files)
+    for model, entry in config["model_settings"].items():
+        if entry["solver"]["name"] == "ekfac" and entry["solver"].get("parameters") != "all":
+            path = ["model_settings", model, "solver", "name"]
+            raise UserError(f"{_file_of(path, files, config)}: {'.'.join(path)}: ekfac needs parameters: all")
     if "influence" not in config["policies"]:
         raise UserError(
             f"{_file_of(['policies'], files, config)}: policies: the others copy the numbers of influence; add it"
@@ -89,7 +93,8 @@ def _schema() -> dict:
     words = {name: _one_of(values) for name, values in WORDS.items()}
     model = _mapping({"settings": {"type": "object", "properties": words, "additionalProperties": positive},
                       "solver": solver})  # fmt: skip
-    by_noise = {"anyOf": [positive, _list(positive)], "description": "a number above 0, or one for each noise rate"}
+    each = {"type": "array", "items": positive, "minItems": 1}
+    by_noise = {"anyOf": [positive, each], "description": "a number above 0, or one for each noise rate"}
     overrides = {"type": "object", "properties": words, "additionalProperties": by_noise}
     dataset = _mapping(
         {
@@ -108,11 +113,15 @@ def _schema() -> dict:
             "model_settings": _named(modules("models"), model),
             "policies": _list(_one_of(POLICIES)),
             "noise": _list(rate),
-            "seeds": _list(seed),
+            "seeds": {
+                **_list(seed),
+                "minItems": 2,
+                "description": "a list without repeats of at least two whole numbers",
+            },
             "iterations": count,
             "removal_fraction": fraction,
             "split": _mapping({"influence": fraction, "selection": fraction, "test": fraction}),
-            "one_job": _one_of(BATCHES),
+            "one_job": _one_of(tuple(BATCHES)),
         }
     )
 

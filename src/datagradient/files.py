@@ -41,6 +41,7 @@ MADE_BY = {
     "safety.csv": "statistics",
     "tracking.csv": "statistics",
     "claims.json": "claims",
+    "orchestration.csv": "orchestration",
 }
 
 

@@ -10,8 +10,8 @@ GUARD = "{root}/{dataset}/{model}/noise-{noise}/guarded/seed-{seed}/guard.json"
 # The first is what the others are compared with; each removes as many samples as it does.
 POLICIES = ("influence", "random", "uniform", "loss", "gradient", "confident", "guarded")
 GUARDED = "guarded"  # trains nothing: it stops the policy `influence` where the selection part says so
-# What one job does of a data set, model, noise rate and iteration: all seeds of all policies, or of one, or one cell.
-BATCHES = ("policies", "seeds", "none")
+# What one job does of a data set, model and iteration: everything, all policies and seeds of a noise rate, and so on.
+BATCHES = {"all": ("noise", "policy", "seed"), "policies": ("policy", "seed"), "seeds": ("seed",), "none": ()}
 # Solver -> its options, beside `PROBLEM_OPTIONS`: on how many samples, and by which matrix, curvature is measured, and
 # which parameters of a network count.
 SOLVERS = {

@@ -9,12 +9,12 @@ METRICS = 2  # accuracy and F1
 def preflight(config: dict) -> str:
     """Return the smallest p that the seeds of a configuration can reach, and what is left of it after BH.
 
-    A family is all comparisons of one policy with one other. If k of its m comparisons are unanimous over n seeds and
-    the others are not, the smallest q is p·m/k, p being the smallest p-value that n pairs can have.
+    A family is all comparisons of one policy with one other at one noise rate. If k of its m comparisons are unanimous
+    over n seeds and the others are not, the smallest q is p·m/k, p being the smallest p-value that n pairs can have.
     """
     n, units = len(config["seeds"]), len(config["seeds"]) * len(config["datasets"])
-    m = METRICS * len(config["datasets"]) * len(config["models"]) * len(config["noise"])
-    lines = [f"preflight: {n} seeds, families of {m} comparisons (accuracy and F1, all data sets, models, noise rates)"]
+    m = METRICS * len(config["datasets"]) * len(config["models"])
+    lines = [f"preflight: {n} seeds, families of {m} comparisons (accuracy and F1, all data sets and models)"]
     for side, p in (("one-sided", 0.5**n), ("two-sided", min(1.0, 0.5 ** (n - 1)))):
         needed = math.ceil(round(p * m / LEVEL, 9))
         can = (f"q <= {LEVEL} needs {needed} unanimous ones of the {m}" if needed <= m

@@ -13,7 +13,10 @@ from datagradient import __version__
 
 # The workflow sets this variable once, so that a job need not ask git, and knows its preset.
 RUN_VARIABLE = "DATAGRADIENT_RUN"
-LIBRARIES = ("numpy", "scipy", "scikit-learn", "scikit-image", "statsmodels", "mlflow", "snakemake", "xgboost", "torch")
+LIBRARIES = (
+    "numpy", "scipy", "scikit-learn", "scikit-image", "statsmodels", "cleanlab", "mlflow", "snakemake", "xgboost",
+    "torch", "torchvision",
+)  # fmt: skip
 
 
 def config_hash(config: dict) -> str:

@@ -28,8 +28,9 @@ RANDOM = ("random", "uniform")  # the controls that choose by nothing
 CONTRIBUTION_SCORES = ("dcs", "helpful_share", "harm_reduction")
 ROUNDING = 1e-12
 TRACKED = (
-    "accuracy", "f1", "val_accuracy", "selection_accuracy", "dcs", "helpful_share", "harm_reduction", "stationarity",
-    "optimism", "n_train", "removed", "removed_flipped", "unconverged",
+    "accuracy", "f1", "val_accuracy", "selection_accuracy", "val_loss", "selection_loss", "test_loss", "dcs",
+    "helpful_share", "harm_reduction", "stationarity", "optimism", "n_train", "removed", "removed_flipped",
+    "unconverged",
 )  # fmt: skip
 CONFIDENCE = 0.95
 RESAMPLES = 9999
@@ -110,27 +111,28 @@ def _spread(values: np.ndarray) -> tuple[float, float, float, float]:
 def comparison_rows(rows: list[dict]) -> list[dict]:
     """Return one row per comparison: each policy against the baseline and against the controls, for each metric.
 
-    A family of the Benjamini–Hochberg correction is all comparisons of one policy with one other: every data set,
-    model, noise rate and metric. One- and two-sided p-values are corrected apart.
+    A family of the Benjamini–Hochberg correction is all comparisons of one policy with one other at one noise rate:
+    every data set, model and metric. One- and two-sided p-values are corrected apart.
     """
     last = max(int(row["iteration"]) for row in rows)
     tests = [_compare(rows, last, *comparison) for comparison in _comparisons(rows, last)]
-    _correct(tests, ("policy", "against"))
+    _correct(tests)
     return tests
 
 
-def _correct(tests: list[dict], family: tuple[str, ...]) -> None:
-    """Add q-values and the family's name to every test; tests with the same values of `family` are one family."""
+def _correct(tests: list[dict]) -> None:
+    """Add q-values and the family's name to every test. Optimism, of which more is worse, is a family of its own."""
     families: dict[tuple, list[dict]] = {}
     for test in tests:
-        families.setdefault(tuple(test[key] for key in family), []).append(test)
-    for key, members in families.items():
+        kind = "optimism" if test["metric"] == "optimism" else "gains"
+        families.setdefault((test["policy"], test["against"], test["noise"], kind), []).append(test)
+    for (policy, against, noise, kind), members in families.items():
         for side in ("one_sided", "two_sided"):
             adjusted = multipletests([test[f"p_{side}"] for test in members], method="fdr_bh")[1]
             for test, q in zip(members, adjusted, strict=True):
                 test[f"q_{side}"] = float(q)
         for test in members:
-            test["family"] = f"{' against '.join(key)}: {len(members)} comparisons"
+            test["family"] = f"{kind} of {policy} against {against} at noise {noise}: {len(members)} comparisons"
 
 
 def pooled_rows(rows: list[dict]) -> list[dict]:
@@ -158,7 +160,7 @@ def pooled_rows(rows: list[dict]) -> list[dict]:
             "p_one_sided": wilcoxon_p(difference, "greater"), "p_two_sided": wilcoxon_p(difference, "two-sided"),
             "smallest_p": 0.5 ** len(difference), "units": "mean over models of each data set and seed",
         })  # fmt: skip
-    _correct(tests, ("policy", "against"))
+    _correct(tests)
     return tests
 
 
@@ -225,7 +227,8 @@ def _comparisons(rows: list[dict], last: int, metrics: tuple[str, ...] = METRICS
     return [
         (cell, against, metric)
         for cell in cells for against in (BASELINE, *RANDOM)
-        if against == BASELINE or (cell[3] not in RANDOM and (*cell[:3], against) in cells)
+        # A guarded model may have lost fewer samples than a control: they do not compare.
+        if against == BASELINE or (cell[3] not in (*RANDOM, GUARDED) and (*cell[:3], against) in cells)
         for metric in metrics
     ]  # fmt: skip
 
@@ -341,7 +344,7 @@ def d_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
 
 
 def _ratio(mean: float, spread: float) -> float:
-    if spread > 1e-12:
+    if spread > ROUNDING:
         return float(mean / spread)
     return 0.0 if abs(mean) <= 1e-12 else float(np.copysign(np.inf, mean))
 

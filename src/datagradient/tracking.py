@@ -19,6 +19,7 @@ from datagradient.files import read_json
 GIVEN_STORE = os.environ.get("MLFLOW_TRACKING_URI")
 STORE, ARTEFACTS = Path("results/mlflow.db"), Path("results/mlartifacts")
 RECORDS = ("metrics.json", "influence.json", "train.json")
+REPORT = "figures and tables"  # name of the run that holds them
 BATCH = 1000  # metrics that MLflow takes at once
 NUMBERS = [name for name in METRICS if name not in (*KEYS, "solver", "solver_status")]
 
@@ -47,16 +48,22 @@ def track_cells(config_file: Path, **fixed: str) -> int:
     A run that was logged before is replaced.
     """
     config, root = read_json(config_file), config_file.parent
-    mlflow.set_tracking_uri(tracking_uri())
-    experiment = mlflow.get_experiment_by_name(config["preset"])
-    if experiment is None:
-        raise UserError(f"MLflow: no experiment {config['preset']}; run: datagradient track --rebuild")
-    client, logged = mlflow.MlflowClient(), 0
+    client, experiment, logged = mlflow.MlflowClient(tracking_uri()), _experiment(config["preset"]), 0
+    earlier = _earlier(client, experiment)
     for policy in config["policies"]:
         like = "influence" if policy == layout.GUARDED else policy
         for keys in layout.grid(config, policy=like, iteration=config["iterations"], **fixed):
-            logged += _log_run(client, experiment.experiment_id, config, root, {**keys, "policy": policy})
+            logged += _log_run(client, experiment, earlier, config, root, {**keys, "policy": policy})
     return logged
+
+
+def track_report(preset: str, files: list[Path]) -> None:
+    """Log a preset's figures and tables as the artefacts of one run, in place of an earlier one."""
+    client, experiment = mlflow.MlflowClient(tracking_uri()), _experiment(preset)
+    run = _new_run(client, experiment, _earlier(client, experiment), REPORT, {})
+    for file in files:
+        client.log_artifact(run, file, file.parts[0])
+    client.set_terminated(run)
 
 
 def rebuild(results: Path) -> None:
@@ -71,10 +78,39 @@ def rebuild(results: Path) -> None:
     for config_file in configs:
         preset = read_json(config_file)["preset"]
         initialise(preset)
+        report = [*Path("figures", preset).glob("*.png"), *Path("paper_tables", preset).glob("*.csv")]
         print(f"{preset}: {track_cells(config_file)} runs logged to {tracking_uri()}")
+        if report:
+            track_report(preset, sorted(report))
 
 
-def _log_run(client: mlflow.MlflowClient, experiment: str, config: dict, root: Path, keys: dict) -> bool:
+def _experiment(preset: str) -> str:
+    mlflow.set_tracking_uri(tracking_uri())
+    experiment = mlflow.get_experiment_by_name(preset)
+    if experiment is None:
+        raise UserError(f"MLflow: no experiment {preset}; run: datagradient track --rebuild")
+    return experiment.experiment_id
+
+
+def _earlier(client: mlflow.MlflowClient, experiment: str) -> dict[str, str]:
+    """Return the runs that were logged before, by name: one query, where a query for each run would take longer."""
+    found, token = {}, None
+    while token != "":
+        page = client.search_runs([experiment], max_results=BATCH, page_token=token)
+        found |= {run.info.run_name: run.info.run_id for run in page}
+        token = page.token or ""
+    return found
+
+
+def _new_run(client: mlflow.MlflowClient, experiment: str, earlier: dict[str, str], name: str, tags: dict) -> str:
+    if name in earlier:
+        client.delete_run(earlier[name])
+    return client.create_run(experiment, run_name=name, tags=tags).info.run_id
+
+
+def _log_run(
+    client: mlflow.MlflowClient, experiment: str, earlier: dict[str, str], config: dict, root: Path, keys: dict
+) -> bool:
     """Log one run with a step for each iteration; an unfinished run is left for later."""
     if keys["policy"] == layout.GUARDED and not Path(layout.GUARD.format(root=root, **keys)).exists():
         return False
@@ -83,11 +119,9 @@ def _log_run(client: mlflow.MlflowClient, experiment: str, config: dict, root: P
     if not all((folder / name).exists() for folder in folders for name in RECORDS):
         return False
     name = "/".join(str(keys[key]) for key in ("dataset", "model", "noise", "policy", "seed"))
-    for old in client.search_runs([experiment], f"attributes.run_name = '{name}'"):
-        client.delete_run(old.info.run_id)
     facts = read_json(folders[-1] / "metrics.json")["provenance"]
     tags = {**{key: str(keys[key]) for key in keys if key != "iteration"}, **_flat(facts)}
-    run = client.create_run(experiment, run_name=name, tags=tags)
+    run = _new_run(client, experiment, earlier, name, tags)
     rows = [metrics_row(config, root, {**keys, "iteration": k}) for k in range(len(folders))]
     end = int(max((folder / "metrics.json").stat().st_mtime for folder in folders) * 1000)
     metrics = [Metric(column, float(row[column]), end, step) for step, row in enumerate(rows) for column in NUMBERS]
@@ -95,13 +129,13 @@ def _log_run(client: mlflow.MlflowClient, experiment: str, config: dict, root: P
         losses = read_json(folder / "train.json").get("losses", [])
         metrics += [Metric(f"epoch_loss/iteration_{k}", loss, end, epoch) for epoch, loss in enumerate(losses, start=1)]
     params = [Param(key, str(value)) for key, value in _settings(config, keys).items()]
-    client.log_batch(run.info.run_id, (), params, [RunTag("solver_status", rows[-1]["solver_status"])])
+    client.log_batch(run, (), params, [RunTag("solver_status", rows[-1]["solver_status"])])
     for start in range(0, len(metrics), BATCH):
-        client.log_batch(run.info.run_id, metrics[start : start + BATCH])
+        client.log_batch(run, metrics[start : start + BATCH])
     for step, folder in enumerate(dict.fromkeys(folders[1:]), start=1):
         if (folder / "removed.csv").exists():
-            client.log_artifact(run.info.run_id, folder / "removed.csv", f"iter-{step}")
-    client.set_terminated(run.info.run_id)
+            client.log_artifact(run, folder / "removed.csv", f"iter-{step}")
+    client.set_terminated(run)
     return True
 
 

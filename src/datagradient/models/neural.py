@@ -65,8 +65,10 @@ def fit(inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, 
     order = torch.Generator().manual_seed(integer_seed(seed, "order of samples"))
     n, size, epochs = len(labels), int(settings["batch_size"]), int(settings["epochs"])
     steps = epochs * math.ceil(n / size)
+    if steps < 3:
+        raise UserError(f"neural: {n} samples in batches of {size} for {epochs} epochs are {steps} steps: too few")
     cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings["learning_rate"], total_steps=steps, pct_start=WARM_UP
+        optimiser, settings["learning_rate"], total_steps=steps, pct_start=max(WARM_UP, 2 / steps)
     )
     losses, mixed = [], settings["precision"] == "bfloat16"
     for epoch in tqdm(range(epochs), "epochs", disable=None):

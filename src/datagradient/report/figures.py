@@ -9,6 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from datagradient.errors import UserError
 from datagradient.files import read_rows, replacing
 
 # Okabe and Ito's colours, told apart by most colour-blind readers; markers tell them apart in print.
@@ -54,6 +55,8 @@ def write_figure(name: str, results: Path, out: Path) -> None:
         results: folder of the small result tables.
         out: path of the PNG file.
     """
+    if name not in FIGURES:
+        raise UserError(f"no figure {name!r}; legal: {', '.join(FIGURES)}")
     with plt.rc_context(STYLE):
         save(FIGURES[name](results), out)
 
@@ -72,7 +75,7 @@ def pipeline(_: Path) -> plt.Figure:
         "raw data": (0, 1), "split by seed\ntrain · influence ·\nselection · test": (1, 1),
         "flip labels\n(training part only)": (2, 1), "train on $D_k$\n→ $\\theta_k$": (3, 1),
         "evaluate\n(selection, test)": (4, 1), "score: $I_i = -g_i^T S$\n$S=(H+\\delta I)^{-1}\\nabla L_V$": (3, 0),
-        "remove at most 5 %\nof those with $I_i > 0$": (2, 0), "statistics, claims,\ntables, figures": (4, 0),
+        "remove the largest\nof those with $I_i > 0$": (2, 0), "statistics, claims,\ntables, figures": (4, 0),
     }  # fmt: skip
     arrows = [
         (0, 1, ""),
@@ -221,6 +224,8 @@ def effects(results: Path) -> plt.Figure:
     styles = {"baseline": POLICY_STYLE["influence"], **{name: POLICY_STYLE[name] for name in ("random", "uniform")}}
     for shift, (against, style) in enumerate(styles.items()):
         rows = [row for row in tests if row["against"] == against]
+        if not rows:
+            continue
         d, low, high = ([float(row[name]) for row in rows] for name in ("d", "d_low", "d_high"))
         places = [names.index(_panel(row)) + 0.25 * (shift - 1) for row in rows]
         axis.hlines(places, low, high, color=style["color"], linewidth=1)
@@ -239,22 +244,14 @@ def effects(results: Path) -> plt.Figure:
 def detection(results: Path) -> plt.Figure:
     """Share of the flipped labels found against the share of the training set looked at."""
     curves = read_rows(results / "detection_curves.csv")
-    titles = _titles(results)
-    datasets, models = (list(dict.fromkeys(row[key] for row in curves)) for key in ("dataset", "model"))
-    size = (2.1 * len(models) + 0.4, 1.9 * len(datasets) + 0.5)
-    drawing, axes = plt.subplots(len(datasets), len(models), figsize=size, squeeze=False, sharex=True, sharey=True)
-    for (i, dataset), (j, model) in ((a, b) for a in enumerate(datasets) for b in enumerate(models)):
-        axis = axes[i, j]
-        own = [row for row in curves if (row["dataset"], row["model"]) == (dataset, model)]
+    drawing, panels = _panels(results, curves)
+    for key, axis in panels.items():
+        own = [row for row in curves if _panel(row) == key]
         axis.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0)
         for score in dict.fromkeys(row["score"] for row in own):
-            x, y = ([100 * float(row[key]) for row in own if row["score"] == score] for key in ("looked_at", "found"))
+            x, y = ([100 * float(row[name]) for row in own if row["score"] == score] for name in ("looked_at", "found"))
             axis.plot(x, y, linewidth=1.1, markersize=3, markevery=10, label=score, **POLICY_STYLE[score])
-        axis.set_title(f"{titles[dataset]}, {model}")
-    drawing.supxlabel("Training samples looked at, the most suspicious first [%]", fontsize=8)
-    drawing.supylabel("Flipped labels found [%]", fontsize=8)
-    lines, labels = axes[0, 0].get_legend_handles_labels()
-    drawing.legend(lines, labels, loc="outside upper center", ncols=max(1, len(labels)))
+    _finish(drawing, panels, "Training samples looked at, the most suspicious first [%]", "Flipped labels found [%]")
     return drawing
 
 
@@ -336,9 +333,10 @@ def _panels(results: Path, rows: list[dict]) -> tuple[plt.Figure, dict]:
 def _finish(drawing: plt.Figure, panels: dict, x_label: str, y_label: str) -> None:
     drawing.supxlabel(x_label, fontsize=8)
     drawing.supylabel(y_label, fontsize=8)
-    lines, labels = list(panels.values())[-1].get_legend_handles_labels()
-    if labels:
-        drawing.legend(lines, labels, loc="outside upper center", ncols=len(labels))
+    entries = {label: line for axis in panels.values()
+               for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}  # fmt: skip
+    if entries:
+        drawing.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=len(entries))
 
 
 def _panel(row: dict) -> tuple[str, str, str]:

@@ -32,7 +32,7 @@ def verdict(results: Path) -> str:
     lines = ["| | claim | paper | measured | verdict |", "|---|---|---|---|---|"]
     for claim in read_json(results / "claims.json")["claims"]:
         values = [claim["measured"], claim["low"], claim["high"]]
-        number, low, high = ("" if value is None else f"{value:.2f}" for value in values)
+        number, low, high = ("" if value is None else f"{value:.3g}" for value in values)
         interval = f" [{low}, {high}] ({claim['interval']})" if low else f" ({claim['interval']})" * bool(number)
         measured = f"{number} {claim['unit']}{interval}; {claim['detail']}".strip("; ")
         lines.append(f"| {claim['claim']} | {claim['statement']} | {claim['paper']} | {measured} | "

@@ -1,9 +1,11 @@
 """The paper's tables as CSV, Markdown and LaTeX. They format the small result tables and compute nothing."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
 
+from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, replacing
 
 Rows = list[dict[str, str]]
@@ -20,6 +22,8 @@ def write_table(name: str, results: Path, out: Path) -> None:
     """
     import pandas as pd
 
+    if name not in TABLES:
+        raise UserError(f"no table {name!r}; legal: {', '.join(TABLES)}")
     make, caption = TABLES[name]
     frame = pd.DataFrame(make(results))
     run = read_json(results / "provenance.json")
@@ -27,7 +31,8 @@ def write_table(name: str, results: Path, out: Path) -> None:
         f"preset {run['preset']}, configuration {run['config_hash']}, version {run['version']}, {run['git_commit']}"
     )
     place = {"longtable": True} if len(frame) > LONG else {"position": "tb"}
-    latex = frame.to_latex(index=False, escape=True, caption=caption, label=f"tab:{name}", **place)
+    plain = re.sub(r"([_%&#])", r"\\\1", caption)
+    latex = frame.to_latex(index=False, escape=True, caption=plain, label=f"tab:{name}", **place)
     contents = {
         ".csv": frame.to_csv(index=False, lineterminator="\n"),
         ".md": f"{caption}\n\n{frame.to_markdown(index=False, disable_numparse=True)}\n\n{made_by}\n",
@@ -221,6 +226,8 @@ def iterations(results: Path) -> list[dict]:
             "F1": _percent(metric["f1"]["mean"]),
             "Validation": _percent(metric["val_accuracy"]["mean"]),
             "Optimism": _points(metric["optimism"]["mean"]),
+            "Change of validation loss": f"{float(metric['val_loss']['change']):+.4f}",
+            "Change of selection loss": f"{float(metric['selection_loss']['change']):+.4f}",
             "DCS": _number(metric["dcs"]["mean"], 3),
             "Helpful": _percent(metric["helpful_share"]["mean"]),
             "Harm reduction": _number(metric["harm_reduction"]["mean"]),
@@ -269,6 +276,18 @@ def data(results: Path) -> list[dict]:
     ]
 
 
+def orchestration(results: Path) -> list[dict]:
+    """What a run spent outside training and scoring."""
+    row = read_rows(results / "orchestration.csv")[0]
+    names = {"Wall": "wall", "Training": "fit", "Cross-validation": "cross_validation", "Scoring": "score",
+             "Jobs": "jobs"}  # fmt: skip
+    return [{
+        "Cores": row["cores"], **{f"{name} [s]": _number(row[f"{key}_seconds"], 0) for name, key in names.items()},
+        "Outside, of wall × cores [%]": _percent(row["outside_share"]),
+        "Outside, of the jobs' own time [%]": _percent(row["outside_share_of_jobs"]),
+    }]  # fmt: skip
+
+
 def environment(results: Path) -> list[dict]:
     """What the results were made with: code, libraries, machine, data."""
     run = read_json(results / "provenance.json")
@@ -305,45 +324,74 @@ def solvers(results: Path) -> list[dict]:
     ]
 
 
+def peers(results: Path) -> list[dict]:
+    """Published libraries on the same networks; results are those of benchmarks/peers.py."""
+    return [
+        {
+            "Data set": row["dataset"],
+            "Method": f"{row['method']} ({row['version']})",
+            "Covers": row["covers"],
+            "Forward passes": row["forward_passes"],
+            "Times ours": row["times_ours"],
+            "AUROC": row["auroc"],
+            "LDS [95 %]": f"{row['lds']} [{row['lds_low']}, {row['lds_high']}]" if row["lds"] else "",
+            "Rank correlation": row["rank_correlation"],
+            "Status": row["status"],
+        }
+        for row in read_rows(results / "peers.csv")
+    ]
+
+
 _NOTE = "Means over seeds; differences in percentage points with Student's t interval, paired by seed;"
-_FAMILY = "q after Benjamini-Hochberg over all comparisons of one policy with one other."
+_FAMILY = "q after Benjamini-Hochberg over all comparisons of one policy with one other at one noise rate;"
 TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
     "verdict": (verdict, "The paper's claims and what was found. Judged on the data as published, influence against "
-                         "the unrefined baseline; the rules stand in src/datagradient/claims.py."),
+                         "the unrefined baseline, by the rules in src/datagradient/claims.py. A pooled interval is "
+                         "conditional on these data sets and their test sets."),
     "main": (main, f"Refinement by influence after the last iteration, on the test set. {_NOTE} p one-sided "
                    f"(refined is better), exact Wilcoxon; {_FAMILY} random draws from each class as many as influence "
                    "removed of it, uniform draws from all samples alike."),
-    "controls": (controls, f"Every policy against the unrefined baseline, all removing equally many. {_NOTE} guarded "
-                           "keeps an iteration of influence."),
+    "controls": (controls, f"Every policy against the unrefined baseline. {_NOTE} all remove equally many samples, but "
+                           "for guarded, which keeps an iteration of influence; confident rates labels once, the "
+                           "others score again in each round."),
     "safety": (safety, "How often a policy ends below its own unrefined baseline on test accuracy, over all data sets, "
                        "models and seeds; changes in percentage points. Worse and better: the t interval over seeds "
                        "lies below or above 0."),
     "pooled": (pooled, "Tests over all data sets and models together. A unit is one split of one data set, the mean "
                        f"over its models. {_NOTE} exact Wilcoxon; {_FAMILY} optimism is the gain in validation "
-                       "accuracy minus the gain in test accuracy."),
+                       "accuracy minus the gain in test accuracy, a family of its own, in which one-sided asks for "
+                       "more than 0. Splits of one data set share its samples, and three data sets are few: these "
+                       "tests speak of these data sets and test sets, not of others."),
     "tests": (tests, "All comparisons on the test set after the last iteration. Differences in percentage points, "
-                     f"paired by seed; {_FAMILY} The smallest p is what so many seeds can reach, one-sided / "
-                     "two-sided."),
+                     f"paired by seed; {_FAMILY} the smallest p is what so many seeds can reach, one-sided / "
+                     "two-sided. Unconverged solves are those of the policy's models and of their baseline."),
     "effects": (effects, "Effect sizes of refinement by influence: Cohen's d (deviation pooled over seeds) with a "
                          "percentile bootstrap interval over seeds, which from five seeds covers nearer 83 than 95 "
                          "percent; d_z of paired differences; Hedges' g."),
     "iterations": (iterations, "Iterations, means over seeds. Optimism: gain in validation accuracy minus gain in test "
-                               "accuracy, in points. Flipped removed: share of the samples removed in this iteration "
-                               "whose label was flipped."),
+                               "accuracy, in points. Changes of loss are against iteration 0. Flipped removed: share "
+                               "of the samples removed in this iteration whose label was flipped."),
     "detection": (detection, "Finding flipped labels with the scores of the unrefined models, mean and standard "
                              "deviation over seeds. Precision and recall among as many samples as the first round "
-                             "removes. confident uses models of its own, from cross-validation."),
+                             "removes, so that recall cannot exceed their share of the flipped ones. confident uses "
+                             "models of its own, from cross-validation."),
     "tracking": (tracking, "Does the contribution score follow test accuracy? Spearman correlation over the iterations "
                            "of each run of influence, mean over runs (unit: one split of one data set)."),
     "costs": (costs, "Cost of influence: mean seconds per trained model, and all influence seconds over all training "
                      "seconds. Two jobs may have run at once; the ratio is what compares."),
+    "orchestration": (orchestration, "Where a run's time went. Outside: what is not training, cross-validation or "
+                                     "scoring: loading, preparing, predicting, writing, scheduling, reporting."),
     "data": (data, "Data sets: samples by part, features, and samples of a part that also stand in the training part "
                    "(range over seeds)."),
     "environment": (environment, "What the results were made with."),
+    "peers": (peers, "Published libraries beside this project, on the same trained networks, in one process: cost in "
+                     "plain forward passes over the training set and in multiples of ours; worth as in the table of "
+                     "solvers. Rank correlation: with a converged solve over all layers."),
     "solvers": (solvers, "Cost and worth of solvers and dampings on one model each. Forward passes: cost in plain "
                          "forward passes over the training set. AUROC: of finding flipped labels. LDS: linear "
                          "datamodeling score, rank correlation with the loss of models trained on random halves. Rank "
-                         "correlation: with the scores of a converged solve at the same damping."),
+                         "correlation: with the scores of a converged solve at the same damping, for networks over "
+                         "all layers. All at the highest noise rate, on validation data."),
 }  # fmt: skip
 
 
