@@ -324,7 +324,7 @@ def _panels(results: Path, rows: list[dict]) -> tuple[plt.Figure, dict]:
     panels = {}
     for (dataset, noise), strip in zip(strips, axes, strict=True):
         for model, axis in zip(models, strip, strict=True):
-            axis.set_title(f"{titles[dataset]}, {model}, {_noise(noise)}", fontsize=7)
+            axis.set_title(f"{titles[dataset]}, {model}, {_noise(noise)}", fontsize=6)
             axis.yaxis.set_major_locator(MaxNLocator(5))
             panels[dataset, model, noise] = axis
     return drawing, panels
