@@ -36,7 +36,7 @@ def environment():
     return {name: value for name, value in os.environ.items() if name not in outside}
 
 
-def snakemake(folder, *arguments):
+def snakemake(folder, *arguments, log=subprocess.PIPE):
     (folder / "micro.yaml").write_text(MICRO)
     command = [
         sys.executable, "-m", "snakemake", "--directory", str(folder), "--cores", "2", "--quiet", "progress",
@@ -44,7 +44,7 @@ def snakemake(folder, *arguments):
     ]  # fmt: skip
     return subprocess.Popen(
         command, cwd=REPOSITORY, env=environment(), start_new_session=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdout=log, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
@@ -79,10 +79,11 @@ def results(folder):
 
 
 def test_a_killed_run_resumes_to_the_same_results(undisturbed, tmp_path):
-    process = snakemake(tmp_path)
-    while len(list(tmp_path.rglob("model.npz"))) < CELLS / 2:
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
+    with open(tmp_path / "log", "w+") as log:  # nobody reads a pipe meanwhile: a full one would stop the run
+        process = snakemake(tmp_path, log=log)
+        while len(list(tmp_path.rglob("model.npz"))) < CELLS / 2:
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("features.npz")}
