@@ -28,7 +28,7 @@ from datagradient.models import family, neural
 from datagradient.training import load_part, load_training_set
 
 COLUMNS = (
-    "dataset", "model", "n", "method", "version", "covers", "seconds", "forward_passes", "times_ours", "auroc",
+    "dataset", "model", "noise", "n", "method", "version", "covers", "seconds", "forward_passes", "times_ours", "auroc",
     "rank_correlation", "lds", "lds_low", "lds_high", "status",
 )  # fmt: skip
 OURS, ALL_LAYERS = "datagradient", "datagradient, all layers"
@@ -55,7 +55,8 @@ def main() -> None:
 
 def compare(root: Path, config: dict, dataset: str) -> list[dict]:
     """Return one row for every method on one data set's network, our default first."""
-    noise, cell, module = layout.noise_names(config)[-1], OUT / f"cells/{dataset}-neural", family("neural")
+    noise, module = layout.noise_names(config)[-1], family("neural")
+    cell = OUT / f"cells/{dataset}-neural-{noise}"
     data = Path(layout.PREPARED.format(root=root, dataset=dataset, seed=0)) / "features.npz"
     labels = Path(layout.NOISE.format(root=root, dataset=dataset, seed=0, noise=noise)) / "labels.npz"
     samples = load_training_set(module.INPUTS, data, labels, None)
@@ -83,7 +84,7 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
     rows = []
     for name, word in status.items():
         package = name.split()[0].rstrip(",")
-        row = {"dataset": dataset, "model": "neural", "n": len(samples.labels), "method": name,
+        row = {"dataset": dataset, "model": "neural", "noise": noise, "n": len(samples.labels), "method": name,
                "version": importlib.metadata.version(package), "covers": COVERS.get(name, "all layers"),
                "status": word}  # fmt: skip
         if name in good:

@@ -1,10 +1,11 @@
-"""Cost and worth of solvers and dampings: python benchmarks/solvers.py PRESET [DATASET/MODEL ...]
+"""Cost and worth of solvers and dampings: python benchmarks/solvers.py PRESET [DATASET/MODEL/NOISE ...]
 
-Uses the prepared data of a preset (seed 0, the highest noise rate), and validation data only. For every data set and
-model, one model is trained and then scored with every candidate. A candidate's worth is the AUROC of finding flipped
-labels; the linear datamodeling score over models trained on random halves of the training set; and the rank
-correlation of its scores with those of a converged solve at the same damping. Its cost is given in seconds, in plain
-forward passes over the training set, and as a share of training.
+Uses the prepared data of a preset (seed 0), and validation data only. For every data set and model, one model is
+trained and then scored with every candidate. A candidate's worth is the AUROC of finding flipped labels, if there are
+any; the linear datamodeling score over models trained on random halves of the training set; and the rank correlation
+of its scores with those of a converged solve at the same damping. Its cost is given in seconds, in plain forward
+passes over the training set, and as a share of training. Without cells: every model at the highest noise rate, and
+networks, whose solver was chosen there, at the lowest too.
 
 Writes, below results/benchmarks/: solvers.csv, one row a candidate; overhead.csv, the default of each data set and
 model with the peak memory of training and scoring, each in a fresh process; provenance.json. What is worth keeping
@@ -44,11 +45,12 @@ TIMES = (
     "projection_forward_passes",
 )  # fmt: skip
 COLUMNS = (
-    "dataset", "model", "n", "solver", "parameters", "curvature", "damping", "steps", "samples", "default", "status",
-    *TIMES, "auroc", "rank_correlation", "lds", "lds_low", "lds_high", "lds_gap", "lds_gap_low", "lds_gap_high",
+    "dataset", "model", "noise", "n", "solver", "parameters", "curvature", "damping", "steps", "samples", "default",
+    "status", *TIMES, "auroc", "rank_correlation", "lds", "lds_low", "lds_high", "lds_gap", "lds_gap_low",
+    "lds_gap_high",
 )  # fmt: skip
-OVERHEAD = ("dataset", "model", "n", *TIMES, "peak_mib", "train_peak_mib", "auroc", "rank_correlation", "lds")
-KEYS = ("dataset", "model")
+OVERHEAD = ("dataset", "model", "noise", "n", *TIMES, "peak_mib", "train_peak_mib", "auroc", "rank_correlation", "lds")
+KEYS = ("dataset", "model", "noise")
 REPEATS = 5  # of the default's timing, a warm-up apart; the median counts
 CONVERGED = {"name": "cg", "tolerance": 1e-2, "max_iterations": 1000, "samples": 1000}
 
@@ -82,12 +84,15 @@ def main() -> None:
     """Measure every cell that is asked for, and write the tables after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", help="its data must be prepared: results/<preset>/<data set>/prepared")
-    parser.add_argument("cells", nargs="*", metavar="DATASET/MODEL")
+    parser.add_argument("cells", nargs="*", metavar="DATASET/MODEL/NOISE")
     args = parser.parse_args()
     root = Path(layout.root(args.preset))
     config = read_json(root / "config.json")
-    for cell in args.cells or [f"{dataset}/{model}" for model in config["models"] for dataset in config["datasets"]]:
-        rows, overhead = compare(root, config, *cell.split("/"))
+    noise = layout.noise_names(config)
+    cells = [(dataset, model, noise[-1]) for model in config["models"] for dataset in config["datasets"]]
+    cells += [(dataset, "neural", noise[0]) for dataset in config["datasets"]]
+    for cell in [cell.split("/") for cell in args.cells] or cells:
+        rows, overhead = compare(root, config, *cell)
         replace_rows(OUT / "solvers.csv", COLUMNS, rows)
         replace_rows(OUT / "overhead.csv", OVERHEAD, [overhead])
         run = stamp(preset=args.preset, seed=0, candidates="benchmarks/solvers.py", threads=_threads())
@@ -101,14 +106,14 @@ def replace_rows(path: Path, columns: tuple[str, ...], rows: list[dict]) -> None
     write_rows(path, columns, [*kept, *rows])
 
 
-def compare(root: Path, config: dict, dataset: str, name: str) -> tuple[list[dict], dict]:
+def compare(root: Path, config: dict, dataset: str, name: str, noise: str) -> tuple[list[dict], dict]:
     """Return one row for every candidate on one data set and model, and the row of the default in overhead.csv."""
-    module, noise = family(name), layout.noise_names(config)[-1]
+    module = family(name)
     files = {
         "data": Path(layout.PREPARED.format(root=root, dataset=dataset, seed=0)) / "features.npz",
         "labels": Path(layout.NOISE.format(root=root, dataset=dataset, seed=0, noise=noise)) / "labels.npz",
     }
-    cell = OUT / f"cells/{dataset}-{name}"
+    cell = OUT / f"cells/{dataset}-{name}-{noise}"
     settings, default = model_settings(config, dataset, name, noise), config["model_settings"][name]["solver"]
     samples = load_training_set(module.INPUTS, files["data"], files["labels"], None)
     validation = load_part(module.INPUTS, files["data"], "influence")
@@ -117,16 +122,16 @@ def compare(root: Path, config: dict, dataset: str, name: str) -> tuple[list[dic
     forward = median_seconds(lambda: module.probabilities(model, samples.inputs))
     kept, losses = halves(cell / "halves.npz", module, samples, validation, settings)
     found, rows = {}, []
-    for k, options in enumerate(tqdm(list(candidates(name, default)), f"{dataset}/{name}", disable=None)):
+    for k, options in enumerate(tqdm(list(candidates(name, default)), f"{dataset}/{name}/{noise}", disable=None)):
         try:
             scores, seconds = timed_scores(module, model, samples, validation, options, REPEATS if k == 0 else 1)
         except SolverError as error:
-            print(f"{dataset}/{name}: {options}: {error}", file=sys.stderr)
+            print(f"{dataset}/{name}/{noise}: {options}: {error}", file=sys.stderr)
             continue
         found[k] = scores.influence
         total = sum(seconds.values())
         rows.append({
-            "dataset": dataset, "model": name, "n": len(samples.labels), "solver": options["name"],
+            "dataset": dataset, "model": name, "noise": noise, "n": len(samples.labels), "solver": options["name"],
             "parameters": options.get("parameters", "all"), "curvature": options.get("curvature", "ggn"),
             "damping": options["damping"],
             "steps": scores.record.iterations, "samples": options.get("samples") or len(samples.labels),
@@ -134,7 +139,7 @@ def compare(root: Path, config: dict, dataset: str, name: str) -> tuple[list[dic
             **{f"{step}_seconds": f"{value:.4g}" for step, value in seconds.items()},
             "ratio": f"{total / record['seconds']:.3g}", "forward_passes": f"{total / forward:.3g}",
             "projection_forward_passes": f"{seconds['projection'] / forward:.3g}",
-            "auroc": f"{auroc(scores.influence, samples.flipped):.4f}",
+            "auroc": f"{auroc(scores.influence, samples.flipped):.4f}" if samples.flipped.any() else "",
             "lds": f"{datamodeling_score(scores.influence, kept, losses):.3f}",
         })  # fmt: skip
     converged = add_references(rows, list(found.values()), kept, losses, name, module, model, samples, validation)
