@@ -205,12 +205,18 @@ def commands(name: str, settings: dict, solver: dict, files: dict, cell: Path) -
 
 
 def peak_mib(command: list[str]) -> str:
-    """Return the peak memory of one command in a process of its own."""
-    process = subprocess.Popen([sys.executable, "-m", "datagradient", *command], stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"datagradient {command[0]} failed; run it by hand: {command}")
-    return f"{usage.ru_maxrss / 1024:.0f}"  # Linux counts KiB
+    """Return the peak memory of one command in a process of its own.
+
+    The process asks Linux for its own peak: what the parent learns when it ends counts the parent's memory too.
+    """
+    program = (
+        "import sys; from datagradient.cli import main; status = main(sys.argv[1:]); "
+        "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))); sys.exit(status)"
+    )
+    process = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise SystemExit(f"datagradient {command[0]} failed: {process.stderr}")
+    return f"{int(process.stdout.split()[-2]) / 1024:.0f}"  # given in KiB
 
 
 def median_seconds(function: Callable[[], Any]) -> float:

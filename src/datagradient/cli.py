@@ -2,13 +2,31 @@
 
 import argparse
 import dataclasses
-import json
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from datagradient import __version__
+from datagradient.arguments import (
+    CONFIG,
+    DATA,
+    ITERATION,
+    KEPT,
+    LABELS,
+    MANY,
+    METRICS,
+    MODEL,
+    MODEL_FILE,
+    ONE_OUT,
+    OUT,
+    RESULTS,
+    SCORES,
+    SETTINGS,
+    json_option,
+    progress,
+    settings_of,
+    share,
+    zipped,
+)
 from datagradient.errors import UserError
 from datagradient.layout import GUARDED, POLICIES, PROBLEM_OPTIONS, SOLVERS, modules
 
@@ -23,12 +41,12 @@ def prepare(args: argparse.Namespace) -> None:
     from datagradient.data.record import sample_keys
     from datagradient.data.splits import SplitPlan
 
-    plan = SplitPlan(**_json(args.plan, "plan", allowed=[field.name for field in dataclasses.fields(SplitPlan)]))
-    with _progress(f"load {args.dataset}"):
+    plan = SplitPlan(**json_option(args.plan, "plan", allowed=[field.name for field in dataclasses.fields(SplitPlan)]))
+    with progress(f"load {args.dataset}"):
         dataset = sets.load(args.dataset)
         keys = sample_keys(dataset)
-    for seed, out in _zip(args, "seed", "out"):
-        with _progress(f"prepare {args.dataset}, seed {seed}"):
+    for seed, out in zipped(args, "seed", "out"):
+        with progress(f"prepare {args.dataset}, seed {seed}"):
             write_prepared(dataset, keys, seed, plan, Path(out))
 
 
@@ -41,7 +59,7 @@ def noise(args: argparse.Namespace) -> None:
     from datagradient.files import read_arrays, write_arrays
     from datagradient.provenance import stamp
 
-    for data, out in _zip(args, "data", "out"):
+    for data, out in zipped(args, "data", "out"):
         arrays, meta = read_arrays(data, "labels_train")
         clean = arrays["labels_train"]
         labels, flipped = flip_labels(clean, args.rate, len(meta["class_names"]), meta["seed"])
@@ -62,10 +80,10 @@ def train(args: argparse.Namespace) -> None:
     from datagradient.training import load_part, load_training_set
 
     model_family = family(args.model)
-    every = _settings(args, model_family.SETTINGS)
-    for settings, (data, labels, kept, out) in zip(every, _zip(args, "data", "labels", "kept", "out"), strict=True):
+    every = settings_of(args, model_family.SETTINGS)
+    for settings, (data, labels, kept, out) in zip(every, zipped(args, "data", "labels", "kept", "out"), strict=True):
         samples = load_training_set(model_family.INPUTS, data, labels, kept)
-        with _progress(f"train {out}"):
+        with progress(f"train {out}"):
             model, record = model_family.fit(samples.inputs, samples.labels, samples.n_classes, settings, samples.seed)
         facts = stamp(seed=samples.seed, dataset=samples.dataset, model=args.model, settings=settings)
         model_family.save(out, model, facts)
@@ -84,7 +102,7 @@ def evaluate(args: argparse.Namespace) -> None:
     from datagradient.files import read_arrays, write_json
     from datagradient.metrics import PREFIXES, measure
 
-    for predictions, out in _zip(args, "predictions", "out"):
+    for predictions, out in zipped(args, "predictions", "out"):
         arrays, facts = read_arrays(predictions)
         metrics: dict[str, float] = {}
         for part, prefix in PREFIXES.items():
@@ -107,15 +125,17 @@ def influence(args: argparse.Namespace) -> None:
 
     model_family = family(args.model)
     every_option = {option for options in SOLVERS.values() for option in options}
-    options = _json(args.solver, "solver", allowed=("name", *sorted(every_option), *PROBLEM_OPTIONS))
+    options = json_option(args.solver, "solver", allowed=("name", *sorted(every_option), *PROBLEM_OPTIONS))
     n_curvature = options.pop("samples", None)
     form = {key: options.pop(key) for key in PROBLEM_OPTIONS[1:] if key in options}
-    for model_file, data, labels, kept, also, out in _zip(args, "model-file", "data", "labels", "kept", "also", "out"):
+    for model_file, data, labels, kept, also, out in zipped(
+        args, "model-file", "data", "labels", "kept", "also", "out"
+    ):
         model, facts = load(args.model, model_file, data)
         samples = load_training_set(model_family.INPUTS, data, labels, kept)
         validation = load_part(model_family.INPUTS, data, "influence")
         rows = curvature_rows(len(samples.labels), n_curvature, samples.seed)
-        with _progress(f"influence {out}"):
+        with progress(f"influence {out}"):
             problem = model_family.problem(model, samples.inputs, samples.labels, rows, **form)
             scores = score(problem, *validation, seed=samples.seed, **options)
         if scores.record.status == "unconverged":
@@ -141,7 +161,7 @@ def prune(args: argparse.Namespace) -> None:
     """
     from datagradient.refine import prune_files
 
-    for scores, out in _zip(args, "scores", "out"):
+    for scores, out in zipped(args, "scores", "out"):
         prune_files(scores, args.fraction, args.iteration, out)
 
 
@@ -152,7 +172,7 @@ def control(args: argparse.Namespace) -> None:
     """
     from datagradient.refine import control_files
 
-    for policy, scores, like, quality, out in _zip(args, "policy", "scores", "like", "quality", "out"):
+    for policy, scores, like, quality, out in zipped(args, "policy", "scores", "like", "quality", "out"):
         control_files(policy, scores, like, quality, args.iteration, out)
 
 
@@ -168,10 +188,10 @@ def cross_validate(args: argparse.Namespace) -> None:
     from datagradient.training import load_training_set
 
     model_family = family(args.model)
-    every = _settings(args, model_family.SETTINGS)
-    for settings, (data, labels, out) in zip(every, _zip(args, "data", "labels", "out"), strict=True):
+    every = settings_of(args, model_family.SETTINGS)
+    for settings, (data, labels, out) in zip(every, zipped(args, "data", "labels", "out"), strict=True):
         samples = load_training_set(model_family.INPUTS, data, labels, None)
-        with _progress(f"cross-validate {out}"):
+        with progress(f"cross-validate {out}"):
             quality = label_quality(samples.labels, out_of_fold(model_family, samples, settings))
         facts = stamp(seed=samples.seed, dataset=samples.dataset, model=args.model, settings=settings)
         write_arrays(out, facts, quality=quality)
@@ -284,82 +304,8 @@ def readme(args: argparse.Namespace) -> None:
     update_readme(Path(args.readme), Path(args.results))
 
 
-def _settings(args: argparse.Namespace, names: Sequence[str]) -> list[dict]:
-    """Return the settings for every --out, from one --settings for all or one for each."""
-    every = [_json(text, "settings", allowed=names, needed=names) for text in args.settings]
-    if len(every) not in (1, len(args.out)):
-        raise UserError(f"{args.command}: --settings has {len(every)} values, --out has {len(args.out)}: give one, or "
-                        "one for each")  # fmt: skip
-    return every * len(args.out) if len(every) == 1 else every
-
-
-def _json(text: str, name: str, allowed: Sequence[str], needed: Sequence[str] = ()) -> dict:
-    """Return the JSON mapping that an option's `text` holds, its keys checked."""
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"--{name}: {text!r} is not JSON ({error})") from None
-    wrong = [key for key in content if key not in allowed] if isinstance(content, dict) else [text]
-    missing = [key for key in needed if key not in content]
-    if wrong or missing:
-        what = f"unknown {', '.join(map(str, wrong))}" if wrong else f"missing {', '.join(missing)}"
-        raise UserError(f"--{name}: {what}; a JSON mapping with {', '.join(allowed)} is legal")
-    return content
-
-
-def _share(low_included: bool) -> Callable[[str], float]:
-    """Return an argparse type for a number in (0, 1), or in [0, 1)."""
-
-    def number(text: str) -> float:
-        value = float(text)
-        if not (0 < value < 1 or (low_included and value == 0)):
-            raise argparse.ArgumentTypeError(f"{text} is not in {'[' if low_included else '('}0, 1)")
-        return value
-
-    return number
-
-
-def _zip(args: argparse.Namespace, *names: str) -> Iterator[tuple]:
-    """Yield one tuple a piece of work from options that take one path for each."""
-    lists = [getattr(args, name.replace("-", "_")) for name in names]
-    n = len(args.out)
-    for name, values in zip(names, lists, strict=True):
-        if values and len(values) != n:
-            raise UserError(f"{args.command}: --{name} has {len(values)} values, --out has {n}: give one for each")
-    return zip(*(values or [None] * n for values in lists), strict=True)
-
-
-class _progress:
-    """Say what runs, and how long it took, on standard error."""
-
-    def __init__(self, what: str):
-        self.what = what
-
-    def __enter__(self) -> None:
-        print(f"{self.what} …", end=" ", file=sys.stderr, flush=True)
-        self.start = time.perf_counter()
-
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        end = f"{time.perf_counter() - self.start:.2f} s" if kind is None else "failed"
-        print(end, file=sys.stderr, flush=True)
-
-
 CONTROLS = tuple(policy for policy in POLICIES if policy not in ("influence", GUARDED))
-# Command name -> options: (flag, keyword arguments of argparse).
-MANY = {"nargs": "+", "required": True}
-DATA = ("--data", {**MANY, "help": "features.npz that 'prepare' wrote"})
-LABELS = ("--labels", {**MANY, "help": "labels.npz that 'noise' wrote"})
-KEPT = ("--kept", {"nargs": "+", "help": "kept.npz that 'prune' wrote; without it all samples are used"})
-MODEL = ("--model", {"required": True, "choices": modules("models"), "help": "model family"})
-SETTINGS = ("--settings", {**MANY, "help": "settings of the model as JSON, one for all or one for each --out"})
-MODEL_FILE = ("--model-file", {**MANY, "help": "model that 'train' wrote"})
-CONFIG = ("--config", {"help": "validated configuration, results/<preset>/config.json"})
-METRICS = ("--metrics", {"required": True, "help": "metrics.csv that 'collect' wrote"})
-RESULTS = ("--results", {"required": True, "help": "folder of the small result tables, results/<preset>"})
-SCORES = ("--scores", {**MANY, "help": "scores.npz that 'influence' wrote"})
-ITERATION = ("--iteration", {"type": int, "required": True, "help": "the iteration that the removal leads to"})
-OUT = ("--out", {**MANY, "help": "file to write, one for each input"})
-ONE_OUT = ("--out", {"required": True, "help": "file to write"})
+# Command -> its options: (flag, keyword arguments of argparse).
 COMMANDS = {
     prepare: [
         ("--dataset", {"required": True, "choices": modules("data/sets"), "help": "data set"}),
@@ -368,7 +314,7 @@ COMMANDS = {
         OUT,
     ],
     noise: [
-        DATA, ("--rate", {"type": _share(True), "required": True, "help": "share of labels to flip, in [0, 1)"}), OUT,
+        DATA, ("--rate", {"type": share(True), "required": True, "help": "share of labels to flip, in [0, 1)"}), OUT,
     ],
     train: [
         MODEL, SETTINGS, DATA, LABELS, KEPT, OUT,
@@ -383,7 +329,7 @@ COMMANDS = {
         OUT,
     ],
     prune: [
-        ("--fraction", {"type": _share(False), "required": True, "help": "at most this share is removed, in (0, 1)"}),
+        ("--fraction", {"type": share(False), "required": True, "help": "at most this share is removed, in (0, 1)"}),
         ITERATION, SCORES, OUT,
     ],
     control: [

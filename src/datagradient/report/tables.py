@@ -3,10 +3,22 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean, stdev
 
 from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, replacing
+from datagradient.report import benchmark_tables
+from datagradient.report.formats import (
+    difference,
+    extent,
+    interval,
+    mean_and_deviation,
+    mean_and_sd,
+    number,
+    p_value,
+    percent,
+    points,
+    share,
+)
 
 Rows = list[dict[str, str]]
 LONG = 40  # rows, from which a table runs over several pages
@@ -46,13 +58,13 @@ def write_table(name: str, results: Path, out: Path) -> None:
 def verdict(results: Path) -> list[dict]:
     """The paper's claims, what was measured, and the verdict on each."""
 
-    def number(claim: dict, key: str) -> str:
+    def value(claim: dict, key: str) -> str:
         return "" if claim[key] is None else f"{claim[key]:.3g}"
 
     return [
         {
             **{key: claim[key] for key in ("claim", "statement", "paper")},
-            **{key: number(claim, key) for key in ("measured", "low", "high")},
+            **{key: value(claim, key) for key in ("measured", "low", "high")},
             **{key: claim[key] for key in ("unit", "interval", "verdict", "detail", "source")},
         }
         for claim in read_json(results / "claims.json")["claims"]
@@ -71,17 +83,17 @@ def main(results: Path) -> list[dict]:
         row = {
             **_where(test, titles),
             "Metric": test["metric"],
-            "Baseline": _mean_sd(test, "second"),
-            "Refined": _mean_sd(test, "first"),
-            "Difference [95 %]": _difference(test),
-            "p": _p(test["p_one_sided"]),
-            "q": _p(test["q_one_sided"]),
-            "d": _number(test["d"]),
+            "Baseline": mean_and_sd(test, "second"),
+            "Refined": mean_and_sd(test, "first"),
+            "Difference [95 %]": difference(test),
+            "p": p_value(test["p_one_sided"]),
+            "q": p_value(test["q_one_sided"]),
+            "d": number(test["d"]),
         }
         for control in ("random", "uniform"):
             other = found.get((control, *where))
             if other:
-                row |= {f"Against {control} [95 %]": _difference(other), f"q ({control})": _p(other["q_one_sided"])}
+                row |= {f"Against {control} [95 %]": difference(other), f"q ({control})": p_value(other["q_one_sided"])}
         rows.append({**row, "Unconverged solves": test["solver_unconverged"]})
     return rows
 
@@ -93,7 +105,7 @@ def controls(results: Path) -> list[dict]:
         if test["against"] == "baseline":
             key = tuple(test[name] for name in ("dataset", "model", "noise", "metric"))
             row = table.setdefault(key, {**_where(test, titles), "Metric": test["metric"]})
-            row[test["policy"]] = _difference(test)
+            row[test["policy"]] = difference(test)
     return list(table.values())
 
 
@@ -104,10 +116,10 @@ def safety(results: Path) -> list[dict]:
             "Policy": row["policy"],
             "Noise": row["noise"],
             "Runs": row["runs"],
-            "Ended below baseline": f"{row['below']} ({_percent(row['below_share'])} %)",
-            "Mean change": _points(row["mean_change"]),
-            "Mean loss where below": _points(f"-{row['mean_loss_where_below']}"),
-            "Worst": _points(row["worst_change"]),
+            "Ended below baseline": f"{row['below']} ({percent(row['below_share'])} %)",
+            "Mean change": points(row["mean_change"]),
+            "Mean loss where below": points(f"-{row['mean_loss_where_below']}"),
+            "Worst": points(row["worst_change"]),
             "Data sets and models worse / better": f"{row['worse_comparisons']} / {row['better_comparisons']} "
                                                    f"of {row['comparisons']}",
         }
@@ -124,12 +136,12 @@ def pooled(results: Path) -> list[dict]:
             "Noise": row["noise"],
             "Metric": row["metric"],
             "n": row["n"],
-            "Difference [95 %]": _difference(row),
-            "p one-sided": _p(row["p_one_sided"]),
-            "q": _p(row["q_one_sided"]),
-            "p two-sided": _p(row["p_two_sided"]),
-            "q two-sided": _p(row["q_two_sided"]),
-            "Smallest p": _p(row["smallest_p"]),
+            "Difference [95 %]": difference(row),
+            "p one-sided": p_value(row["p_one_sided"]),
+            "q": p_value(row["q_one_sided"]),
+            "p two-sided": p_value(row["p_two_sided"]),
+            "q two-sided": p_value(row["q_two_sided"]),
+            "Smallest p": p_value(row["smallest_p"]),
         }
         for row in read_rows(results / "pooled.csv")
     ]
@@ -145,13 +157,13 @@ def tests(results: Path) -> list[dict]:
             "Against": test["against"],
             "Metric": test["metric"],
             "n": test["n"],
-            "Difference": _points(test["mean_difference"]),
-            "Bootstrap": f"{_range(test, 'low', 'high')} {test['interval']}",
-            "p one-sided": _p(test["p_one_sided"]),
-            "q": _p(test["q_one_sided"]),
-            "p two-sided": _p(test["p_two_sided"]),
-            "q two-sided": _p(test["q_two_sided"]),
-            "Smallest p": f"{_p(test['smallest_p'])} / {_p(test['smallest_p_two_sided'])}",
+            "Difference": points(test["mean_difference"]),
+            "Bootstrap": f"{interval(test, 'low', 'high')} {test['interval']}",
+            "p one-sided": p_value(test["p_one_sided"]),
+            "q": p_value(test["q_one_sided"]),
+            "p two-sided": p_value(test["p_two_sided"]),
+            "q two-sided": p_value(test["q_two_sided"]),
+            "Smallest p": f"{p_value(test['smallest_p'])} / {p_value(test['smallest_p_two_sided'])}",
             "Unconverged solves": test["solver_unconverged"],
         }
         for test in read_rows(results / "tests.csv")
@@ -166,9 +178,9 @@ def effects(results: Path) -> list[dict]:
             **_where(test, titles),
             "Metric": test["metric"],
             "Against": test["against"],
-            "d [95 %]": f"{_number(test['d'])} [{_number(test['d_low'])}, {_number(test['d_high'])}]",
-            "d_z": _number(test["d_z"]),
-            "Hedges' g": _number(test["hedges_g"]),
+            "d [95 %]": f"{number(test['d'])} [{number(test['d_low'])}, {number(test['d_high'])}]",
+            "d_z": number(test["d_z"]),
+            "Hedges' g": number(test["hedges_g"]),
         }
         for test in read_rows(results / "tests.csv")
         if test["policy"] == "influence"
@@ -184,10 +196,10 @@ def detection(results: Path) -> list[dict]:
         {
             **_where(rows[0], titles),
             "Score": rows[0]["score"],
-            "AUROC": _mean_and_deviation(rows, "auroc", 1, 3),
-            "Precision [%]": _mean_and_deviation(rows, "precision", 100, 1),
-            "Recall [%]": _mean_and_deviation(rows, "recall", 100, 1),
-            "Looked at": _extent(rows, "removed"),
+            "AUROC": mean_and_deviation(rows, "auroc", 1, 3),
+            "Precision [%]": mean_and_deviation(rows, "precision", 100, 1),
+            "Recall [%]": mean_and_deviation(rows, "recall", 100, 1),
+            "Looked at": extent(rows, "removed"),
             "Seeds": len(rows),
         }
         for rows in cells.values()
@@ -200,8 +212,8 @@ def tracking(results: Path) -> list[dict]:
         {
             "Score": row["score"],
             "Noise": row["noise"],
-            "Rank correlation [95 %]": f"{_number(row['correlation'])} [{_number(row['low'])}, {_number(row['high'])}]",
-            "Positive [%]": _percent(row["positive_share"]),
+            "Rank correlation [95 %]": f"{number(row['correlation'])} [{number(row['low'])}, {number(row['high'])}]",
+            "Positive [%]": percent(row["positive_share"]),
             "Runs": row["runs"],
             "Without variation": row["runs_without"],
         }
@@ -221,17 +233,17 @@ def iterations(results: Path) -> list[dict]:
             "Policy": row["policy"],
             "k": row["iteration"],
             "n": f"{float(metric['n_train']['mean']):.0f}",
-            "Flipped removed": _share(metric["removed_flipped"]["mean"], metric["removed"]["mean"]),
-            "Accuracy": _percent(metric["accuracy"]["mean"]),
-            "F1": _percent(metric["f1"]["mean"]),
-            "Validation": _percent(metric["val_accuracy"]["mean"]),
-            "Optimism": _points(metric["optimism"]["mean"]),
+            "Flipped removed": share(metric["removed_flipped"]["mean"], metric["removed"]["mean"]),
+            "Accuracy": percent(metric["accuracy"]["mean"]),
+            "F1": percent(metric["f1"]["mean"]),
+            "Validation": percent(metric["val_accuracy"]["mean"]),
+            "Optimism": points(metric["optimism"]["mean"]),
             "Change of validation loss": f"{float(metric['val_loss']['change']):+.4f}",
             "Change of selection loss": f"{float(metric['selection_loss']['change']):+.4f}",
-            "DCS": _number(metric["dcs"]["mean"], 3),
-            "Helpful": _percent(metric["helpful_share"]["mean"]),
-            "Harm reduction": _number(metric["harm_reduction"]["mean"]),
-            "Stationarity": _number(metric["stationarity"]["mean"], 3),
+            "DCS": number(metric["dcs"]["mean"], 3),
+            "Helpful": percent(metric["helpful_share"]["mean"]),
+            "Harm reduction": number(metric["harm_reduction"]["mean"]),
+            "Stationarity": number(metric["stationarity"]["mean"], 3),
             "Unconverged solves": f"{float(metric['unconverged']['mean']) * int(row['n']):.0f}",
         }
         for row, metric in table.values()
@@ -247,9 +259,9 @@ def costs(results: Path) -> list[dict]:
             "Data set": titles[row["dataset"]],
             "Model": row["model"],
             "Models": row["models_trained"],
-            **{f"{name} [s]": _number(row[f"{step}_seconds"], 3) for name, step in steps.items()},
-            "Influence / training": _number(row["ratio"]),
-            "Solver steps": _number(row["solver_iterations"], 1),
+            **{f"{name} [s]": number(row[f"{step}_seconds"], 3) for name, step in steps.items()},
+            "Influence / training": number(row["ratio"]),
+            "Solver steps": number(row["solver_iterations"], 1),
             "Unconverged solves": row["solver_unconverged"],
         }
         for row in read_rows(results / "costs.csv")
@@ -270,7 +282,7 @@ def data(results: Path) -> list[dict]:
             "Modality": rows[0]["modality"],
             "Classes": rows[0]["n_classes"],
             "F1": rows[0]["f1_kind"],
-            **{name: _extent(rows, column) for name, column in {**sizes, "Features": "n_features", **repeats}.items()},
+            **{name: extent(rows, column) for name, column in {**sizes, "Features": "n_features", **repeats}.items()},
         }
         for rows in by_set.values()
     ]
@@ -282,9 +294,9 @@ def orchestration(results: Path) -> list[dict]:
     names = {"Wall": "wall", "Training": "fit", "Cross-validation": "cross_validation", "Scoring": "score",
              "Jobs": "jobs"}  # fmt: skip
     return [{
-        "Cores": row["cores"], **{f"{name} [s]": _number(row[f"{key}_seconds"], 0) for name, key in names.items()},
-        "Outside, of wall × cores [%]": _percent(row["outside_share"]),
-        "Outside, of the jobs' own time [%]": _percent(row["outside_share_of_jobs"]),
+        "Cores": row["cores"], **{f"{name} [s]": number(row[f"{key}_seconds"], 0) for name, key in names.items()},
+        "Outside, of wall × cores [%]": percent(row["outside_share"]),
+        "Outside, of the jobs' own time [%]": percent(row["outside_share_of_jobs"]),
     }]  # fmt: skip
 
 
@@ -298,48 +310,6 @@ def environment(results: Path) -> list[dict]:
         **{f"Data {name}": source for name, source in run["data"].items()},
     }  # fmt: skip
     return [{"What": name, "Value": value} for name, value in facts.items()]
-
-
-def solvers(results: Path) -> list[dict]:
-    """Cost and worth of solvers; results are those of benchmarks/solvers.py."""
-    return [
-        {
-            "Data set": row["dataset"],
-            "Model": row["model"],
-            "Solver": row["solver"] + (" (Hessian)" if row["curvature"] == "hessian" else ""),
-            "Parameters": row["parameters"],
-            "Damping": row["damping"],
-            "Steps": row["steps"],
-            "Samples": row["samples"],
-            "Default": "default" if row["default"] == "1" else "",
-            "Status": row["status"],
-            "Forward passes": row["forward_passes"],
-            "Of training": row["ratio"],
-            "AUROC": _number(row["auroc"], 3),
-            "LDS [95 %]": f"{row['lds']} [{row['lds_low']}, {row['lds_high']}]",
-            "Gap to best LDS [95 %]": f"{row['lds_gap']} [{row['lds_gap_low']}, {row['lds_gap_high']}]",
-            "Rank correlation": _number(row["rank_correlation"], 3),
-        }
-        for row in read_rows(results / "solvers.csv")
-    ]
-
-
-def peers(results: Path) -> list[dict]:
-    """Published libraries on the same networks; results are those of benchmarks/peers.py."""
-    return [
-        {
-            "Data set": row["dataset"],
-            "Method": f"{row['method']} ({row['version']})",
-            "Covers": row["covers"],
-            "Forward passes": row["forward_passes"],
-            "Times ours": row["times_ours"],
-            "AUROC": row["auroc"],
-            "LDS [95 %]": f"{row['lds']} [{row['lds_low']}, {row['lds_high']}]" if row["lds"] else "",
-            "Rank correlation": row["rank_correlation"],
-            "Status": row["status"],
-        }
-        for row in read_rows(results / "peers.csv")
-    ]
 
 
 _NOTE = "Means over seeds; differences in percentage points with Student's t interval, paired by seed;"
@@ -384,14 +354,7 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
     "data": (data, "Data sets: samples by part, features, and samples of a part that also stand in the training part "
                    "(range over seeds)."),
     "environment": (environment, "What the results were made with."),
-    "peers": (peers, "Published libraries beside this project, on the same trained networks, in one process: cost in "
-                     "plain forward passes over the training set and in multiples of ours; worth as in the table of "
-                     "solvers. Rank correlation: with a converged solve over all layers."),
-    "solvers": (solvers, "Cost and worth of solvers and dampings on one model each. Forward passes: cost in plain "
-                         "forward passes over the training set. AUROC: of finding flipped labels. LDS: linear "
-                         "datamodeling score, rank correlation with the loss of models trained on random halves. Rank "
-                         "correlation: with the scores of a converged solve at the same damping, for networks over "
-                         "all layers. All at the highest noise rate, on validation data."),
+    **benchmark_tables.TABLES,
 }  # fmt: skip
 
 
@@ -401,46 +364,3 @@ def _titles(results: Path) -> dict[str, str]:
 
 def _where(row: dict, titles: dict[str, str]) -> dict[str, str]:
     return {"Data set": titles[row["dataset"]], "Model": row["model"], "Noise": row["noise"]}
-
-
-def _extent(rows: Rows, column: str) -> str:
-    values = [int(row[column]) for row in rows]
-    return str(min(values)) if min(values) == max(values) else f"{min(values)}–{max(values)}"
-
-
-def _difference(test: dict) -> str:
-    return f"{_points(test['mean_difference'])} {_range(test, 't_low', 't_high')}"
-
-
-def _mean_and_deviation(rows: Rows, column: str, scale: float, digits: int) -> str:
-    values = [scale * float(row[column]) for row in rows]
-    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{mean(values):.{digits}f}{spread}"
-
-
-def _mean_sd(test: dict, which: str) -> str:
-    return f"{100 * float(test[f'mean_{which}']):.2f} ± {100 * float(test[f'sd_{which}']):.2f}"
-
-
-def _percent(share: str) -> str:
-    return f"{100 * float(share):.2f}"
-
-
-def _share(part: str, whole: str) -> str:
-    return _percent(float(part) / float(whole)) if float(whole) else "–"
-
-
-def _points(difference: str) -> str:
-    return f"{round(100 * float(difference), 2) + 0.0:+.2f}"  # adding zero turns −0.00 into +0.00
-
-
-def _range(row: dict, low: str, high: str) -> str:
-    return f"[{_points(row[low])}, {_points(row[high])}]"
-
-
-def _p(value: str) -> str:
-    return f"{float(value):.4g}"
-
-
-def _number(value: str, digits: int = 2) -> str:
-    return f"{float(value):.{digits}f}"

@@ -1,0 +1,56 @@
+"""How numbers of the small result tables are written in the paper's tables."""
+
+from statistics import mean, stdev
+
+
+def extent(rows: list[dict], column: str) -> str:
+    """Return the range of a whole-numbered column, or its one value."""
+    values = [int(row[column]) for row in rows]
+    return str(min(values)) if min(values) == max(values) else f"{min(values)}–{max(values)}"
+
+
+def difference(test: dict) -> str:
+    """Return a test's difference with its t interval, in percentage points."""
+    return f"{points(test['mean_difference'])} {interval(test, 't_low', 't_high')}"
+
+
+def mean_and_deviation(rows: list[dict], column: str, scale: float, digits: int) -> str:
+    """Return mean ± standard deviation of a column, times `scale`."""
+    values = [scale * float(row[column]) for row in rows]
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{spread}"
+
+
+def mean_and_sd(test: dict, which: str) -> str:
+    """Return the mean ± standard deviation of a test's ``first`` or ``second`` values, in percent."""
+    return f"{100 * float(test[f'mean_{which}']):.2f} ± {100 * float(test[f'sd_{which}']):.2f}"
+
+
+def percent(share: str) -> str:
+    """Return a share in percent."""
+    return f"{100 * float(share):.2f}"
+
+
+def share(part: str, whole: str) -> str:
+    """Return a part of a whole in percent, or a dash where there is none."""
+    return percent(float(part) / float(whole)) if float(whole) else "–"
+
+
+def points(difference: str) -> str:
+    """Return a difference in percentage points, signed."""
+    return f"{round(100 * float(difference), 2) + 0.0:+.2f}"  # adding zero turns −0.00 into +0.00
+
+
+def interval(row: dict, low: str, high: str) -> str:
+    """Return an interval of two columns in percentage points."""
+    return f"[{points(row[low])}, {points(row[high])}]"
+
+
+def p_value(value: str) -> str:
+    """Return a p-value with four digits."""
+    return f"{float(value):.4g}"
+
+
+def number(value: str, digits: int = 2) -> str:
+    """Return a number with so many decimals."""
+    return f"{float(value):.{digits}f}"
