@@ -50,9 +50,9 @@ peers: .venv-peers/installed
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-# The README's tables and paper_tables/verdict.* are those of the committed replication.
+# The README's tables are those of the committed results, and paper_tables/verdict.* is the cpu preset's.
 readme: .venv/installed
-	$(BIN)/datagradient readme --readme README.md --results results/cpu
+	$(BIN)/datagradient readme --readme README.md --results results
 	cp paper_tables/cpu/verdict.csv paper_tables/cpu/verdict.md paper_tables/cpu/verdict.tex paper_tables/
 
 ui: .venv/installed

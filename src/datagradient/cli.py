@@ -298,7 +298,7 @@ def gallery(args: argparse.Namespace) -> None:
 
 
 def readme(args: argparse.Namespace) -> None:
-    """Write the tables of a preset's results between the markers of a README."""
+    """Write the tables of committed results between the markers of a README."""
     from datagradient.report.readme import update_readme
 
     update_readme(Path(args.readme), Path(args.results))
@@ -364,7 +364,10 @@ COMMANDS = {
     ],
     table: [("name", {"help": "a name of datagradient.report.tables.TABLES, e.g. main"}), RESULTS, ONE_OUT],
     figure: [("name", {"help": "a name of datagradient.report.figures.FIGURES, e.g. accuracy"}), RESULTS, ONE_OUT],
-    readme: [("--readme", {"required": True, "help": "the file to change"}), RESULTS],
+    readme: [
+        ("--readme", {"required": True, "help": "the file to change"}),
+        ("--results", {"required": True, "help": "the folder that holds one folder for each preset"}),
+    ],
     gallery: [
         ("--scores", {"required": True, "help": "scores.npz that 'influence' wrote"}),
         ("--data", {"required": True, "help": "features.npz that 'prepare' wrote"}),

@@ -258,11 +258,14 @@ def detection(results: Path) -> plt.Figure:
 def solvers(results: Path) -> plt.Figure:
     """Cost and worth of solvers for networks; results are those of benchmarks/solvers.py."""
     rows = [row for row in read_rows(results / "solvers.csv") if row["model"] == "neural"]
-    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-    worth = {"auroc": "AUROC of flipped labels", "lds": "Linear datamodeling score"}
-    drawing, axes = plt.subplots(2, len(datasets), figsize=(2.3 * len(datasets) + 0.4, 4.4), squeeze=False, sharex=True)
-    for (i, column), (j, dataset) in ((a, b) for a in enumerate(worth) for b in enumerate(datasets)):
-        axis, own = axes[i, j], [row for row in rows if row["dataset"] == dataset]
+    datasets, noises = (list(dict.fromkeys(row[key] for row in rows)) for key in ("dataset", "noise"))
+    words = {"auroc": "AUROC of flipped labels", "lds": "Linear datamodeling score"}
+    strips = [(column, noise) for column in words for noise in noises
+              if any(row[column] for row in rows if row["noise"] == noise)]  # fmt: skip
+    size = (2.3 * len(datasets) + 0.4, 2.0 * len(strips) + 0.4)
+    drawing, axes = plt.subplots(len(strips), len(datasets), figsize=size, squeeze=False, sharex=True)
+    for (i, (column, noise)), (j, dataset) in ((a, b) for a in enumerate(strips) for b in enumerate(datasets)):
+        axis, own = axes[i, j], [row for row in rows if row["dataset"] == dataset and row["noise"] == noise]
         for solver, style in SOLVER_STYLE.items():
             some = [row for row in own if (LAST if row["parameters"] == "last" else row["solver"]) == solver]
             x, y = ([float(row[key]) for row in some] for key in ("forward_passes", column))
@@ -273,8 +276,8 @@ def solvers(results: Path) -> plt.Figure:
                           color="black", label="default")  # fmt: skip
         axis.axvline(5, color="0.6", linewidth=0.8, linestyle=":")
         axis.set_xscale("log")
-        axis.set_title(dataset)
-        axis.set_ylabel(worth[column] if j == 0 else "")
+        axis.set_title(f"{dataset}, {_noise(noise)}")
+        axis.set_ylabel(words[column] if j == 0 else "")
     drawing.supxlabel("Cost [plain forward passes over the training set]; dotted: 5", fontsize=8)
     drawing.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
     return drawing
