@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import sys
+import time
 from pathlib import Path
 
 from datagradient import __version__
@@ -71,7 +72,7 @@ def train(args: argparse.Namespace) -> None:
     """Train a model on the kept samples of the training part, and predict the other parts.
 
     Writes the model, and beside it predictions.npz (class probabilities, true labels) and train.json (seconds
-    inside the fit, and the optimiser's record).
+    inside the fit and of predicting, and the optimiser's record).
     """
     from datagradient.files import write_arrays, write_json
     from datagradient.metrics import PREFIXES
@@ -88,12 +89,14 @@ def train(args: argparse.Namespace) -> None:
         facts = stamp(seed=samples.seed, dataset=samples.dataset, model=args.model, settings=settings)
         model_family.save(out, model, facts)
         # While the model is in memory: to load a library and a model again takes longer than to predict.
-        predictions = {}
+        predictions, seconds = {}, 0.0
         for part in PREFIXES:
             inputs, predictions[f"labels_{part}"] = load_part(model_family.INPUTS, data, part)
+            start = time.perf_counter()
             predictions[f"probabilities_{part}"] = model_family.probabilities(model, inputs)
+            seconds += time.perf_counter() - start
         write_arrays(Path(out).with_name("predictions.npz"), facts, **predictions)
-        content = {**record, "n_train": len(samples.labels), "provenance": facts}
+        content = {**record, "predict_seconds": seconds, "n_train": len(samples.labels), "provenance": facts}
         write_json(Path(out).with_name("train.json"), content)
 
 
@@ -136,20 +139,24 @@ def influence(args: argparse.Namespace) -> None:
         validation = load_part(model_family.INPUTS, data, "influence")
         rows = curvature_rows(len(samples.labels), n_curvature, samples.seed)
         with progress(f"influence {out}"):
+            start = time.perf_counter()
             problem = model_family.problem(model, samples.inputs, samples.labels, rows, **form)
+            setup = time.perf_counter() - start
             scores = score(problem, *validation, seed=samples.seed, **options)
         if scores.record.status == "unconverged":
             print(f"warning: {out}: the solve is {scores.record.status}: {scores.record}", file=sys.stderr)
         arrays = {"positions": samples.positions, "labels": samples.labels, "flipped": samples.flipped,
                   "influence": scores.influence}  # fmt: skip
+        start = time.perf_counter()
         if also in ("gradient", "all"):
             arrays["gradient"] = -problem.project(scores.validation_gradient)
         if also in ("loss", "all"):
             arrays["loss"] = losses(model_family.probabilities(model, samples.inputs), samples.labels)
+        others = time.perf_counter() - start
         write_arrays(out, facts, **arrays)
         content = {
-            "solver": scores.record.as_dict(), "seconds": scores.seconds,
-            "contribution": dataset_contribution(scores.influence), "provenance": facts,
+            "solver": scores.record.as_dict(), "seconds": {"setup": setup, **scores.seconds},
+            "other_scores_seconds": others, "contribution": dataset_contribution(scores.influence), "provenance": facts,
         }  # fmt: skip
         write_json(Path(out).with_name("influence.json"), content)
 

@@ -14,8 +14,9 @@ KEYS = ("dataset", "model", "noise", "policy", "seed", "iteration")
 METRICS = (
     *KEYS, "n_train", "accuracy", "f1", "val_accuracy", "val_f1", "val_loss", "selection_accuracy", "selection_loss",
     "test_loss", "dcs", "helpful_share", "harm_reduction", "stationarity", "removed", "removed_flipped",
-    "solver", "solver_status", "solver_residual", "solver_iterations", "train_seconds", "val_gradient_seconds",
-    "solve_seconds", "projection_seconds", "influence_seconds",
+    "solver", "solver_status", "solver_residual", "solver_iterations", "train_seconds", "predict_seconds",
+    "setup_seconds", "val_gradient_seconds", "solve_seconds", "projection_seconds", "influence_seconds",
+    "other_scores_seconds",
 )  # fmt: skip
 DATA = (
     "dataset", "title", "modality", "seed", *(f"n_{part}" for part in PARTS), "n_features", "n_classes", "f1_kind",
@@ -98,8 +99,10 @@ def metrics_row(config: dict, root: Path, keys: dict) -> dict:
         "solver_residual": solver["residual"],
         "solver_iterations": solver["iterations"],
         "train_seconds": training["seconds"],
+        "predict_seconds": training["predict_seconds"],
         **{f"{step}_seconds": value for step, value in seconds.items()},
         "influence_seconds": sum(seconds.values()),
+        "other_scores_seconds": influence["other_scores_seconds"],
     }
 
 

@@ -20,8 +20,8 @@ ITERATION_COLUMNS = (
     "change", "change_low", "change_high",
 )  # fmt: skip
 COST_COLUMNS = (
-    "dataset", "model", "models_trained", "train_seconds", "val_gradient_seconds", "solve_seconds",
-    "projection_seconds", "influence_seconds", "ratio", "solver_iterations", "solver_unconverged",
+    "dataset", "model", "models_trained", "train_seconds", "setup_seconds", "val_gradient_seconds",
+    "solve_seconds", "projection_seconds", "influence_seconds", "ratio", "solver_iterations", "solver_unconverged",
 )  # fmt: skip
 METRICS = ("accuracy", "f1")
 RANDOM = ("random", "uniform")  # the controls that choose by nothing

@@ -253,7 +253,13 @@ def iterations(results: Path) -> list[dict]:
 def costs(results: Path) -> list[dict]:
     """What training and influence cost."""
     titles = _titles(results)
-    steps = {"Training": "train", "Gradient of V": "val_gradient", "Solve": "solve", "Projection": "projection"}
+    steps = {
+        "Training": "train",
+        "Setting up": "setup",
+        "Gradient of V": "val_gradient",
+        "Solve": "solve",
+        "Projection": "projection",
+    }
     return [
         {
             "Data set": titles[row["dataset"]],
@@ -291,8 +297,8 @@ def data(results: Path) -> list[dict]:
 def orchestration(results: Path) -> list[dict]:
     """What a run spent outside training and scoring."""
     row = read_rows(results / "orchestration.csv")[0]
-    names = {"Wall": "wall", "Training": "fit", "Cross-validation": "cross_validation", "Scoring": "score",
-             "Jobs": "jobs"}  # fmt: skip
+    names = {"Wall": "wall", "Training": "fit", "Cross-validation": "cross_validation", "Predicting": "predict",
+             "Scoring": "score", "Jobs": "jobs"}  # fmt: skip
     return [{
         "Cores": row["cores"], **{f"{name} [s]": number(row[f"{key}_seconds"], 0) for name, key in names.items()},
         "Outside, of wall × cores [%]": percent(row["outside_share"]),
@@ -349,8 +355,8 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
                            "of each run of influence, mean over runs (unit: one split of one data set)."),
     "costs": (costs, "Cost of influence: mean seconds per trained model, and all influence seconds over all training "
                      "seconds. Two jobs may have run at once; the ratio is what compares."),
-    "orchestration": (orchestration, "Where a run's time went. Outside: what is not training, cross-validation or "
-                                     "scoring: loading, preparing, predicting, writing, scheduling, reporting."),
+    "orchestration": (orchestration, "Where a run's time went. Outside: what is not training, cross-validation, "
+                                     "predicting or scoring: loading, preparing, writing, scheduling, reporting."),
     "data": (data, "Data sets: samples by part, features, and samples of a part that also stand in the training part "
                    "(range over seeds)."),
     "environment": (environment, "What the results were made with."),
