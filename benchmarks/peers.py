@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from peer_methods import METHODS
 from scipy.stats import spearmanr
-from solvers import OUT, median_seconds, replace_rows, timed_scores
+from solvers import CONVERGED, LAST_LAYER, OUT, REPEATS, median_seconds, replace_rows, timed_scores
 from tqdm import tqdm
 from worth import datamodeling_gaps, datamodeling_score, halves
 
 from datagradient import layout
 from datagradient.collect import auroc
 from datagradient.config import model_settings
-from datagradient.files import read_arrays, read_json
+from datagradient.files import read_arrays, read_json, read_meta
 from datagradient.models import family, neural
 from datagradient.training import load_part, load_training_set
 
@@ -31,11 +31,13 @@ COLUMNS = (
     "dataset", "model", "noise", "n", "method", "version", "covers", "seconds", "forward_passes", "times_ours", "auroc",
     "rank_correlation", "lds", "lds_low", "lds_high", "status",
 )  # fmt: skip
-OURS, ALL_LAYERS = "datagradient", "datagradient, all layers"
-WHOLE = {"name": "cg", "damping": 0.03, "tolerance": 0, "max_iterations": 3, "samples": 500, "parameters": "all"}
-# Which parameters count, beside all of them.
+OURS, OTHER = "datagradient", "datagradient, not the default"
+# Ours by the parameters that are not the default's.
+OTHERS = {"last": {**CONVERGED, "damping": 0.03, "parameters": "all"}, "all": {**LAST_LAYER, "damping": 0.03}}
+LAYERS = {"last": "last layer", "all": "all layers"}
+# Which parameters count with the libraries, beside all of them.
 COVERS = {
-    OURS: "last layer", "captum TracInCPFast": "last weight", "pyDVL EK-FAC": "linear layers",
+    "captum TracInCPFast": "last weight", "pyDVL EK-FAC": "linear layers",
     "kronfluence EK-FAC": "linear and convolutional layers",
 }  # fmt: skip
 TOO_LONG = 20.0  # seconds: what takes longer runs once, its first call included
@@ -61,14 +63,17 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
     labels = Path(layout.NOISE.format(root=root, dataset=dataset, seed=0, noise=noise)) / "labels.npz"
     samples = load_training_set(module.INPUTS, data, labels, None)
     validation = load_part(module.INPUTS, data, "influence")
-    solver, settings = config["model_settings"]["neural"]["solver"], model_settings(config, dataset, "neural", noise)
+    solver = layout.solver_for(config["model_settings"]["neural"]["solver"], read_meta(data)["modality"])
+    settings = model_settings(config, dataset, "neural", noise)
     model, _ = module.load(cell / "model.npz")
     kept, losses = halves(cell / "halves.npz", module, samples, validation, settings)
     converged = read_arrays(cell / "scores.npz", "converged")[0]["converged"]
     forward = median_seconds(lambda: module.probabilities(model, samples.inputs))
     found, seconds, status = {}, {}, {}
-    for name, options in ((OURS, solver), (ALL_LAYERS, WHOLE)):
-        scores, steps = timed_scores(module, model, samples, validation, options, 3)
+    ours = {OURS: solver, OTHER: OTHERS[solver["parameters"]]}
+    covers = {**COVERS, **{name: LAYERS[options["parameters"]] for name, options in ours.items()}}
+    for name, options in ours.items():
+        scores, steps = timed_scores(module, model, samples, validation, options, REPEATS if name == OURS else 1)
         found[name], seconds[name], status[name] = scores.influence, sum(steps.values()), "done"
     x, x_val = (neural.to_tensor(inputs)[1] for inputs in (samples.inputs, validation[0]))
     tensors = (x, torch.from_numpy(samples.labels), x_val, torch.from_numpy(validation[1]))
@@ -85,7 +90,7 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
     for name, word in status.items():
         package = name.split()[0].rstrip(",")
         row = {"dataset": dataset, "model": "neural", "noise": noise, "n": len(samples.labels), "method": name,
-               "version": importlib.metadata.version(package), "covers": COVERS.get(name, "all layers"),
+               "version": importlib.metadata.version(package), "covers": covers.get(name, "all layers"),
                "status": word}  # fmt: skip
         if name in good:
             low, high = intervals[name][:2]

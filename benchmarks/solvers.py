@@ -31,7 +31,7 @@ from worth import datamodeling_gaps, datamodeling_score, halves
 from datagradient import layout
 from datagradient.collect import auroc
 from datagradient.config import model_settings
-from datagradient.files import read_json, read_rows, write_arrays, write_json, write_rows
+from datagradient.files import read_json, read_meta, read_rows, write_arrays, write_json, write_rows
 from datagradient.influence.scores import Scores, curvature_rows, score
 from datagradient.influence.solvers import SolverError
 from datagradient.layout import PROBLEM_OPTIONS
@@ -53,6 +53,7 @@ OVERHEAD = ("dataset", "model", "noise", "n", *TIMES, "peak_mib", "train_peak_mi
 KEYS = ("dataset", "model", "noise")
 REPEATS = 5  # of the default's timing, a warm-up apart; the median counts
 QUICK = 5.0  # seconds: training that takes no longer is repeated too
+LAST_LAYER = {"name": "cg", "tolerance": 1e-2, "max_iterations": 300, "parameters": "last"}
 CONVERGED = {"name": "cg", "tolerance": 1e-2, "max_iterations": 1000, "samples": 1000}
 
 
@@ -62,7 +63,7 @@ def candidates(model: str, default: dict) -> Iterator[dict]:
     if model == "neural":
         for damping in (0.01, 0.03, 0.05, 0.1, 1.0):
             for samples in (5000, None):
-                yield {**default, "damping": damping, "samples": samples}
+                yield {**LAST_LAYER, "damping": damping, "samples": samples}
         for damping in (0.01, 0.03, 0.1, 1.0):
             network = {"damping": damping, "parameters": "all"}
             yield {**CONVERGED, **network}
@@ -116,6 +117,7 @@ def compare(root: Path, config: dict, dataset: str, name: str, noise: str) -> tu
     }
     cell = OUT / f"cells/{dataset}-{name}-{noise}"
     settings, default = model_settings(config, dataset, name, noise), config["model_settings"][name]["solver"]
+    default = layout.solver_for(default, read_meta(files["data"])["modality"])
     samples = load_training_set(module.INPUTS, files["data"], files["labels"], None)
     validation = load_part(module.INPUTS, files["data"], "influence")
     model, record = module.fit(samples.inputs, samples.labels, samples.n_classes, settings, 0)

@@ -14,9 +14,9 @@ from datagradient.data.prepare import write_prepared
 from datagradient.data.record import sample_keys
 from datagradient.data.splits import SplitPlan, flip_labels
 from datagradient.errors import UserError
-from datagradient.files import write_arrays
+from datagradient.files import read_meta, write_arrays
 from datagradient.influence.scores import curvature_rows, score
-from datagradient.layout import PROBLEM_OPTIONS, modules
+from datagradient.layout import PROBLEM_OPTIONS, modules, solver_for
 from datagradient.provenance import stamp
 from datagradient.training import load_part, load_training_set
 
@@ -82,10 +82,10 @@ def test_every_family_keeps_the_contract_on_every_data_set(name, prepared, tmp_p
     assert found["dataset"] == samples.dataset
     np.testing.assert_array_equal(family.probabilities(loaded, inputs), probabilities)
 
-    solver = DEFAULTS[name]["solver"]
+    solver = solver_for(DEFAULTS[name]["solver"], read_meta(prepared / "features.npz")["modality"])
     options = {key: value for key, value in solver.items() if key not in PROBLEM_OPTIONS}
     form = {key: solver[key] for key in PROBLEM_OPTIONS[1:] if key in solver}
-    rows = curvature_rows(len(samples.labels), DEFAULTS[name]["solver"].get("samples"), 0)
+    rows = curvature_rows(len(samples.labels), solver.get("samples"), 0)
     influence = score(
         family.problem(loaded, samples.inputs, samples.labels, rows, **form), inputs, labels, **options
     ).influence

@@ -29,7 +29,7 @@ from datagradient.arguments import (
     zipped,
 )
 from datagradient.errors import UserError
-from datagradient.layout import GUARDED, POLICIES, PROBLEM_OPTIONS, SOLVERS, modules
+from datagradient.layout import GUARDED, MODALITIES, POLICIES, PROBLEM_OPTIONS, SOLVERS, modules, solver_for
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -120,7 +120,7 @@ def influence(args: argparse.Namespace) -> None:
     Writes scores.npz (positions in the training part, labels, flipped, influence, and what --also names) and
     influence.json beside it: the solver's record, seconds by step, and the dataset contribution score.
     """
-    from datagradient.files import write_arrays, write_json
+    from datagradient.files import read_meta, write_arrays, write_json
     from datagradient.influence.scores import curvature_rows, dataset_contribution, score
     from datagradient.metrics import losses
     from datagradient.models import family, load
@@ -128,16 +128,18 @@ def influence(args: argparse.Namespace) -> None:
 
     model_family = family(args.model)
     every_option = {option for options in SOLVERS.values() for option in options}
-    options = json_option(args.solver, "solver", allowed=("name", *sorted(every_option), *PROBLEM_OPTIONS))
-    n_curvature = options.pop("samples", None)
-    form = {key: options.pop(key) for key in PROBLEM_OPTIONS[1:] if key in options}
+    legal = ("name", *sorted(every_option), *PROBLEM_OPTIONS)
+    by_kind = json_option(args.solver, "solver", allowed=(*legal, *MODALITIES))
     for model_file, data, labels, kept, also, out in zipped(
         args, "model-file", "data", "labels", "kept", "also", "out"
     ):
         model, facts = load(args.model, model_file, data)
+        solver = solver_for(by_kind, read_meta(data)["modality"])
+        form = {key: solver[key] for key in PROBLEM_OPTIONS[1:] if key in solver}
+        options = {key: value for key, value in solver.items() if key not in PROBLEM_OPTIONS}
         samples = load_training_set(model_family.INPUTS, data, labels, kept)
         validation = load_part(model_family.INPUTS, data, "influence")
-        rows = curvature_rows(len(samples.labels), n_curvature, samples.seed)
+        rows = curvature_rows(len(samples.labels), solver.get("samples"), samples.seed)
         with progress(f"influence {out}"):
             start = time.perf_counter()
             problem = model_family.problem(model, samples.inputs, samples.labels, rows, **form)
@@ -155,7 +157,7 @@ def influence(args: argparse.Namespace) -> None:
         others = time.perf_counter() - start
         write_arrays(out, facts, **arrays)
         content = {
-            "solver": scores.record.as_dict(), "seconds": {"setup": setup, **scores.seconds},
+            "solver": scores.record.as_dict(), "options": solver, "seconds": {"setup": setup, **scores.seconds},
             "other_scores_seconds": others, "contribution": dataset_contribution(scores.influence), "provenance": facts,
         }  # fmt: skip
         write_json(Path(out).with_name("influence.json"), content)

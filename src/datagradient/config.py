@@ -11,6 +11,7 @@ from datagradient.errors import UserError
 from datagradient.layout import (
     BATCHES,
     CURVATURES,
+    MODALITIES,
     PARAMETERS,
     POLICIES,
     PROBLEM_OPTIONS,
@@ -18,6 +19,7 @@ from datagradient.layout import (
     WORDS,
     modules,
     noise_names,
+    solver_for,
 )
 
 COMMAND_LINE = "command line (--config)"
@@ -47,9 +49,10 @@ def validate(config: dict, files: list[Path]) -> dict:
         for model, settings in ((options or {}).get("models") or {}).items():
             _check_settings(config, f"datasets.{dataset}.models.{model}", model, settings, files)
     for model, entry in config["model_settings"].items():
-        if entry["solver"]["name"] == "ekfac" and entry["solver"].get("parameters") != "all":
-            path = ["model_settings", model, "solver", "name"]
-            raise UserError(f"{_file_of(path, files, config)}: {'.'.join(path)}: ekfac needs parameters: all")
+        for solver in (solver_for(entry["solver"], modality) for modality in MODALITIES):
+            if solver["name"] == "ekfac" and solver.get("parameters") != "all":
+                path = ["model_settings", model, "solver", "name"]
+                raise UserError(f"{_file_of(path, files, config)}: {'.'.join(path)}: ekfac needs parameters: all")
     if "influence" not in config["policies"]:
         raise UserError(
             f"{_file_of(['policies'], files, config)}: policies: the others copy the numbers of influence; add it"
@@ -76,20 +79,18 @@ def _schema() -> dict:
     not_negative = {"type": "number", "minimum": 0, "description": "a number of at least 0"}
     positive = {"type": "number", "exclusiveMinimum": 0, "description": "a number above 0"}
     limit = {"type": ["integer", "null"], "minimum": 100, "description": "a whole number of at least 100, or null"}
-    solver = _mapping(
-        {
-            "name": _one_of(tuple(SOLVERS)),
-            "damping": not_negative,
-            "tolerance": not_negative,
-            "max_iterations": count,
-            "batch_size": count,
-            "repeats": count,
-            "samples": {**count, "type": ["integer", "null"], "description": "a whole number of at least 1, or null"},
-            "curvature": _one_of(CURVATURES),
-            "parameters": _one_of(PARAMETERS),
-        },
-        required=("name",),
-    )
+    options = {
+        "name": _one_of(tuple(SOLVERS)),
+        "damping": not_negative,
+        "tolerance": not_negative,
+        "max_iterations": count,
+        "batch_size": count,
+        "repeats": count,
+        "samples": {**count, "type": ["integer", "null"], "description": "a whole number of at least 1, or null"},
+        "curvature": _one_of(CURVATURES),
+        "parameters": _one_of(PARAMETERS),
+    }
+    solver = _mapping({**options, **dict.fromkeys(MODALITIES, _mapping(options, required=()))}, required=("name",))
     words = {name: _one_of(values) for name, values in WORDS.items()}
     model = _mapping({"settings": {"type": "object", "properties": words, "additionalProperties": positive},
                       "solver": solver})  # fmt: skip
@@ -197,8 +198,9 @@ def _filled(config: dict) -> dict:
     full = copy.deepcopy(config)
     full["model_settings"] = {model: full["model_settings"][model] for model in full["models"]}
     for entry in full["model_settings"].values():
-        applying = ("name", *SOLVERS[entry["solver"]["name"]], *PROBLEM_OPTIONS)
-        entry["solver"] = {key: value for key, value in entry["solver"].items() if key in applying}
+        applying = {key for modality in MODALITIES for key in
+                    ("name", *SOLVERS[solver_for(entry["solver"], modality)["name"]], *PROBLEM_OPTIONS)}  # fmt: skip
+        entry["solver"] = {key: value for key, value in entry["solver"].items() if key in (*applying, *MODALITIES)}
     for name, options in full["datasets"].items():
         own = options or {}
         models = {model: {**entry["settings"], **(own.get("models") or {}).get(model, {})}

@@ -22,6 +22,7 @@ SOLVERS = {
 }
 PROBLEM_OPTIONS = ("samples", "curvature", "parameters")
 CURVATURES, PARAMETERS = ("ggn", "hessian"), ("last", "all")
+MODALITIES = ("table", "text", "image")
 # Settings of models that are words and no numbers, and what is legal.
 WORDS = {"network": ("small", "resnet18"), "precision": ("float32", "bfloat16")}
 BASELINE = "baseline"  # the policy of iteration 0, which all policies share
@@ -30,6 +31,11 @@ BASELINE = "baseline"  # the policy of iteration 0, which all policies share
 def modules(folder: str) -> list[str]:
     """Return the names of the modules in a folder of the package: one is one data set, or one model."""
     return sorted(path.stem for path in (Path(__file__).parent / folder).glob("[a-z]*.py"))
+
+
+def solver_for(options: dict, modality: str) -> dict:
+    """Return a solver and its options for one kind of data: what stands under the kind's name overrides the rest."""
+    return {**{key: value for key, value in options.items() if key not in MODALITIES}, **options.get(modality, {})}
 
 
 def root(preset: str) -> str:

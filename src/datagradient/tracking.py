@@ -128,7 +128,8 @@ def _log_run(
     for k, folder in enumerate(folders):
         losses = read_json(folder / "train.json").get("losses", [])
         metrics += [Metric(f"epoch_loss/iteration_{k}", loss, end, epoch) for epoch, loss in enumerate(losses, start=1)]
-    params = [Param(key, str(value)) for key, value in _settings(config, keys).items()]
+    solver = read_json(folders[0] / "influence.json")["options"]
+    params = [Param(key, str(value)) for key, value in _settings(config, keys, solver).items()]
     client.log_batch(run, (), params, [RunTag("solver_status", rows[-1]["solver_status"])])
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run, metrics[start : start + BATCH])
@@ -139,9 +140,8 @@ def _log_run(
     return True
 
 
-def _settings(config: dict, keys: dict) -> dict:
+def _settings(config: dict, keys: dict, solver: dict) -> dict:
     """Return everything that was set for one run."""
-    solver = config["model_settings"][keys["model"]]["solver"]
     return {
         **{key: value for key, value in keys.items() if key != "iteration"},
         **{key: config[key] for key in ("removal_fraction", "iterations")},
