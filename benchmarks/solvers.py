@@ -53,6 +53,7 @@ OVERHEAD = ("dataset", "model", "noise", "n", *TIMES, "peak_mib", "train_peak_mi
 KEYS = ("dataset", "model", "noise")
 REPEATS = 5  # of the default's timing, a warm-up apart; the median counts
 QUICK = 5.0  # seconds: training that takes no longer is repeated too
+EKFAC_CG = {"name": "cg", "preconditioner": "ekfac", "tolerance": 0, "max_iterations": 3, "samples": 500}
 LAST_LAYER = {"name": "cg", "tolerance": 1e-2, "max_iterations": 300, "parameters": "last"}
 CONVERGED = {"name": "cg", "tolerance": 1e-2, "max_iterations": 1000, "samples": 1000}
 
@@ -70,7 +71,7 @@ def candidates(model: str, default: dict) -> Iterator[dict]:
             for steps, samples in ((1, 500), (2, 500), (3, 500), (10, 500), (3, 2000)):
                 yield {"name": "cg", "tolerance": 0, "max_iterations": steps, "samples": samples, **network}
             yield {"name": "ekfac", "samples": 500, **network}
-            yield {"name": "ekfac+cg", "tolerance": 0, "max_iterations": 3, "samples": 500, **network}
+            yield {**EKFAC_CG, **network}
             if damping >= 0.1:
                 yield {"name": "lissa", "max_iterations": 50, "batch_size": 32, "samples": 500, **network}
             yield {"name": "cg", "tolerance": 0, "max_iterations": 3, "samples": 500, "curvature": "hessian", **network}
@@ -137,7 +138,8 @@ def compare(root: Path, config: dict, dataset: str, name: str, noise: str) -> tu
         found[k] = scores.influence
         total = sum(seconds.values())
         rows.append({
-            "dataset": dataset, "model": name, "noise": noise, "n": len(samples.labels), "solver": options["name"],
+            "dataset": dataset, "model": name, "noise": noise, "n": len(samples.labels),
+            "solver": "ekfac+cg" if "preconditioner" in options else options["name"],
             "parameters": options.get("parameters", "all"), "curvature": options.get("curvature", "ggn"),
             "damping": options["damping"],
             "steps": scores.record.iterations, "samples": options.get("samples") or len(samples.labels),
@@ -191,9 +193,7 @@ def timed_scores(
     form, name = {key: options.pop(key) for key in PROBLEM_OPTIONS[1:] if key in options}, options.pop("name")
     for _ in range(repeats + (repeats > 1)):
         problem = module.problem(model, samples.inputs, samples.labels, rows, **form)
-        if name == "ekfac+cg":
-            problem.preconditioner = problem.ekfac
-        found = score(problem, *validation, name=name.removeprefix("ekfac+"), seed=0, **options)
+        found = score(problem, *validation, name=name, seed=0, **options)
         every.append(found.seconds)
     counted = every[1:] or every
     return found, {step: float(np.median([seconds[step] for seconds in counted])) for step in every[0]}

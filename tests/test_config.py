@@ -8,6 +8,7 @@ import yaml
 from conftest import REPOSITORY
 from datagradient.config import model_settings, validate
 from datagradient.errors import UserError
+from datagradient.layout import solver_for
 
 DEFAULTS = REPOSITORY / "config/defaults.yaml"
 
@@ -131,8 +132,20 @@ def test_settings_of_two_noise_rates_may_be_equal(tmp_path):
     assert model_settings(validate(*merged(tmp_path, text)), "adult", "logistic", "0.2")["l2"] == 0.1
 
 
+NEURAL = "preset: mine\nmodels: [neural]\ndatasets: {digits: }\n"
+
+
 def test_ekfac_is_legal_for_all_parameters(tmp_path):
-    text = "preset: mine\nmodels: [neural]\ndatasets: {digits: }\n"
-    text += "model_settings: {neural: {solver: {name: ekfac, parameters: all}}}"
-    solver = validate(*merged(tmp_path, text))["model_settings"]["neural"]["solver"]
+    text = "model_settings: {neural: {solver: {name: ekfac, parameters: all}}}"
+    solver = validate(*merged(tmp_path, NEURAL + text))["model_settings"]["neural"]["solver"]
     assert (solver["name"], solver["parameters"], "tolerance" in solver) == ("ekfac", "all", False)
+
+
+def test_a_kind_of_data_may_have_its_own_solver(tmp_path):
+    text = NEURAL + "model_settings: {neural: {solver: {damping: 0.5, table: {name: lissa, parameters: all}}}}"
+    solver = validate(*merged(tmp_path, text))["model_settings"]["neural"]["solver"]
+    assert solver_for(solver, "image")["damping"] == 0.5
+    table = solver_for(solver, "table")
+    assert (table["name"], table["parameters"], table["samples"]) == ("lissa", "all", 1000)
+    with pytest.raises(UserError, match=r"solver.text.damping: -1 is not a number of at least 0"):
+        validate(*merged(tmp_path, NEURAL + "model_settings: {neural: {solver: {text: {damping: -1}}}}"))

@@ -14,6 +14,7 @@ from datagradient.layout import (
     MODALITIES,
     PARAMETERS,
     POLICIES,
+    PRECONDITIONERS,
     PROBLEM_OPTIONS,
     SOLVERS,
     WORDS,
@@ -50,7 +51,7 @@ def validate(config: dict, files: list[Path]) -> dict:
             _check_settings(config, f"datasets.{dataset}.models.{model}", model, settings, files)
     for model, entry in config["model_settings"].items():
         for solver in (solver_for(entry["solver"], modality) for modality in MODALITIES):
-            if solver["name"] == "ekfac" and solver.get("parameters") != "all":
+            if "ekfac" in (solver["name"], solver.get("preconditioner")) and solver.get("parameters") != "all":
                 path = ["model_settings", model, "solver", "name"]
                 raise UserError(f"{_file_of(path, files, config)}: {'.'.join(path)}: ekfac needs parameters: all")
     if "influence" not in config["policies"]:
@@ -84,6 +85,7 @@ def _schema() -> dict:
         "damping": not_negative,
         "tolerance": not_negative,
         "max_iterations": count,
+        "preconditioner": _one_of(PRECONDITIONERS),
         "batch_size": count,
         "repeats": count,
         "samples": {**count, "type": ["integer", "null"], "description": "a whole number of at least 1, or null"},
@@ -198,9 +200,7 @@ def _filled(config: dict) -> dict:
     full = copy.deepcopy(config)
     full["model_settings"] = {model: full["model_settings"][model] for model in full["models"]}
     for entry in full["model_settings"].values():
-        applying = {key for modality in MODALITIES for key in
-                    ("name", *SOLVERS[solver_for(entry["solver"], modality)["name"]], *PROBLEM_OPTIONS)}  # fmt: skip
-        entry["solver"] = {key: value for key, value in entry["solver"].items() if key in (*applying, *MODALITIES)}
+        entry["solver"] = _applying(entry["solver"])
     for name, options in full["datasets"].items():
         own = options or {}
         models = {model: {**entry["settings"], **(own.get("models") or {}).get(model, {})}
@@ -208,3 +208,13 @@ def _filled(config: dict) -> dict:
         limits = {key: own.get(key) for key in ("max_development", "max_test")}
         full["datasets"][name] = {**limits, "models": models}
     return full
+
+
+def _applying(solver: dict) -> dict:
+    """Return a solver without the options that it does not have, for every kind of data."""
+
+    def own(options: dict, name: str) -> dict:
+        return {key: value for key, value in options.items() if key in ("name", *SOLVERS[name], *PROBLEM_OPTIONS)}
+
+    kinds = {kind: own(solver[kind], solver_for(solver, kind)["name"]) for kind in MODALITIES if kind in solver}
+    return {**own(solver, solver["name"]), **kinds}

@@ -15,13 +15,14 @@ BATCHES = {"all": ("noise", "policy", "seed"), "policies": ("policy", "seed"), "
 # Solver -> its options, beside `PROBLEM_OPTIONS`: on how many samples, and by which matrix, curvature is measured, and
 # which parameters of a network count.
 SOLVERS = {
-    "cg": ("damping", "tolerance", "max_iterations"),
+    "cg": ("damping", "tolerance", "max_iterations", "preconditioner"),
     "explicit": ("damping", "tolerance"),
     "lissa": ("damping", "tolerance", "max_iterations", "batch_size", "repeats"),
     "ekfac": ("damping",),
 }
 PROBLEM_OPTIONS = ("samples", "curvature", "parameters")
 CURVATURES, PARAMETERS = ("ggn", "hessian"), ("last", "all")
+PRECONDITIONERS = ("own", "ekfac")  # of CG: the model family's own, if it has one; EK-FAC is for networks
 MODALITIES = ("table", "text", "image")
 # Settings of models that are words and no numbers, and what is legal.
 WORDS = {"network": ("small", "resnet18"), "precision": ("float32", "bfloat16")}

@@ -37,8 +37,11 @@ class PooledEmbedding(nn.Module):
         """Return the logits (n, classes)."""
         tokens = tokens.long()
         tokens = torch.where(tokens < self.vocabulary, tokens, UNKNOWN)
-        is_word = (tokens != PADDING).unsqueeze(-1)
-        mean = (self.embedding(tokens) * is_word).sum(dim=1) / is_word.sum(dim=1).clamp(min=1)
+        is_word = tokens != PADDING
+        weights = is_word / is_word.sum(dim=1, keepdim=True).clamp(min=1)
+        # One product makes the mean: forward-mode differentiation of a masked sum takes three times as long.
+        vectors = self.embedding(tokens)
+        mean = torch.bmm(weights.unsqueeze(1).to(vectors.dtype), vectors).squeeze(1)
         return self.output(torch.relu(self.hidden(mean)))
 
 

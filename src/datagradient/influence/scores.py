@@ -100,15 +100,16 @@ def solve(
     unknown = set(options) - set(SOLVERS[name])
     if unknown:
         raise SolverError(f"{name}: no option {', '.join(sorted(unknown))}; legal: {', '.join(SOLVERS[name])}")
-    damping = options.get("damping", 0.0)
+    damping, preconditioner = options.get("damping", 0.0), options.pop("preconditioner", "own")
+    if "ekfac" in (name, preconditioner) and not hasattr(problem, "ekfac"):
+        raise SolverError("ekfac: is for all parameters of a neural network; use cg without it")
     if name == "explicit":
         return explicit(problem.matvec, b, **options)
     if name == "ekfac":
-        if not hasattr(problem, "ekfac"):
-            raise SolverError("ekfac: is for neural networks; use cg")
         return direct(problem.matvec, b, problem.ekfac(damping), name, **options)
     if name == "cg":
-        return cg(problem.matvec, b, preconditioner=problem.preconditioner(damping), **options)
+        approximate = problem.ekfac if preconditioner == "ekfac" else problem.preconditioner
+        return cg(problem.matvec, b, preconditioner=approximate(damping), **options)
     random = generator(seed, "lissa")
     minibatches = _minibatches(problem, options.pop("batch_size", 64), random)
     return lissa(problem.matvec, b, minibatches, random, **options)
