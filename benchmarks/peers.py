@@ -32,8 +32,8 @@ COLUMNS = (
     "rank_correlation", "lds", "lds_low", "lds_high", "status",
 )  # fmt: skip
 OURS, OTHER = "datagradient", "datagradient, not the default"
-# Ours by the parameters that are not the default's.
-OTHERS = {"last": {**CONVERGED, "damping": 0.03, "parameters": "all"}, "all": {**LAST_LAYER, "damping": 0.03}}
+# By the parameters that the default takes: ours with the others.
+OTHERS = {"last": {**CONVERGED, "parameters": "all"}, "all": {**LAST_LAYER, "samples": 5000}}
 LAYERS = {"last": "last layer", "all": "all layers"}
 # Which parameters count with the libraries, beside all of them.
 COVERS = {
@@ -70,10 +70,10 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
     converged = read_arrays(cell / "scores.npz", "converged")[0]["converged"]
     forward = median_seconds(lambda: module.probabilities(model, samples.inputs))
     found, seconds, status = {}, {}, {}
-    ours = {OURS: solver, OTHER: OTHERS[solver["parameters"]]}
+    ours = {OURS: solver, OTHER: {**OTHERS[solver["parameters"]], "damping": solver["damping"]}}
     covers = {**COVERS, **{name: LAYERS[options["parameters"]] for name, options in ours.items()}}
     for name, options in ours.items():
-        scores, steps = timed_scores(module, model, samples, validation, options, REPEATS if name == OURS else 1)
+        scores, steps = timed_scores(module, model, samples, validation, options, REPEATS if name == OURS else 2)
         found[name], seconds[name], status[name] = scores.influence, sum(steps.values()), "done"
     x, x_val = (neural.to_tensor(inputs)[1] for inputs in (samples.inputs, validation[0]))
     tensors = (x, torch.from_numpy(samples.labels), x_val, torch.from_numpy(validation[1]))

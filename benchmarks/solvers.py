@@ -41,8 +41,8 @@ from datagradient.training import TrainingSet, load_part, load_training_set
 
 OUT = Path("results/benchmarks")
 TIMES = (
-    "train_seconds", "val_gradient_seconds", "solve_seconds", "projection_seconds", "ratio", "forward_passes",
-    "projection_forward_passes",
+    "train_seconds", "setup_seconds", "val_gradient_seconds", "solve_seconds", "projection_seconds", "ratio",
+    "forward_passes", "projection_forward_passes",
 )  # fmt: skip
 COLUMNS = (
     "dataset", "model", "noise", "n", "solver", "parameters", "curvature", "damping", "steps", "samples", "default",
@@ -93,8 +93,8 @@ def main() -> None:
     config = read_json(root / "config.json")
     noise = layout.noise_names(config)
     cells = [(dataset, model, noise[-1]) for model in config["models"] for dataset in config["datasets"]]
-    cells += [(dataset, "neural", noise[0]) for dataset in config["datasets"]]
-    for cell in [cell.split("/") for cell in args.cells] or cells:
+    cells += [(dataset, "neural", noise[0]) for dataset in config["datasets"] if "neural" in config["models"]]
+    for cell in [cell.split("/") for cell in args.cells] or dict.fromkeys(cells):
         rows, overhead = compare(root, config, *cell)
         replace_rows(OUT / "solvers.csv", COLUMNS, rows)
         replace_rows(OUT / "overhead.csv", OVERHEAD, [overhead])
@@ -139,7 +139,7 @@ def compare(root: Path, config: dict, dataset: str, name: str, noise: str) -> tu
         total = sum(seconds.values())
         rows.append({
             "dataset": dataset, "model": name, "noise": noise, "n": len(samples.labels),
-            "solver": "ekfac+cg" if "preconditioner" in options else options["name"],
+            "solver": scores.record.solver,
             "parameters": options.get("parameters", "all"), "curvature": options.get("curvature", "ggn"),
             "damping": options["damping"],
             "steps": scores.record.iterations, "samples": options.get("samples") or len(samples.labels),
@@ -173,9 +173,9 @@ def add_references(
         if damping not in converged:
             own = CONVERGED if name == "neural" else {"name": "cg", "tolerance": 1e-6, "max_iterations": 5000}
             options = {**own, "damping": damping, "parameters": "all"}
-            done = ("converged", "all", damping) if name == "neural" else None  # a candidate is the reference itself
-            known = [place for place, other in enumerate(rows)
-                     if (other["status"], other["parameters"], other["damping"]) == done]  # fmt: skip
+            done = ("cg", "ggn", "converged", "all", damping)
+            known = [place for place, other in enumerate(rows) if name == "neural" and done == tuple(
+                     other[key] for key in ("solver", "curvature", "status", "parameters", "damping"))]  # fmt: skip
             converged[damping] = found[known[0]] if known else timed_scores(*cell, options, 1)[0].influence
         row["rank_correlation"] = f"{spearmanr(influence, converged[damping]).statistic:.4f}"
         row["lds_gap"] = f"{best - float(row['lds']):.3f}"
@@ -192,9 +192,11 @@ def timed_scores(
     rows = curvature_rows(len(samples.labels), options.pop("samples", None), 0)
     form, name = {key: options.pop(key) for key in PROBLEM_OPTIONS[1:] if key in options}, options.pop("name")
     for _ in range(repeats + (repeats > 1)):
+        start = time.perf_counter()
         problem = module.problem(model, samples.inputs, samples.labels, rows, **form)
+        setup = time.perf_counter() - start
         found = score(problem, *validation, name=name, seed=0, **options)
-        every.append(found.seconds)
+        every.append({"setup": setup, **found.seconds})
     counted = every[1:] or every
     return found, {step: float(np.median([seconds[step] for seconds in counted])) for step in every[0]}
 

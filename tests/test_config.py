@@ -70,7 +70,10 @@ def test_every_committed_preset_is_valid(tmp_path, preset):
         ("seeds: [0, one]", "mine.yaml: seeds.1: 'one' is not a whole number"),
         ("seeds: [0]", r"mine.yaml: seeds: \[0\] is not a list without repeats of at least two"),
         ("one_job: some", "mine.yaml: one_job: 'some' is not one of all, policies, seeds, none"),
-        ("model_settings: {neural: {solver: {name: ekfac}}}", "neural.solver.name: ekfac needs parameters: all"),
+        ("model_settings: {neural: {solver: {name: ekfac}}}", "neural.solver.parameters: for images: last, and ekfac"),
+        ("model_settings: {neural: {solver: {text: {parameters: last}}}}", "mine.yaml: model_settings.neural.solver"),
+        ("model_settings: {neural: {solver: {name: lissa}}}", "text.tolerance: for texts: lissa needs a tolerance"),
+        ("model_settings: {boosted: {solver: {preconditioner: ekfac}}}", "for tables: ekfac is for networks"),
         ("iterations: three", "mine.yaml: iterations: 'three' is not a whole number of at least 1"),
         ("iterations: true", "mine.yaml: iterations: True is not a whole number"),
         ("datasets: {mnist: }", "mine.yaml: datasets.mnist: unknown; legal: adult, affairs, cifar10"),
@@ -110,9 +113,9 @@ def test_only_what_is_used_is_kept(tmp_path):
     lissa = "model_settings: {boosted: {solver: {name: lissa, batch_size: 32}}}\n"
     full = validate(*merged(tmp_path, f"preset: mine\nmodels: [boosted]\n{lissa}datasets: {{adult: }}"))
     assert list(full["model_settings"]) == list(full["datasets"]["adult"]["models"]) == ["boosted"]
-    assert full["model_settings"]["boosted"]["solver"]["batch_size"] == 32
+    assert full["model_settings"]["boosted"]["solver"]["text"]["batch_size"] == 32
     full = validate(*merged(tmp_path, "preset: mine\nmodels: [boosted]\ndatasets: {adult: }"))
-    assert "batch_size" not in full["model_settings"]["boosted"]["solver"]
+    assert "batch_size" not in full["model_settings"]["boosted"]["solver"]["text"]
 
 
 def test_a_mistake_on_the_command_line_is_called_so(tmp_path):
@@ -137,15 +140,17 @@ NEURAL = "preset: mine\nmodels: [neural]\ndatasets: {digits: }\n"
 
 def test_ekfac_is_legal_for_all_parameters(tmp_path):
     text = "model_settings: {neural: {solver: {name: ekfac, parameters: all}}}"
-    solver = validate(*merged(tmp_path, NEURAL + text))["model_settings"]["neural"]["solver"]
+    solver = validate(*merged(tmp_path, NEURAL + text))["model_settings"]["neural"]["solver"]["image"]
     assert (solver["name"], solver["parameters"], "tolerance" in solver) == ("ekfac", "all", False)
 
 
 def test_a_kind_of_data_may_have_its_own_solver(tmp_path):
-    text = NEURAL + "model_settings: {neural: {solver: {damping: 0.5, table: {name: lissa, parameters: all}}}}"
-    solver = validate(*merged(tmp_path, text))["model_settings"]["neural"]["solver"]
-    assert solver_for(solver, "image")["damping"] == 0.5
-    table = solver_for(solver, "table")
+    text = "model_settings: {neural: {solver: {damping: 0.5, table: {name: lissa}, text: }}}"
+    solver = validate(*merged(tmp_path, NEURAL + text))["model_settings"]["neural"]["solver"]
+    assert solver["image"] == solver["text"] == solver_for(solver, "text")
+    assert (solver["image"]["damping"], solver["image"]["parameters"]) == (0.5, "last")
+    table = solver["table"]
     assert (table["name"], table["parameters"], table["samples"]) == ("lissa", "all", 1000)
+    assert "preconditioner" not in table
     with pytest.raises(UserError, match=r"solver.text.damping: -1 is not a number of at least 0"):
         validate(*merged(tmp_path, NEURAL + "model_settings: {neural: {solver: {text: {damping: -1}}}}"))

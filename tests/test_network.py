@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from datagradient import layers
+from datagradient.data.features import UNKNOWN
 from datagradient.influence import ekfac
 from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.influence.network import NetworkProblem
@@ -296,6 +297,27 @@ def test_ekfac_is_symmetric_and_has_the_trace_of_the_ggn(random, monkeypatch, ki
         np.testing.assert_allclose(matrix, matrix.T, atol=1e-8 * np.abs(matrix).max())
         traces.append(np.trace(np.linalg.inv(matrix)) - 1e-2 * size)
     assert np.mean(traces) == pytest.approx(np.trace(dense(problem)), rel=0.15)
+
+
+def test_cg_preconditioned_by_ekfac_has_the_same_solution(random):
+    network, (inputs, labels) = mlp(), table(random, n=200)
+    problem = problem_of(network, inputs, labels)
+    gradient, options = problem.mean_gradient(inputs, labels), {"damping": 1e-2, "tolerance": 1e-8}
+    plain, record = solve(problem, gradient, "cg", **options)
+    found, other = solve(problem, gradient, "cg", preconditioner="ekfac", **options)
+    np.testing.assert_allclose(found, plain, rtol=1e-5, atol=1e-7)
+    assert (record.solver, other.solver) == ("cg", "ekfac+cg")
+    with pytest.raises(SolverError, match="no preconditioner 'typo'; legal: own, ekfac"):
+        solve(problem, gradient, "cg", preconditioner="typo")
+
+
+def test_texts_are_the_mean_of_their_words():
+    torch.manual_seed(0)
+    network = PooledEmbedding((5,), 2, {"width": 3, "vocabulary": 6}).double()
+    tokens = torch.tensor([[2, 3, 9, 0, 0], [0, 0, 0, 0, 0], [5, 5, 2, 4, 3]])  # 9 is no word of the vocabulary
+    e = network.embedding.weight
+    means = torch.stack([(e[2] + e[3] + e[UNKNOWN]) / 3, torch.zeros_like(e[0]), (2 * e[5] + e[2] + e[4] + e[3]) / 5])
+    torch.testing.assert_close(network(tokens), network.output(torch.relu(network.hidden(means))))
 
 
 def test_ekfac_refuses_layers_that_it_does_not_know(random):

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 import sys
 import time
 from pathlib import Path
@@ -118,7 +119,7 @@ def influence(args: argparse.Namespace) -> None:
     """Score every training sample of a model against the influence-validation part.
 
     Writes scores.npz (positions in the training part, labels, flipped, influence, and what --also names) and
-    influence.json beside it: the solver's record, seconds by step, and the dataset contribution score.
+    influence.json beside it: the solver's record and options, seconds by step, and the dataset contribution score.
     """
     from datagradient.files import read_meta, write_arrays, write_json
     from datagradient.influence.scores import curvature_rows, dataset_contribution, score
@@ -130,6 +131,8 @@ def influence(args: argparse.Namespace) -> None:
     every_option = {option for options in SOLVERS.values() for option in options}
     legal = ("name", *sorted(every_option), *PROBLEM_OPTIONS)
     by_kind = json_option(args.solver, "solver", allowed=(*legal, *MODALITIES))
+    for kind in set(MODALITIES) & by_kind.keys():
+        json_option(json.dumps(by_kind[kind]), f"solver: {kind}", allowed=legal)
     for model_file, data, labels, kept, also, out in zipped(
         args, "model-file", "data", "labels", "kept", "also", "out"
     ):
@@ -331,7 +334,8 @@ COMMANDS = {
     evaluate: [("--predictions", {**MANY, "help": "predictions.npz that 'train' wrote"}), OUT],
     influence: [
         MODEL,
-        ("--solver", {"default": '{"name": "cg"}', "help": "solver and its options as JSON"}),
+        ("--solver", {"default": '{"name": "cg"}', "help": "solver and its options as JSON; options under "
+                    "table, text or image are for that kind of data"}),
         MODEL_FILE, DATA, LABELS, KEPT,
         ("--also", {"nargs": "+", "choices": ("none", "loss", "gradient", "all"),
                     "help": "add each sample's loss, or −gᵀv: the influence with the identity for the Hessian"}),

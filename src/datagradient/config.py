@@ -49,11 +49,8 @@ def validate(config: dict, files: list[Path]) -> dict:
     for dataset, options in config["datasets"].items():
         for model, settings in ((options or {}).get("models") or {}).items():
             _check_settings(config, f"datasets.{dataset}.models.{model}", model, settings, files)
-    for model, entry in config["model_settings"].items():
-        for solver in (solver_for(entry["solver"], modality) for modality in MODALITIES):
-            if "ekfac" in (solver["name"], solver.get("preconditioner")) and solver.get("parameters") != "all":
-                path = ["model_settings", model, "solver", "name"]
-                raise UserError(f"{_file_of(path, files, config)}: {'.'.join(path)}: ekfac needs parameters: all")
+    for model in config["model_settings"]:
+        _check_solver(config, model, files)
     if "influence" not in config["policies"]:
         raise UserError(
             f"{_file_of(['policies'], files, config)}: policies: the others copy the numbers of influence; add it"
@@ -92,7 +89,8 @@ def _schema() -> dict:
         "curvature": _one_of(CURVATURES),
         "parameters": _one_of(PARAMETERS),
     }
-    solver = _mapping({**options, **dict.fromkeys(MODALITIES, _mapping(options, required=()))}, required=("name",))
+    kind = {**_mapping(options, required=()), "type": ["object", "null"]}
+    solver = _mapping({**options, **dict.fromkeys(MODALITIES, kind)}, required=("name",))
     words = {name: _one_of(values) for name, values in WORDS.items()}
     model = _mapping({"settings": {"type": "object", "properties": words, "additionalProperties": positive},
                       "solver": solver})  # fmt: skip
@@ -200,7 +198,7 @@ def _filled(config: dict) -> dict:
     full = copy.deepcopy(config)
     full["model_settings"] = {model: full["model_settings"][model] for model in full["models"]}
     for entry in full["model_settings"].values():
-        entry["solver"] = _applying(entry["solver"])
+        entry["solver"] = {kind: _applying(entry["solver"], kind) for kind in MODALITIES}
     for name, options in full["datasets"].items():
         own = options or {}
         models = {model: {**entry["settings"], **(own.get("models") or {}).get(model, {})}
@@ -210,11 +208,27 @@ def _filled(config: dict) -> dict:
     return full
 
 
-def _applying(solver: dict) -> dict:
-    """Return a solver without the options that it does not have, for every kind of data."""
+def _check_solver(config: dict, model: str, files: list[Path]) -> None:
+    """Refuse options of a solver that do not go together, for any kind of data."""
+    every, where = config["model_settings"][model]["solver"], ["model_settings", model, "solver"]
+    for kind in MODALITIES:
+        solver = _applying(every, kind)
 
-    def own(options: dict, name: str) -> dict:
-        return {key: value for key, value in options.items() if key in ("name", *SOLVERS[name], *PROBLEM_OPTIONS)}
+        def fail(key: str, problem: str, kind: str = kind) -> None:
+            path = [*where, kind, key] if key in (every.get(kind) or {}) else [*where, key]
+            raise UserError(f"{_file_of(path, files, config)}: {'.'.join(path)}: for {kind}s: {problem}")
 
-    kinds = {kind: own(solver[kind], solver_for(solver, kind)["name"]) for kind in MODALITIES if kind in solver}
-    return {**own(solver, solver["name"]), **kinds}
+        if solver["name"] != "cg" and solver.get("tolerance") == 0:
+            fail("tolerance", f"{solver['name']} needs a tolerance above 0")
+        if "ekfac" in (solver["name"], solver.get("preconditioner")):
+            key = "name" if solver["name"] == "ekfac" else "preconditioner"
+            if "parameters" not in solver:
+                fail(key, "ekfac is for networks")
+            if solver["parameters"] != "all":
+                fail("parameters", f"{solver['parameters']}, and ekfac needs all")
+
+
+def _applying(solver: dict, kind: str) -> dict:
+    """Return the solver for one kind of data without the options that it does not have."""
+    own = solver_for(solver, kind)
+    return {key: value for key, value in own.items() if key in ("name", *SOLVERS[own["name"]], *PROBLEM_OPTIONS)}

@@ -36,7 +36,7 @@ def modules(folder: str) -> list[str]:
 
 def solver_for(options: dict, modality: str) -> dict:
     """Return a solver and its options for one kind of data: what stands under the kind's name overrides the rest."""
-    return {**{key: value for key, value in options.items() if key not in MODALITIES}, **options.get(modality, {})}
+    return {**{key: value for key, value in options.items() if key not in MODALITIES}, **(options.get(modality) or {})}
 
 
 def root(preset: str) -> str:

@@ -85,7 +85,7 @@ class NetworkProblem:
         return product
 
     def preconditioner(self, damping: float) -> None:
-        """Return None: a few plain steps of CG give better scores than as many preconditioned ones, at less cost."""
+        """Return None: a network has no cheap one; `ekfac` is asked for by an option of CG."""
 
     def ekfac(self, damping: float) -> Matvec:
         """Return the product with the inverse of EK-FAC's approximation of the GGN, damped."""

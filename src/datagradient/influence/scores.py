@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from datagradient.influence.solvers import Matvec, SolverError, SolverRecord, cg, direct, explicit, lissa
-from datagradient.layout import SOLVERS
+from datagradient.layout import PRECONDITIONERS, SOLVERS
 from datagradient.seeds import generator
 
 
@@ -101,6 +101,8 @@ def solve(
     if unknown:
         raise SolverError(f"{name}: no option {', '.join(sorted(unknown))}; legal: {', '.join(SOLVERS[name])}")
     damping, preconditioner = options.get("damping", 0.0), options.pop("preconditioner", "own")
+    if preconditioner not in PRECONDITIONERS:
+        raise SolverError(f"cg: no preconditioner {preconditioner!r}; legal: {', '.join(PRECONDITIONERS)}")
     if "ekfac" in (name, preconditioner) and not hasattr(problem, "ekfac"):
         raise SolverError("ekfac: is for all parameters of a neural network; use cg without it")
     if name == "explicit":
@@ -108,8 +110,10 @@ def solve(
     if name == "ekfac":
         return direct(problem.matvec, b, problem.ekfac(damping), name, **options)
     if name == "cg":
-        approximate = problem.ekfac if preconditioner == "ekfac" else problem.preconditioner
-        return cg(problem.matvec, b, preconditioner=approximate(damping), **options)
+        if preconditioner == "ekfac":
+            x, record = cg(problem.matvec, b, preconditioner=problem.ekfac(damping), **options)
+            return x, replace(record, solver="ekfac+cg")
+        return cg(problem.matvec, b, preconditioner=problem.preconditioner(damping), **options)
     random = generator(seed, "lissa")
     minibatches = _minibatches(problem, options.pop("batch_size", 64), random)
     return lissa(problem.matvec, b, minibatches, random, **options)

@@ -37,6 +37,7 @@ def peers(results: Path) -> list[dict]:
     return [
         {
             "Data set": row["dataset"],
+            "Noise": row["noise"],
             "Method": f"{row['method']} ({row['version']})",
             "Covers": row["covers"],
             "Forward passes": row["forward_passes"],

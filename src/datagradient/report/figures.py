@@ -11,6 +11,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodF
 
 from datagradient.errors import UserError
 from datagradient.files import read_rows, replacing
+from datagradient.report.formats import dataset_titles
 
 # Okabe and Ito's colours, told apart by most colour-blind readers; markers tell them apart in print.
 POLICY_STYLE = {
@@ -137,7 +138,7 @@ def optimism(results: Path) -> plt.Figure:
     """Gain of validation accuracy against gain of test accuracy after the last iteration."""
     rows = read_rows(results / "iterations.csv")
     last = str(max(int(row["iteration"]) for row in rows))
-    titles, noises = _titles(results), list(dict.fromkeys(row["noise"] for row in rows))
+    titles, noises = dataset_titles(results), list(dict.fromkeys(row["noise"] for row in rows))
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     size = (2.2 * len(datasets) + 0.4, 2.0 * len(noises) + 0.5)
     drawing, axes = plt.subplots(len(noises), len(datasets), figsize=size, squeeze=False)
@@ -187,7 +188,7 @@ def influence(results: Path) -> plt.Figure:
 
 def controls(results: Path) -> plt.Figure:
     """Change of test accuracy by every policy, side by side."""
-    titles, tests = _titles(results), read_rows(results / "tests.csv")
+    titles, tests = dataset_titles(results), read_rows(results / "tests.csv")
     tests = [row for row in tests if (row["metric"], row["against"]) == ("accuracy", "baseline")]
     datasets, models, noises, policies = (
         list(dict.fromkeys(row[key] for row in tests)) for key in ("dataset", "model", "noise", "policy")
@@ -215,7 +216,7 @@ def controls(results: Path) -> plt.Figure:
 
 def effects(results: Path) -> plt.Figure:
     """Cohen's d of test accuracy with intervals, as a forest plot."""
-    titles, tests = _titles(results), read_rows(results / "tests.csv")
+    titles, tests = dataset_titles(results), read_rows(results / "tests.csv")
     tests = [row for row in tests if (row["metric"], row["policy"]) == ("accuracy", "influence")]
     names = list(dict.fromkeys(_panel(row) for row in tests))
     drawing, axis = plt.subplots(figsize=(6.5, 0.3 * len(names) + 1.2))
@@ -319,7 +320,7 @@ def _values_and_errors(rows: list[dict], columns: tuple[str, str, str], scale: f
 
 def _panels(results: Path, rows: list[dict]) -> tuple[plt.Figure, dict]:
     """Return a figure with a column for each model, and a row for each data set and noise rate."""
-    titles = _titles(results)
+    titles = dataset_titles(results)
     models, datasets, noises = (list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "dataset", "noise"))
     strips = [(dataset, noise) for dataset in datasets for noise in noises]
     size = (PANEL[0] * len(models) + 0.4, PANEL[1] * len(strips) + 0.5)
@@ -348,7 +349,3 @@ def _panel(row: dict) -> tuple[str, str, str]:
 
 def _noise(noise: str) -> str:
     return NOISE_WORDS.get(noise, f"{float(noise):.0%} flipped")
-
-
-def _titles(results: Path) -> dict[str, str]:
-    return {row["dataset"]: row["title"] for row in read_rows(results / "data.csv")}

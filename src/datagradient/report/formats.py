@@ -1,6 +1,9 @@
 """How numbers of the small result tables are written in the paper's tables."""
 
+from pathlib import Path
 from statistics import mean, stdev
+
+from datagradient.files import read_rows
 
 
 def extent(rows: list[dict], column: str) -> str:
@@ -54,3 +57,8 @@ def p_value(value: str) -> str:
 def number(value: str, digits: int = 2) -> str:
     """Return a number with so many decimals."""
     return f"{float(value):.{digits}f}"
+
+
+def dataset_titles(results: Path) -> dict[str, str]:
+    """Return what tables and figures call each data set."""
+    return {row["dataset"]: row["title"] for row in read_rows(results / "data.csv")}

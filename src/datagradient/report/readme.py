@@ -5,6 +5,7 @@ from pathlib import Path
 
 from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, replacing
+from datagradient.report.formats import dataset_titles, difference
 
 POLICIES = ("influence", "guarded", "loss", "gradient", "confident", "random", "uniform")
 
@@ -57,7 +58,7 @@ def policies(results: Path) -> str:
             change = _one(pooled, **keys, against="baseline", metric="accuracy")
             runs = _one(safety, **keys)
             if change and runs:
-                cells += [_change(change), f"{runs['below']} of {runs['runs']} runs"]
+                cells += [difference(change), f"{runs['below']} of {runs['runs']} runs"]
         if cells:
             lines.append(f"| {policy} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -65,31 +66,21 @@ def policies(results: Path) -> str:
 
 def seeds(results: Path) -> str:
     """Return what removal by influence does to test accuracy where there are seeds enough to decide it."""
-    tests, titles = read_rows(results / "tests.csv"), {}
-    for row in read_rows(results / "data.csv"):
-        titles[row["dataset"]] = row["title"]
+    tests, titles = read_rows(results / "tests.csv"), dataset_titles(results)
     noises = list(dict.fromkeys(row["noise"] for row in tests))
     versus = {"baseline": "change of test accuracy, q", "uniform": "against uniform removal, q"}
     head = [f"{_words(noise)}: {versus[against]}" for noise in noises for against in versus]
     lines = ["| data set, model | " + " | ".join(head) + " |", "|---" * (1 + len(head)) + "|"]
     for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in tests):
-        cells = []
-        for noise in noises:
-            for against in versus:
-                row = _one(tests, dataset=dataset, model=model, noise=noise, policy="influence", against=against,
-                           metric="accuracy")  # fmt: skip
-                cells.append(f"{_change(row)}, {float(row['q_two_sided']):.2g}")
+        keys = {"dataset": dataset, "model": model, "policy": "influence", "metric": "accuracy"}
+        found = [_one(tests, **keys, noise=noise, against=against) for noise in noises for against in versus]
+        cells = [f"{difference(row)}, {float(row['q_two_sided']):.2g}" if row else "" for row in found]
         lines.append(f"| {titles[dataset]}, {model} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 # Marker -> the preset whose results it shows, and the function that makes it.
 BLOCKS = {"verdict": ("cpu", verdict), "policies": ("cpu", policies), "seeds": ("seeds", seeds)}
-
-
-def _change(row: dict) -> str:
-    mean, low, high = (100 * float(row[key]) for key in ("mean_difference", "t_low", "t_high"))
-    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def _words(noise: str) -> str:

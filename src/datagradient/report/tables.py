@@ -8,6 +8,7 @@ from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, replacing
 from datagradient.report import benchmark_tables
 from datagradient.report.formats import (
+    dataset_titles,
     difference,
     extent,
     interval,
@@ -73,7 +74,7 @@ def verdict(results: Path) -> list[dict]:
 
 def main(results: Path) -> list[dict]:
     """Refinement by influence against the unrefined baseline and against random removal."""
-    tests, titles = read_rows(results / "tests.csv"), _titles(results)
+    tests, titles = read_rows(results / "tests.csv"), dataset_titles(results)
     same = ("dataset", "model", "noise", "metric")
     found = {(test["against"], *(test[key] for key in same)): test for test in tests if test["policy"] == "influence"}
     rows = []
@@ -100,7 +101,7 @@ def main(results: Path) -> list[dict]:
 
 def controls(results: Path) -> list[dict]:
     """Every policy against the unrefined baseline, side by side."""
-    titles, table = _titles(results), {}
+    titles, table = dataset_titles(results), {}
     for test in read_rows(results / "tests.csv"):
         if test["against"] == "baseline":
             key = tuple(test[name] for name in ("dataset", "model", "noise", "metric"))
@@ -149,7 +150,7 @@ def pooled(results: Path) -> list[dict]:
 
 def tests(results: Path) -> list[dict]:
     """Every test, of every policy against the baseline and against random removal."""
-    titles = _titles(results)
+    titles = dataset_titles(results)
     return [
         {
             **_where(test, titles),
@@ -172,7 +173,7 @@ def tests(results: Path) -> list[dict]:
 
 def effects(results: Path) -> list[dict]:
     """Effect sizes of refinement by influence."""
-    titles = _titles(results)
+    titles = dataset_titles(results)
     return [
         {
             **_where(test, titles),
@@ -189,7 +190,7 @@ def effects(results: Path) -> list[dict]:
 
 def detection(results: Path) -> list[dict]:
     """How well each score finds flipped labels."""
-    titles, cells = _titles(results), {}
+    titles, cells = dataset_titles(results), {}
     for row in read_rows(results / "detection.csv"):
         cells.setdefault(tuple(row[key] for key in ("dataset", "model", "noise", "score")), []).append(row)
     return [
@@ -223,7 +224,7 @@ def tracking(results: Path) -> list[dict]:
 
 def iterations(results: Path) -> list[dict]:
     """Means over seeds in every iteration."""
-    titles, table = _titles(results), {}
+    titles, table = dataset_titles(results), {}
     for row in read_rows(results / "iterations.csv"):
         key = tuple(row[name] for name in ("dataset", "model", "noise", "policy", "iteration"))
         table.setdefault(key, (row, {}))[1][row["metric"]] = row
@@ -252,7 +253,7 @@ def iterations(results: Path) -> list[dict]:
 
 def costs(results: Path) -> list[dict]:
     """What training and influence cost."""
-    titles = _titles(results)
+    titles = dataset_titles(results)
     steps = {
         "Training": "train",
         "Setting up": "setup",
@@ -362,10 +363,6 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
     "environment": (environment, "What the results were made with."),
     **benchmark_tables.TABLES,
 }  # fmt: skip
-
-
-def _titles(results: Path) -> dict[str, str]:
-    return {row["dataset"]: row["title"] for row in read_rows(results / "data.csv")}
 
 
 def _where(row: dict, titles: dict[str, str]) -> dict[str, str]:
