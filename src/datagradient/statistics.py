@@ -21,7 +21,8 @@ ITERATION_COLUMNS = (
 )  # fmt: skip
 COST_COLUMNS = (
     "dataset", "model", "models_trained", "train_seconds", "setup_seconds", "val_gradient_seconds",
-    "solve_seconds", "projection_seconds", "influence_seconds", "ratio", "solver_iterations", "solver_unconverged",
+    "solve_seconds", "projection_seconds", "influence_seconds", "ratio", "solver_iterations",
+    "solver_residual", "solver_unconverged", "solver_truncated",
 )  # fmt: skip
 METRICS = ("accuracy", "f1")
 RANDOM = ("random", "uniform")  # the controls that choose by nothing
@@ -75,7 +76,9 @@ def cost_rows(rows: list[dict]) -> list[dict]:
         table.append({
             "dataset": dataset, "model": model, "models_trained": len(members), **mean,
             "ratio": mean["influence_seconds"] / mean["train_seconds"],
-            "solver_unconverged": sum(row["solver_status"] == "unconverged" for row in members),
+            "solver_residual": float(np.median([float(row["solver_residual"]) for row in members])),
+            **{f"solver_{status}": sum(row["solver_status"] == status for row in members)
+               for status in ("unconverged", "truncated")},
         })  # fmt: skip
     return table
 
@@ -195,8 +198,8 @@ def tracking_rows(rows: list[dict]) -> list[dict]:
     """Return how far each definition of the contribution score follows test accuracy over the iterations of a run.
 
     Of each run (data set, model, seed) of ``influence`` the rank correlation over its iterations is taken; the unit is
-    one split of one data set, the mean over its models. With k + 1 points a single correlation is rough, their mean
-    is not. A run in which one of the two does not change has none, and is counted.
+    one split of one data set, the mean over its models. With k + 1 points a single correlation is rough and
+    leans towards 0, and so does their mean. A run in which one of the two does not change has none, and is counted.
     """
     runs: dict[tuple, list[dict]] = {}
     for row in sorted(rows, key=lambda row: int(row["iteration"])):

@@ -269,6 +269,8 @@ def costs(results: Path) -> list[dict]:
             **{f"{name} [s]": number(row[f"{step}_seconds"], 3) for name, step in steps.items()},
             "Influence / training": number(row["ratio"]),
             "Solver steps": number(row["solver_iterations"], 1),
+            "Median residual": f"{float(row['solver_residual']):.2g}",
+            "Stopped by count": row["solver_truncated"],
             "Unconverged solves": row["solver_unconverged"],
         }
         for row in read_rows(results / "costs.csv")
