@@ -30,7 +30,8 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# Cost and worth of solvers on the real data (an hour, most of it for models on random halves, on a machine that does nothing else).
+# Cost and worth of solvers on the real data, on a machine that does nothing else. Most of the hour or so goes into
+# models on random halves.
 benchmark: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) results/cpu/config.json \
 		$(foreach d,$(BENCHMARK_DATA),results/cpu/$(d)/prepared/seed-0/noise-0/labels.npz \

@@ -36,7 +36,7 @@ from datagradient.influence.scores import Scores, curvature_rows, score
 from datagradient.influence.solvers import SolverError
 from datagradient.layout import PROBLEM_OPTIONS
 from datagradient.models import family
-from datagradient.provenance import stamp
+from datagradient.provenance import config_hash, stamp
 from datagradient.training import TrainingSet, load_part, load_training_set
 
 OUT = Path("results/benchmarks")
@@ -98,7 +98,14 @@ def main() -> None:
         rows, overhead = compare(root, config, *cell)
         replace_rows(OUT / "solvers.csv", COLUMNS, rows)
         replace_rows(OUT / "overhead.csv", OVERHEAD, [overhead])
-        run = stamp(preset=args.preset, seed=0, candidates="benchmarks/solvers.py", threads=_threads())
+        run = stamp(
+            preset=args.preset,
+            config_hash=config_hash(config),
+            config=config,
+            seed=0,
+            candidates="benchmarks/solvers.py",
+            threads=_threads(),
+        )
         write_json(OUT / "provenance.json", run)
 
 

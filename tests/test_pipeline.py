@@ -268,6 +268,14 @@ def test_labels_of_another_seed_are_refused(undisturbed, tmp_path, capsys):
     assert "does not belong to" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("settings", ["3", "[]", "null", '{"l2": 1}', "{"])
+def test_settings_that_are_no_mapping_are_refused(tmp_path, capsys, settings):
+    arguments = ["train", "--model", "logistic", "--settings", settings, "--data", "a", "--labels", "b"]
+    assert main([*arguments, "--out", str(tmp_path / "model.npz")]) == 1
+    assert "--settings: " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_lists_of_different_length_are_refused(tmp_path, capsys):
     arguments = ["noise", "--rate", "0.1", "--data", "a", "b", "--out", str(tmp_path / "labels.npz")]
     assert main(arguments) == 1

@@ -42,7 +42,7 @@ def json_option(text: str, name: str, allowed: Sequence[str], needed: Sequence[s
     except json.JSONDecodeError as error:
         raise UserError(f"--{name}: {text!r} is not JSON ({error})") from None
     wrong = [key for key in content if key not in allowed] if isinstance(content, dict) else [text]
-    missing = [key for key in needed if key not in content]
+    missing = [] if wrong else [key for key in needed if key not in content]
     if wrong or missing:
         what = f"unknown {', '.join(map(str, wrong))}" if wrong else f"missing {', '.join(missing)}"
         raise UserError(f"--{name}: {what}; a JSON mapping with {', '.join(allowed)} is legal")
