@@ -74,8 +74,8 @@ rule configuration:
 
 rule prepare:
     output:
-        features=each(f"{PREPARED}/features.npz"),
-        data=each(f"{PREPARED}/data.json"),
+        features=each(f"{PREPARED}/features.npz", names=("seed",)),
+        data=each(f"{PREPARED}/data.json", names=("seed",)),
     log:
         f"logs/{PRESET}/{{dataset}}/{PART['seed']}/prepare.log",
     benchmark:
@@ -274,9 +274,9 @@ rule guard:
     input:
         rounds,
     output:
-        expand(GUARD, seed=SEEDS, allow_missing=True),
+        each(GUARD),
     log:
-        f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}/guard.log",
+        f"{LOGS}/{PART['seed']}/guard.log",
     params:
         source=source_hash("guard"),
     conda:

@@ -154,3 +154,10 @@ def test_a_kind_of_data_may_have_its_own_solver(tmp_path):
     assert "preconditioner" not in table
     with pytest.raises(UserError, match=r"solver.text.damping: -1 is not a number of at least 0"):
         validate(*merged(tmp_path, NEURAL + "model_settings: {neural: {solver: {text: {damping: -1}}}}"))
+
+
+def test_jobs_whose_commands_the_shell_would_refuse_are_refused_by_name(tmp_path):
+    text = f"one_job: all\nseeds: {list(range(20))}\n"
+    with pytest.raises(UserError, match=r"mine.yaml: one_job: all makes jobs of 560 models, .* choose one of all, pol"):
+        validate(*merged(tmp_path, GOOD + text))
+    assert validate(*merged(tmp_path, GOOD + text.replace("all", "policies")))

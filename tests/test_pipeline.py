@@ -140,7 +140,7 @@ def test_the_numbers_are_those_of_a_stored_run(undisturbed):
 
 def test_every_table_and_figure_is_there(undisturbed):
     names = {path.stem for path in (undisturbed / "paper_tables/micro").glob("*.tex")}
-    assert {"verdict", "main", "controls", "safety", "pooled", "tests", "effects", "iterations", "detection",
+    assert {"verdict", "main", "controls", "safety", "pooled", "rounds", "tests", "effects", "iterations", "detection",
             "tracking", "costs", "data", "environment", "orchestration"} == names  # fmt: skip
     names = {path.stem for path in (undisturbed / "figures/micro").glob("*.pdf")}
     assert {"pipeline", "accuracy", "f1", "controls", "effects", "contribution", "optimism", "influence", "detection",

@@ -15,6 +15,7 @@ from datagradient.statistics import (
     effect_sizes,
     iteration_rows,
     pooled_rows,
+    round_rows,
     safety_rows,
     t_interval,
     tracking_rows,
@@ -160,15 +161,25 @@ def test_pooled_units_are_data_set_and_seed_with_models_averaged():
     assert optimism["mean_difference"] == pytest.approx(row["mean_difference"])
 
 
+def test_rounds_pool_like_the_tests_of_the_last_round():
+    rows = {(row["policy"], row["metric"], row["iteration"]): row for row in round_rows(two_sets())}
+    last = next(row for row in pooled_rows(two_sets())
+                if (row["policy"], row["against"], row["metric"]) == ("influence", "baseline", "accuracy"))  # fmt: skip
+    assert rows["influence", "accuracy", 2].items() >= {key: last[key] for key in ("n", "t_low", "t_high")}.items()
+    first = rows["influence", "accuracy", 1]["mean_difference"]
+    assert first == pytest.approx(last["mean_difference"] / 2)
+
+
 def test_safety_counts_runs_below_their_own_baseline():
     rows = two_sets()
     for row in rows:
         if (row["policy"], row["dataset"], row["iteration"]) == ("random", "one", "2") and row["seed"] in "12":
             row["accuracy"] = str(float(row["accuracy"]) - 0.03)
+            row["n_train"] = "90"
     found = {row["policy"]: row for row in safety_rows(rows)}
     assert (found["influence"]["below"], found["influence"]["better_comparisons"]) == (0, 4)
     random = found["random"]
-    assert (random["runs"], random["below"], random["below_share"]) == (20, 4, 0.2)
+    assert (random["runs"], random["acted"], random["below"], random["below_share"]) == (20, 4, 4, 0.2)
     assert random["worst_change"] == pytest.approx(-0.03)
     assert random["mean_loss_where_below"] == pytest.approx(0.03)
 

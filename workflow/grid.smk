@@ -1,5 +1,6 @@
 # Names, paths and lists of the grid: which files one job reads and writes.
 
+import itertools
 import json
 
 from datagradient.config import model_settings
@@ -10,18 +11,19 @@ ROOT = layout.root(PRESET)
 TABLES, FIGURES = f"paper_tables/{PRESET}", f"figures/{PRESET}"
 PREPARED, NOISE, CELL = (p.replace("{root}", ROOT) for p in (layout.PREPARED, layout.NOISE, layout.CELL))
 TRAINED, CONTROLS = trained_policies(CONFIG), [p for p in trained_policies(CONFIG) if p != "influence"]
-# Many small jobs spend their time starting: the preset says what one job does of a data set, model and iteration.
+# Many small jobs spend their time starting: the preset says what one job does of a model and iteration.
 # The order of the keys is that of the outputs, and of `cells_of`.
-EVERY = {"noise": layout.noise_names(CONFIG), "policy": TRAINED, "seed": SEEDS}
+EVERY = {"dataset": list(CONFIG["datasets"]), "noise": layout.noise_names(CONFIG), "policy": TRAINED, "seed": SEEDS}
 IN_JOB = {name: EVERY[name] for name in EVERY if name in layout.BATCHES[CONFIG["one_job"]]}
-PART = {"noise": "noise-{noise}", "policy": "{policy}", "seed": "seed-{seed}"}
-PART |= {name: {"noise": "all-noise", "policy": "policies", "seed": "seeds"}[name] for name in IN_JOB}
+PART = {"dataset": "{dataset}", "noise": "noise-{noise}", "policy": "{policy}", "seed": "seed-{seed}"}
+PART |= {name: {"dataset": "datasets", "noise": "all-noise", "policy": "policies", "seed": "seeds"}[name]
+         for name in IN_JOB}
 # Tables and figures by the section of the report that they stand in.
 SECTIONS = {
     "1. Verdict": (["verdict"], ["pipeline"]),
     "2. Main results": (["main", "pooled"], ["accuracy", "f1", "effects"]),
     "3. Controls": (["controls", "safety"], ["controls"]),
-    "4. Iterations": (["tracking", "iterations"], ["contribution", "optimism"]),
+    "4. Iterations": (["rounds", "tracking", "iterations"], ["contribution", "optimism"]),
     "5. Scores": ([], ["influence"]),
     "6. Cost": (["costs", "orchestration"], []),
     "7. Details": (["effects", "tests", "data", "environment"], []),
@@ -30,10 +32,10 @@ if max(CONFIG["noise"]) > 0:
     SECTIONS["5. Scores"][0].append("detection")
     SECTIONS["5. Scores"][1].append("detection")
 TABLE_NAMES, FIGURE_NAMES = ([name for part in SECTIONS.values() for name in part[kind]] for kind in (0, 1))
-STATISTICS = ["tests", "pooled", "safety", "tracking", "iterations", "costs"]
+STATISTICS = ["tests", "pooled", "rounds", "safety", "tracking", "iterations", "costs"]
 SMALL = [*STATISTICS, "data", "detection", "detection_curves", "influence_histogram"]
 RECORDS = ["metrics.json", "influence.json", "train.json"]
-LOGS = f"logs/{PRESET}/{{dataset}}/{{model}}/{PART['noise']}"
+LOGS = f"logs/{PRESET}/{PART['dataset']}/{{model}}/{PART['noise']}"
 PREPARE_TIME = f"logs/{PRESET}/{{dataset}}/{PART['seed']}/prepare.tsv"
 FIRST_LOG = f"{LOGS}/{layout.BASELINE}/{PART['seed']}/iter-0"
 CELL_LOG = f"{LOGS}/{PART['policy']}/{PART['seed']}/iter-{{iteration}}"
@@ -55,9 +57,8 @@ def cells_of(wildcards, policies=TRAINED):
     """The keys of the models that one job works on; without an iteration they are the baseline's."""
     keys = dict(wildcards.items())
     policies = policies if "iteration" in keys else [layout.BASELINE]
-    noise, policy, seed = ([keys[name]] if name in keys else values
-                           for name, values in {**EVERY, "policy": policies}.items())
-    return [{"iteration": 0, **keys, "noise": n, "policy": p, "seed": s} for n in noise for p in policy for s in seed]
+    values = {name: [keys[name]] if name in keys else every for name, every in {**EVERY, "policy": policies}.items()}
+    return [{"iteration": 0, **keys, **dict(zip(values, one))} for one in itertools.product(*values.values())]
 
 
 def per_cell(pattern, policies=TRAINED):
@@ -76,9 +77,9 @@ def before(name, policies):
 
 
 def rounds(wildcards):
-    """The predictions of every iteration of the policy influence, seed by seed."""
-    keys = {**dict(wildcards.items()), "root": ROOT, "policy": "influence"}
-    return [f"{layout.cell(**keys, seed=seed, iteration=k)}/predictions.npz" for seed in SEEDS for k in range(K + 1)]
+    """The predictions of every iteration of the policy influence, run by run."""
+    runs = [{**keys, "root": ROOT, "policy": "influence"} for keys in cells_of(wildcards)]
+    return [f"{layout.cell(**{**run, 'iteration': k})}/predictions.npz" for run in runs for k in range(K + 1)]
 
 
 def quality(wildcards):
@@ -88,9 +89,9 @@ def quality(wildcards):
 
 
 def settings(wildcards):
-    """The model's settings: one for all models of the job, or one for each."""
-    found = [json.dumps(model_settings(CONFIG, **{name: keys[name] for name in ("dataset", "model", "noise")}))
-             for keys in cells_of(wildcards)]
+    """The model's settings: one for all models of the job, or one for each data set and noise rate."""
+    which = dict.fromkeys((keys["dataset"], keys["noise"]) for keys in cells_of(wildcards))
+    found = [json.dumps(model_settings(CONFIG, dataset, wildcards.model, noise)) for dataset, noise in which]
     return found if len(set(found)) > 1 else found[:1]
 
 

@@ -18,18 +18,19 @@ rule track:
     input:
         ready=ancient(rules.mlflow_init.output),
         config=rules.configuration.output,
-        results=lambda w: [file for name in RECORDS for file in cells(name, dataset=w.dataset, model=w.model)],
-        guards=lambda w: guards(dataset=w.dataset, model=w.model),
+        results=lambda w: [file for name in RECORDS for file in cells(name, **dict(w.items()))],
+        guards=lambda w: guards(**dict(w.items())),
     output:
-        f"{ROOT}/{{dataset}}/{{model}}/tracked",
+        each(f"{ROOT}/{{dataset}}/{{model}}/tracked"),
     log:
-        f"logs/{PRESET}/{{dataset}}/{{model}}/track.log",
+        f"logs/{PRESET}/{PART['dataset']}/{{model}}/track.log",
     params:
+        dataset=IN_JOB.get("dataset", "{dataset}"),
         source=source_hash("track"),
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient track --config {input.config} --dataset {wildcards.dataset} --model {wildcards.model} "
+        "python -m datagradient track --config {input.config} --dataset {params.dataset} --model {wildcards.model} "
         "--out {output} 2> {log}"
 
 

@@ -15,7 +15,13 @@ DATA = ("--data", {**MANY, "help": "features.npz that 'prepare' wrote"})
 LABELS = ("--labels", {**MANY, "help": "labels.npz that 'noise' wrote"})
 KEPT = ("--kept", {"nargs": "+", "help": "kept.npz that 'prune' wrote; without it all samples are used"})
 MODEL = ("--model", {"required": True, "choices": modules("models"), "help": "model family"})
-SETTINGS = ("--settings", {**MANY, "help": "settings of the model as JSON, one for all or one for each --out"})
+SETTINGS = (
+    "--settings",
+    {
+        **MANY,
+        "help": "settings of the model as JSON, one for all --out, or one for each of as many equal parts of them",
+    },
+)
 MODEL_FILE = ("--model-file", {**MANY, "help": "model that 'train' wrote"})
 CONFIG = ("--config", {"help": "validated configuration, results/<preset>/config.json"})
 METRICS = ("--metrics", {"required": True, "help": "metrics.csv that 'collect' wrote"})
@@ -27,12 +33,13 @@ ONE_OUT = ("--out", {"required": True, "help": "file to write"})
 
 
 def settings_of(args: argparse.Namespace, names: Sequence[str]) -> list[dict]:
-    """Return the settings for every --out, from one --settings for all or one for each."""
+    """Return the settings for every --out, from one --settings for all, or one for each of equal parts of them."""
     every = [json_option(text, "settings", allowed=names, needed=names) for text in args.settings]
-    if len(every) not in (1, len(args.out)):
-        raise UserError(f"{args.command}: --settings has {len(every)} values, --out has {len(args.out)}: give one, or "
-                        "one for each")  # fmt: skip
-    return every * len(args.out) if len(every) == 1 else every
+    each, rest = divmod(len(args.out), len(every))
+    if rest:
+        raise UserError(f"{args.command}: --settings has {len(every)} values, --out has {len(args.out)}: give one for "
+                        "all, one for each, or one for each of equal parts")  # fmt: skip
+    return [settings for settings in every for _ in range(each)]
 
 
 def json_option(text: str, name: str, allowed: Sequence[str], needed: Sequence[str] = ()) -> dict:

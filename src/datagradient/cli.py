@@ -238,7 +238,8 @@ def collect(args: argparse.Namespace) -> None:
 def statistics(args: argparse.Namespace) -> None:
     """Test every comparison of metrics.csv, paired by seed, and summarise iterations over seeds.
 
-    Writes tests.csv, pooled.csv, safety.csv, tracking.csv, iterations.csv and costs.csv beside metrics.csv.
+    Writes tests.csv, pooled.csv, rounds.csv, safety.csv, tracking.csv, iterations.csv and costs.csv beside
+    metrics.csv.
     """
     from datagradient.statistics import analyse
 
@@ -279,13 +280,13 @@ def track(args: argparse.Namespace) -> None:
         rebuild(Path("results"))
     elif args.report:
         track_report(Path(args.report[0]).parent.name, [Path(file) for file in args.report])
-        Path(args.out).touch()
     elif not (args.config and args.dataset and args.model):
         raise UserError("track: needs --config, --dataset and --model, or --report, or --rebuild")
     else:
-        track_cells(Path(args.config), dataset=args.dataset, model=args.model)
-        if args.out:
-            Path(args.out).touch()
+        for dataset in args.dataset:
+            track_cells(Path(args.config), dataset=dataset, model=args.model)
+    for out in args.out or ():
+        Path(out).touch()
 
 
 def table(args: argparse.Namespace) -> None:
@@ -369,9 +370,9 @@ COMMANDS = {
     mlflow_init: [("--preset", {"required": True, "help": "name of the preset"}), ONE_OUT],
     track: [
         CONFIG,
-        ("--dataset", {"help": "data set to log"}),
+        ("--dataset", {"nargs": "+", "help": "data sets to log"}),
         ("--model", {"help": "model family to log"}),
-        ("--out", {"help": "empty file to write when done"}),
+        ("--out", {"nargs": "+", "help": "empty files to write when done"}),
         ("--report", {"nargs": "+", "help": "figures and tables of a preset, figures/<preset>/… and so on"}),
         ("--rebuild", {"action": "store_true", "help": "make the whole store again from the result files"}),
     ],

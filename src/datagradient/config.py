@@ -1,6 +1,7 @@
 """Validation of the merged configuration, before any job runs. Imports nothing heavy: the Snakefile uses it."""
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from datagradient.layout import (
 )
 
 COMMAND_LINE = "command line (--config)"
+# Models in one job: its command names some 400 characters of files for each, and Linux takes 131,072.
+LONGEST_JOB = 250
 _ABSENT = object()
 
 
@@ -51,6 +54,13 @@ def validate(config: dict, files: list[Path]) -> dict:
             _check_settings(config, f"datasets.{dataset}.models.{model}", model, settings, files)
     for model in config["model_settings"]:
         _check_solver(config, model, files)
+    in_job = {"dataset": "datasets", "policy": "policies", "seed": "seeds"}
+    size = math.prod(len(config[in_job.get(name, name)]) for name in BATCHES[config["one_job"]])
+    if size > LONGEST_JOB:
+        raise UserError(
+            f"{_file_of(['one_job'], files, config)}: one_job: {config['one_job']} makes jobs of {size} models, whose "
+            f"command is too long for the shell (at most {LONGEST_JOB}); choose one of {', '.join(BATCHES)}"
+        )
     if "influence" not in config["policies"]:
         raise UserError(
             f"{_file_of(['policies'], files, config)}: policies: the others copy the numbers of influence; add it"

@@ -38,6 +38,7 @@ MADE_BY = {
     "iterations.csv": "statistics",
     "costs.csv": "statistics",
     "pooled.csv": "statistics",
+    "rounds.csv": "statistics",
     "safety.csv": "statistics",
     "tracking.csv": "statistics",
     "claims.json": "claims",

@@ -10,8 +10,10 @@ GUARD = "{root}/{dataset}/{model}/noise-{noise}/guarded/seed-{seed}/guard.json"
 # The first is what the others are compared with; each removes as many samples as it does.
 POLICIES = ("influence", "random", "uniform", "loss", "gradient", "confident", "guarded")
 GUARDED = "guarded"  # trains nothing: it stops the policy `influence` where the selection part says so
-# What one job does of a data set, model and iteration: everything, all policies and seeds of a noise rate, and so on.
-BATCHES = {"all": ("noise", "policy", "seed"), "policies": ("policy", "seed"), "seeds": ("seed",), "none": ()}
+# What one job does of a model and iteration: everything, all policies and seeds of a data set and noise rate, …
+BATCHES = {
+    "all": ("dataset", "noise", "policy", "seed"), "policies": ("policy", "seed"), "seeds": ("seed",), "none": (),
+}  # fmt: skip
 # Solver -> its options, beside `PROBLEM_OPTIONS`: on how many samples, and by which matrix, curvature is measured, and
 # which parameters of a network count.
 SOLVERS = {

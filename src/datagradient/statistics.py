@@ -144,18 +144,8 @@ def pooled_rows(rows: list[dict]) -> list[dict]:
     The unit is one split of one data set: the mean difference over its models, as models trained on the same split do
     not vary independently. The units of a test are thus (data set, seed).
     """
-    last = max(int(row["iteration"]) for row in rows)
-    # The gap's difference is the optimism: what validation gained more than test.
-    rows = [{**row, "optimism": float(row["val_accuracy"]) - float(row["accuracy"])} for row in rows]
-    groups: dict[tuple, dict[tuple, list[float]]] = {}
-    for cell, against, metric in _comparisons(rows, last, (*METRICS, "optimism")):
-        dataset, _, noise, policy = cell
-        units = groups.setdefault((policy, against, noise, metric), {})
-        for seed, (first, second) in _pairs(rows, last, cell, against, metric).items():
-            units.setdefault((dataset, seed), []).append(first - second)
-    tests = []
-    for key, units in groups.items():
-        difference = np.array([np.mean(each) for each in units.values()])
+    last, tests = max(int(row["iteration"]) for row in rows), []
+    for key, difference in _pooled(rows, last).items():
         low, high = t_interval(difference)
         tests.append({
             **dict(zip(("policy", "against", "noise", "metric"), key, strict=True)), "n": len(difference),
@@ -167,13 +157,40 @@ def pooled_rows(rows: list[dict]) -> list[dict]:
     return tests
 
 
+def round_rows(rows: list[dict]) -> list[dict]:
+    """Return what each policy has changed against the baseline after every round, pooled as in `pooled_rows`."""
+    rounds = sorted({int(row["iteration"]) for row in rows} - {0})
+    columns = ("policy", "against", "noise", "metric")
+    return [
+        {**dict(zip(columns, key, strict=True)), "iteration": k, "n": len(difference),
+         **dict(zip(("mean_difference", "t_low", "t_high"), _mean_and_interval(difference), strict=True))}
+        for k in rounds for key, difference in _pooled(rows, k).items() if key[1] == BASELINE
+    ]  # fmt: skip
+
+
+def _pooled(rows: list[dict], iteration: int) -> dict[tuple, np.ndarray]:
+    """Return by (policy, against, noise, metric) the differences after an iteration, one a (data set, seed)."""
+    # The gap's difference is the optimism: what validation gained more than test.
+    rows = [{**row, "optimism": float(row["val_accuracy"]) - float(row["accuracy"])} for row in rows]
+    groups: dict[tuple, dict[tuple, list[float]]] = {}
+    for cell, against, metric in _comparisons(rows, iteration, (*METRICS, "optimism")):
+        dataset, _, noise, policy = cell
+        units = groups.setdefault((policy, against, noise, metric), {})
+        for seed, (first, second) in _pairs(rows, iteration, cell, against, metric).items():
+            units.setdefault((dataset, seed), []).append(first - second)
+    return {key: np.array([np.mean(each) for each in units.values()]) for key, units in groups.items()}
+
+
 def safety_rows(rows: list[dict]) -> list[dict]:
     """Return how often each policy ends below its own baseline on test accuracy, and by how much, by noise rate.
 
-    ``worse_comparisons`` counts data sets and models whose 95 % t interval over seeds lies below 0.
+    ``acted`` counts the runs in which the policy removed any sample. ``worse_comparisons`` counts data sets and models
+    whose 95 % t interval over seeds lies below 0.
     """
     last = max(int(row["iteration"]) for row in rows)
     changes: dict[tuple, dict[tuple, np.ndarray]] = {}
+    full = {(*_cell(row)[:3], row["seed"]): row["n_train"] for row in rows if row["policy"] == BASELINE}
+    ends = [row for row in rows if int(row["iteration"]) == last]
     for cell, against, metric in _comparisons(rows, last):
         if (against, metric) == (BASELINE, "accuracy"):
             pairs = _pairs(rows, last, cell, against, metric).values()
@@ -184,7 +201,10 @@ def safety_rows(rows: list[dict]) -> list[dict]:
         below = every[every < -ROUNDING]
         intervals = [t_interval(change) for change in cells.values()]
         table.append({
-            "policy": policy, "noise": noise, "runs": len(every), "below": len(below),
+            "policy": policy, "noise": noise, "runs": len(every),
+            "acted": sum((row["policy"], row["noise"]) == (policy, noise)
+                         and row["n_train"] != full[(*_cell(row)[:3], row["seed"])] for row in ends),
+            "below": len(below),
             "below_share": len(below) / len(every), "mean_change": float(every.mean()),
             "worst_change": float(every.min()),
             "mean_loss_where_below": float(-below.mean()) if len(below) else 0.0, "comparisons": len(cells),
@@ -375,6 +395,6 @@ def t_interval(values: np.ndarray) -> tuple[float, float]:
 
 
 TABLES = {
-    "tests": comparison_rows, "pooled": pooled_rows, "safety": safety_rows, "tracking": tracking_rows,
-    "iterations": iteration_rows, "costs": cost_rows,
+    "tests": comparison_rows, "pooled": pooled_rows, "rounds": round_rows, "safety": safety_rows,
+    "tracking": tracking_rows, "iterations": iteration_rows, "costs": cost_rows,
 }  # fmt: skip

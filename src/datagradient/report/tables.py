@@ -117,6 +117,7 @@ def safety(results: Path) -> list[dict]:
             "Policy": row["policy"],
             "Noise": row["noise"],
             "Runs": row["runs"],
+            "Removed any": row["acted"],
             "Ended below baseline": f"{row['below']} ({percent(row['below_share'])} %)",
             "Mean change": points(row["mean_change"]),
             "Mean loss where below": points(f"-{row['mean_loss_where_below']}"),
@@ -126,6 +127,16 @@ def safety(results: Path) -> list[dict]:
         }
         for row in read_rows(results / "safety.csv")
     ]  # fmt: skip
+
+
+def rounds(results: Path) -> list[dict]:
+    """What every policy has changed after one round, two and so on."""
+    table: dict[tuple, dict] = {}
+    for row in read_rows(results / "rounds.csv"):
+        keys = tuple(row[name] for name in ("policy", "noise", "metric"))
+        line = table.setdefault(keys, dict(zip(("Policy", "Noise", "Metric"), keys, strict=True)))
+        line[f"After round {row['iteration']} [95 %]"] = difference(row)
+    return list(table.values())
 
 
 def pooled(results: Path) -> list[dict]:
@@ -341,6 +352,10 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
                        "accuracy minus the gain in test accuracy, a family of its own, in which one-sided asks for "
                        "more than 0. Splits of one data set share its samples, and three data sets are few: these "
                        "tests speak of these data sets and test sets, not of others."),
+    "rounds": (rounds, "Change against the unrefined baseline after each round of removal, pooled over data sets and "
+                       f"models as in the pooled tests. {_NOTE.removesuffix(';')}. With as many rounds as the "
+                       "paper, the last column is what is tested; the others show whether stopping earlier would have "
+                       "been better, and no round was chosen by them."),
     "tests": (tests, "All comparisons on the test set after the last iteration. Differences in percentage points, "
                      f"paired by seed; {_FAMILY} the smallest p is what so many seeds can reach, one-sided / "
                      "two-sided. Unconverged solves are those of the policy's models and of their baseline."),
