@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from datagradient import layout
 from datagradient.preflight import preflight
 from datagradient.sources import source_hash
-from datagradient.workflow import lock, start
+from datagradient.workflow import hasten, lock, start
 
 BASE = Path(workflow.basedir)
 
@@ -46,6 +46,7 @@ localrules: all, configuration
 
 
 onstart:
+    hasten(workflow)
     lock(PRESET)
     os.environ["DATAGRADIENT_CORES"] = str(workflow.cores)
     print(preflight(CONFIG), file=sys.stderr)
