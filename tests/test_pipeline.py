@@ -1,5 +1,6 @@
 """The whole workflow on a micro configuration: resumed after a kill, and bad inputs in its jobs."""
 
+import argparse
 import os
 import shutil
 import signal
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from conftest import REPOSITORY
+from datagradient.arguments import settings_of
 from datagradient.cli import main
+from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows
 from datagradient.layout import BATCHES
 
@@ -274,6 +277,14 @@ def test_settings_that_are_no_mapping_are_refused(tmp_path, capsys, settings):
     assert main([*arguments, "--out", str(tmp_path / "model.npz")]) == 1
     assert "--settings: " in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_settings_go_to_equal_parts_of_the_outputs():
+    every = argparse.Namespace(command="train", settings=['{"l2": 1}', '{"l2": 2}'], out=["a", "b", "c", "d"])
+    assert [settings["l2"] for settings in settings_of(every, ["l2"])] == [1, 1, 2, 2]
+    every.out = ["a", "b", "c"]
+    with pytest.raises(UserError, match="--settings has 2 values, --out has 3"):
+        settings_of(every, ["l2"])
 
 
 def test_lists_of_different_length_are_refused(tmp_path, capsys):

@@ -6,21 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from datagradient.errors import UserError
-from datagradient.statistics import (
-    bootstrap_interval,
-    compare,
+from datagradient.comparisons import (
     comparison_rows,
-    d_interval,
-    effect_sizes,
     iteration_rows,
     pooled_rows,
     round_rows,
     safety_rows,
-    t_interval,
     tracking_rows,
-    wilcoxon_p,
 )
+from datagradient.errors import UserError
+from datagradient.statistics import bootstrap_interval, compare, d_interval, effect_sizes, t_interval, wilcoxon_p
 
 
 def by_enumeration(difference, alternative):

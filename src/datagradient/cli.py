@@ -241,7 +241,7 @@ def statistics(args: argparse.Namespace) -> None:
     Writes tests.csv, pooled.csv, rounds.csv, safety.csv, tracking.csv, iterations.csv and costs.csv beside
     metrics.csv.
     """
-    from datagradient.statistics import analyse
+    from datagradient.comparisons import analyse
 
     analyse(Path(args.metrics))
 

@@ -22,6 +22,7 @@ from datagradient.layout import (
     modules,
     noise_names,
     solver_for,
+    trained_policies,
 )
 
 COMMAND_LINE = "command line (--config)"
@@ -54,13 +55,7 @@ def validate(config: dict, files: list[Path]) -> dict:
             _check_settings(config, f"datasets.{dataset}.models.{model}", model, settings, files)
     for model in config["model_settings"]:
         _check_solver(config, model, files)
-    in_job = {"dataset": "datasets", "policy": "policies", "seed": "seeds"}
-    size = math.prod(len(config[in_job.get(name, name)]) for name in BATCHES[config["one_job"]])
-    if size > LONGEST_JOB:
-        raise UserError(
-            f"{_file_of(['one_job'], files, config)}: one_job: {config['one_job']} makes jobs of {size} models, whose "
-            f"command is too long for the shell (at most {LONGEST_JOB}); choose one of {', '.join(BATCHES)}"
-        )
+    _check_job(config, files)
     if "influence" not in config["policies"]:
         raise UserError(
             f"{_file_of(['policies'], files, config)}: policies: the others copy the numbers of influence; add it"
@@ -192,6 +187,20 @@ def _lookup(node: Any, path: list[str]) -> Any:
         else:
             return _ABSENT
     return node
+
+
+def _check_job(config: dict, files: list[Path]) -> None:
+    """Refuse jobs that do so much that the shell would not take their command."""
+    each = {"dataset": config["datasets"], "noise": config["noise"], "policy": trained_policies(config),
+            "seed": config["seeds"]}  # fmt: skip
+    sizes = {name: math.prod(len(each[key]) for key in keys) for name, keys in BATCHES.items()}
+    chosen = config["one_job"]
+    if sizes[chosen] > LONGEST_JOB:
+        smaller = ", ".join(name for name, size in sizes.items() if size <= LONGEST_JOB)
+        raise UserError(
+            f"{_file_of(['one_job'], files, config)}: one_job: {chosen} makes jobs of {sizes[chosen]} models, whose "
+            f"command is too long for the shell (at most {LONGEST_JOB}); choose one of {smaller}"
+        )
 
 
 def _check_settings(config: dict, where: str, model: str, settings: dict, files: list[Path]) -> None:

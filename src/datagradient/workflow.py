@@ -38,10 +38,12 @@ def hasten(workflow: Any) -> None:
     workflow.scheduler.job_rate_limiter = None
     checksum = _IOFile.checksum
 
-    async def quick(self: _IOFile, threshold: int | None = None, force: bool = False, algorithm: Any = None) -> Any:
+    async def unless_unwanted(
+        self: _IOFile, threshold: int | None = None, force: bool = False, algorithm: Any = None
+    ) -> Any:
         return None if threshold == 0 and not force else await checksum(self, threshold, force, algorithm)
 
-    _IOFile.checksum = quick
+    _IOFile.checksum = unless_unwanted
 
 
 def lock(preset: str) -> None:
