@@ -134,18 +134,28 @@ def test_tracking(at_0, at_02, other, expected):
     assert row["measured"] == (None if expected == NOT_TESTED else at_0[0])  # of the data as published
 
 
+def test_tracking_says_what_reaches_the_threshold_and_that_a_counter_does_as_well():
+    rows = [follows("dcs", "0", 0.2, 0.1), follows("harm_reduction", "0.2", 0.6, 0.4),
+            follows("iteration", "0.2", 0.9, 0.8)]  # fmt: skip
+    row = verdict("C6", tracking=rows)
+    assert row["verdict"] == PARTLY
+    assert "in 1 of 2 correlations (harm_reduction at noise 0.2: 0.60 [0.40, 1.00])" in row["detail"]
+    assert "the number of the iteration itself at noise 0.2: 0.90 [0.80, 1.00]" in row["detail"]
+    assert verdict("C6", tracking=[rows[0], rows[2]])["verdict"] == NOT_CONFIRMED  # a counter is no score
+
+
 @pytest.mark.parametrize(("pooled_low", "above", "expected"), [
     (0.01, 1, NOT_CONFIRMED), (-0.01, 1, PARTLY), (-0.01, 0, CONFIRMED), (0.01, 0, NOT_CONFIRMED),
 ])  # fmt: skip
 def test_overfitting_of_validation(pooled_low, above, expected):
     iterations = [
         {"dataset": dataset, "model": model, "noise": "0", "policy": "influence", "iteration": k, "metric": "optimism",
-         "low": "0.01" if i < above else "-0.01"}
+         "mean": str(0.01 * (i + 1)), "low": "0.01" if i < above else "-0.01"}
         for i, (dataset, model) in enumerate(CELLS) for k in ("1", "3")
     ]  # fmt: skip
     row = verdict("C7", iterations=iterations, pooled=[pooled("optimism", 0.02, pooled_low, 0.05)])
     assert row["verdict"] == expected
-    assert f"{above} of 4" in row["detail"]
+    assert f"{above} of 4" in row["detail"] and "by 1.0 to 4.0 points" in row["detail"]
 
 
 @pytest.mark.parametrize(("found", "expected"), [

@@ -40,8 +40,11 @@ def test_changed_results_change_the_readme(tmp_path):
     assert BLOCKS["verdict"][1](tmp_path).count("**made up**") == 8
 
 
-def test_every_committed_table_comes_from_one_run():
-    commits = {line for path in (REPOSITORY / "paper_tables/cpu").glob("*.md") for line in path.read_text().splitlines()
-               if line.startswith("preset cpu, ")}  # fmt: skip
+@pytest.mark.parametrize("preset", ["cpu", "seeds"])
+def test_every_committed_table_comes_from_one_run(preset):
+    tables = (REPOSITORY / f"paper_tables/{preset}").glob("*.md")
+    commits = {
+        line for path in tables for line in path.read_text().splitlines() if line.startswith(f"preset {preset}, ")
+    }
     assert len(commits) == 1
     assert len(read_rows(RESULTS / "metrics.csv")) > 1000

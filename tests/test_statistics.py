@@ -188,6 +188,7 @@ def test_tracking_is_the_mean_rank_correlation_within_runs():
     found = {row["score"]: row for row in tracking_rows(rows)}
     assert (found["dcs"]["n"], found["dcs"]["runs"], found["dcs"]["correlation"]) == (10, 20, pytest.approx(0))
     assert found["dcs"]["positive_share"] == 0.5
+    assert found["iteration"]["runs"] == 20  # the number of the iteration, beside the scores
     assert (found["helpful_share"]["runs"], found["helpful_share"]["runs_without"]) == (0, 20)
     assert np.isnan(found["helpful_share"]["correlation"])
 

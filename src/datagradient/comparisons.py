@@ -206,6 +206,8 @@ def safety_rows(rows: list[dict]) -> list[dict]:
 def tracking_rows(rows: list[dict]) -> list[dict]:
     """Return how far each definition of the contribution score follows test accuracy over the iterations of a run.
 
+    The number of the iteration itself stands beside them: a score that rises in every round is worth no more than it.
+
     Of each run (data set, model, seed) of ``influence`` the rank correlation over its iterations is taken; the unit is
     one split of one data set, the mean over its models. With k + 1 points a single correlation is rough and
     leans towards 0, and so does their mean. A run in which one of the two does not change has none, and is counted.
@@ -215,7 +217,7 @@ def tracking_rows(rows: list[dict]) -> list[dict]:
         if row["policy"] in (BASELINE, "influence"):
             runs.setdefault((row["noise"], row["dataset"], row["seed"], row["model"]), []).append(row)
     table = []
-    for score in CONTRIBUTION_SCORES:
+    for score in (*CONTRIBUTION_SCORES, "iteration"):
         for noise in dict.fromkeys(key[0] for key in runs):
             units: dict[tuple, list[float]] = {}
             for (_, dataset, seed, _), run in ((key, run) for key, run in runs.items() if key[0] == noise):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, replacing
-from datagradient.report.formats import difference
+from datagradient.report.formats import dataset_titles, difference
 
 POLICIES = ("influence", "guarded", "loss", "gradient", "confident", "random", "uniform")
 
@@ -64,8 +64,26 @@ def policies(results: Path) -> str:
     return "\n".join(lines)
 
 
+def seeds(results: Path) -> str:
+    """Return what removal by influence does to test accuracy where there are seeds enough to decide it."""
+    tests, titles = read_rows(results / "tests.csv"), dataset_titles(results)
+    noises = list(dict.fromkeys(row["noise"] for row in tests))
+    versus = {"baseline": "change of test accuracy, q", "uniform": "against uniform removal, q"}
+    head = [f"{_words(noise)}: {versus[against]}" for noise in noises for against in versus]
+    lines = ["| data set, model | " + " | ".join(head) + " |", "|---" * (1 + len(head)) + "|"]
+    for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in tests):
+        cells = []
+        for noise in noises:
+            for against in versus:
+                row = _one(tests, dataset=dataset, model=model, noise=noise, policy="influence", against=against,
+                           metric="accuracy")  # fmt: skip
+                cells.append(f"{difference(row)}, {float(row['q_two_sided']):.2g}")
+        lines.append(f"| {titles[dataset]}, {model} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 # Marker -> the preset whose results it shows, and the function that makes it.
-BLOCKS = {"verdict": ("cpu", verdict), "policies": ("cpu", policies)}
+BLOCKS = {"verdict": ("cpu", verdict), "policies": ("cpu", policies), "seeds": ("seeds", seeds)}
 
 
 def _words(noise: str) -> str:

@@ -222,7 +222,7 @@ def tracking(results: Path) -> list[dict]:
     """How far the contribution score follows test accuracy."""
     return [
         {
-            "Score": row["score"],
+            "Score": "(number of the iteration)" if row["score"] == "iteration" else row["score"],
             "Noise": row["noise"],
             "Rank correlation [95 %]": f"{number(row['correlation'])} [{number(row['low'])}, {number(row['high'])}]",
             "Positive [%]": percent(row["positive_share"]),
@@ -336,14 +336,17 @@ _NOTE = "Means over seeds; differences in percentage points with Student's t int
 _FAMILY = "q after Benjamini-Hochberg over all comparisons of one policy with one other at one noise rate;"
 TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
     "verdict": (verdict, "The paper's claims and what was found. Judged on the data as published, influence against "
-                         "the unrefined baseline, by the rules in src/datagradient/claims.py. A pooled interval is "
-                         "conditional on these data sets and their test sets."),
+                         "the unrefined baseline, by the rules in src/datagradient/claims.py; only C6 can become "
+                         "partly confirmed by what flipped labels give. A pooled interval is conditional on these data "
+                         "sets and their test sets."),
     "main": (main, f"Refinement by influence after the last iteration, on the test set. {_NOTE} p one-sided "
-                   f"(refined is better), exact Wilcoxon; {_FAMILY} random draws from each class as many as influence "
-                   "removed of it, uniform draws from all samples alike."),
+                   f"(refined is better; two-sided ones in the table of tests), exact Wilcoxon; {_FAMILY} random "
+                   "draws from each class as many as influence removed of it, which by itself shifts the balance of "
+                   "the classes and can lower F1 much; uniform, the neutral control, draws from all samples alike. "
+                   "Solves that were stopped after a fixed number of steps are no unconverged ones."),
     "controls": (controls, f"Every policy against the unrefined baseline. {_NOTE} all remove equally many samples, but "
-                           "for guarded, which keeps an iteration of influence; confident rates labels once, the "
-                           "others score again in each round."),
+                           "for guarded, which keeps an iteration of influence (+0.00 [+0.00, +0.00]: it never acted); "
+                           "confident rates labels once, the others score again in each round."),
     "safety": (safety, "How often a policy ends below its own unrefined baseline on test accuracy, over all data sets, "
                        "models and seeds; changes in percentage points. Worse and better: the t interval over seeds "
                        "lies below or above 0."),
@@ -361,7 +364,8 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
                      "two-sided. Unconverged solves are those of the policy's models and of their baseline."),
     "effects": (effects, "Effect sizes of refinement by influence: Cohen's d (deviation pooled over seeds) with a "
                          "percentile bootstrap interval over seeds, which from five seeds covers nearer 83 than 95 "
-                         "percent; d_z of paired differences; Hedges' g."),
+                         "percent, and where the deviation is small reaches to values that five seeds cannot support; "
+                         "d_z of paired differences; Hedges' g."),
     "iterations": (iterations, "Iterations, means over seeds. Optimism: gain in validation accuracy minus gain in test "
                                "accuracy, in points. Changes of loss are against iteration 0. Flipped removed: share "
                                "of the samples removed in this iteration whose label was flipped."),
@@ -370,9 +374,12 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
                              "removes, so that recall cannot exceed their share of the flipped ones. confident uses "
                              "models of its own, from cross-validation."),
     "tracking": (tracking, "Does the contribution score follow test accuracy? Spearman correlation over the iterations "
-                           "of each run of influence, mean over runs (unit: one split of one data set)."),
+                           "of each run of influence, four points in three rounds, mean over runs (unit: one split of "
+                           "one data set). The number of the iteration is no score: one that rises in every round is "
+                           "worth no more than it. C6 asks for 0.5, our number."),
     "costs": (costs, "Cost of influence: mean seconds per trained model, and all influence seconds over all training "
-                     "seconds. Two jobs may have run at once; the ratio is what compares."),
+                     "seconds. Two jobs may have run at once; the ratio is what compares. Stopped by count: solves "
+                     "whose number of steps was fixed beforehand, which is no tolerance missed."),
     "orchestration": (orchestration, "Where a run's time went. Outside: what is not training, cross-validation, "
                                      "predicting or scoring: loading, preparing, writing, scheduling, reporting."),
     "data": (data, "Data sets: samples by part, features, and samples of a part that also stand in the training part "
