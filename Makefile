@@ -7,7 +7,7 @@ BENCHMARK_DATA := adult imdb cifar10
 PRESETS := $(filter-out defaults claims,$(notdir $(basename $(wildcard config/*.yaml))))
 CONFIG := --configfile config/$(PRESET).yaml
 
-.PHONY: reproduce report test lint benchmark peers readme ui lock clean
+.PHONY: reproduce experiments report test lint benchmark peers readme ui lock clean
 
 reproduce: .venv/installed
 	@test -f config/$(PRESET).yaml || { echo "config/$(PRESET).yaml: not found; presets are: $(PRESETS)"; exit 1; }
@@ -19,6 +19,11 @@ reproduce: .venv/installed
 	@echo "Results  results/$(PRESET)/*.csv"
 	@echo "Report   results/$(PRESET)/report.html: open it in a browser"
 	@echo "MLflow   results/mlflow.db: run 'make ui', open http://127.0.0.1:5000, choose 'Model training'"
+
+# Fidelity, sensitivity and streaming, which take about as long as the run itself, and a report with all of it.
+experiments: .venv/installed
+	$(BIN)/snakemake all experiments --cores $(CORES) $(CONFIG) --quiet rules
+	$(BIN)/snakemake all experiments --cores 1 $(CONFIG) --report results/$(PRESET)/report.html
 
 report: .venv/installed
 	$(BIN)/snakemake --cores 1 $(CONFIG) --report results/$(PRESET)/report.html

@@ -40,15 +40,16 @@ wildcard_constraints:
     policy="|".join(TRAINED),
     seed="|".join(map(str, SEEDS)),
     iteration=r"[1-9]\d*",
+    n=r"[1-9]\d*",
 
 
-localrules: all, configuration
+localrules: all, experiments, configuration
 
 
 onstart:
     hasten(workflow)
     lock(PRESET)
-    os.environ["DATAGRADIENT_CORES"] = str(workflow.cores)
+    os.environ["DATAGRADIENT_CORES"] = str(workflow._cores or workflow.nodes or 1)
     print(preflight(CONFIG), file=sys.stderr)
 
 
@@ -60,6 +61,12 @@ rule all:
         expand(f"{ROOT}/{{dataset}}/{{model}}/tracked", dataset=CONFIG["datasets"], model=CONFIG["models"]),
         f"{ROOT}/report_tracked",
         f"{ROOT}/provenance.json",
+
+
+rule experiments:
+    input:
+        expand(f"{TABLES}/{{name}}.{{kind}}", name=EXPERIMENT_TABLES, kind=["csv", "md", "tex"]),
+        expand(f"{FIGURES}/{{name}}.{{kind}}", name=EXPERIMENT_FIGURES, kind=["png", "pdf"]),
 
 
 rule configuration:
@@ -125,6 +132,8 @@ rule train:
         kept=option("kept"),
         settings=settings,
         source=lambda w: source_hash("train", f"models.{w.model}"),
+    resources:
+        gpu=gpus,
     conda:
         "environment.yml"
     shell:
@@ -170,44 +179,7 @@ use rule evaluate as evaluate_first with:
         f"{FIRST_LOG}/evaluate.log",
 
 
-rule influence:
-    input:
-        model=per_cell(f"{CELL}/model.npz"),
-        data=per_cell(f"{PREPARED}/features.npz"),
-        labels=per_cell(f"{NOISE}/labels.npz"),
-        kept=per_cell(f"{CELL}/kept.npz"),
-    output:
-        scores=each(f"{CELL}/scores.npz"),
-        record=each(f"{CELL}/influence.json"),
-    log:
-        f"{CELL_LOG}/influence.log",
-    benchmark:
-        f"{CELL_LOG}/influence.tsv"
-    params:
-        kept=option("kept"),
-        also=lambda w: [ALSO.get(keys["policy"], "none") for keys in cells_of(w)],
-        solver=lambda w: json.dumps(CONFIG["model_settings"][w.model]["solver"]),
-        source=lambda w: source_hash("influence", f"models.{w.model}"),
-    conda:
-        "environment.yml"
-    shell:
-        "python -m datagradient influence --model {wildcards.model} --solver {params.solver:q} "
-        "--model-file {input.model} --data {input.data} --labels {input.labels} {params.kept} --also {params.also} "
-        "--out {output.scores} 2> {log}"
-
-
-use rule influence as influence_first with:
-    input:
-        model=per_cell(f"{FIRST}/model.npz"),
-        data=per_cell(f"{PREPARED}/features.npz"),
-        labels=per_cell(f"{NOISE}/labels.npz"),
-    output:
-        scores=each(f"{FIRST}/scores.npz"),
-        record=each(f"{FIRST}/influence.json"),
-    log:
-        f"{FIRST_LOG}/influence.log",
-    benchmark:
-        f"{FIRST_LOG}/influence.tsv"
+include: "workflow/shards.smk" if CONFIG["shards"] > 1 else "workflow/influence.smk"
 
 
 rule prune:
@@ -264,6 +236,8 @@ rule cross_validate:
     params:
         settings=settings,
         source=lambda w: source_hash("cross_validate", f"models.{w.model}"),
+    resources:
+        gpu=gpus,
     conda:
         "environment.yml"
     shell:
@@ -286,4 +260,5 @@ rule guard:
         "python -m datagradient guard --predictions {input} --out {output} 2> {log}"
 
 
+include: "workflow/experiments.smk"
 include: "workflow/report.smk"

@@ -18,11 +18,12 @@ from peer_methods import METHODS
 from scipy.stats import spearmanr
 from solvers import CONVERGED, LAST_LAYER, OUT, REPEATS, median_seconds, replace_rows, timed_scores
 from tqdm import tqdm
-from worth import datamodeling_gaps, datamodeling_score, halves
+from worth import halves
 
 from datagradient import layout
 from datagradient.collect import auroc
 from datagradient.config import model_settings
+from datagradient.experiments.worth import datamodeling_intervals, datamodeling_score
 from datagradient.files import read_arrays, read_json, read_meta
 from datagradient.models import family, neural
 from datagradient.training import load_part, load_training_set
@@ -85,7 +86,7 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
             status[name] = f"{type(error).__name__}: {error}".splitlines()[0][:100]
             print(f"{dataset}: {name}: {status[name]}", file=sys.stderr)
     good = [name for name, word in status.items() if word == "done"]
-    intervals = dict(zip(good, datamodeling_gaps([found[name] for name in good], kept, losses), strict=True))
+    intervals = dict(zip(good, datamodeling_intervals([found[name] for name in good], kept, losses), strict=True))
     rows = []
     for name, word in status.items():
         package = name.split()[0].rstrip(",")

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 from tqdm import tqdm
-from worth import datamodeling_gaps, datamodeling_score, halves
+from worth import halves
 
 from datagradient import layout
 from datagradient.collect import auroc
 from datagradient.config import model_settings
+from datagradient.experiments.worth import datamodeling_intervals, datamodeling_score
 from datagradient.files import read_json, read_meta, read_rows, write_arrays, write_json, write_rows
 from datagradient.influence.scores import Scores, curvature_rows, score
 from datagradient.influence.solvers import SolverError
@@ -175,7 +176,7 @@ def add_references(
     """
     converged: dict[float, np.ndarray] = {}
     best = max(float(row["lds"]) for row in rows)
-    for row, influence, gaps in zip(rows, found, datamodeling_gaps(found, kept, losses), strict=True):
+    for row, influence, gaps in zip(rows, found, datamodeling_intervals(found, kept, losses), strict=True):
         damping = row["damping"]
         if damping not in converged:
             own = CONVERGED if name == "neural" else {"name": "cg", "tolerance": 1e-6, "max_iterations": 5000}

@@ -1,19 +1,17 @@
-"""What scores are worth, by validation data only: how well they find flipped labels and foresee refits."""
+"""Models on random halves of a training set, kept for the next call of the benchmarks."""
 
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from scipy.stats import spearmanr
 from tqdm import tqdm
 
+from datagradient.experiments.worth import loss_of_half, random_halves
 from datagradient.files import read_arrays, write_arrays
-from datagradient.metrics import measure
 from datagradient.provenance import stamp
 from datagradient.training import TrainingSet
 
 HALVES = 60  # models trained on random halves of a training set
-RESAMPLES = 1000
 
 
 def halves(
@@ -24,43 +22,12 @@ def halves(
     Losses found before with the same settings are read from `path`.
     """
     n, facts = len(samples.labels), stamp(seed=0, dataset=samples.dataset, settings=settings, n=len(samples.labels))
-    kept = np.array([np.random.default_rng([1, i]).permutation(n) < n // 2 for i in range(HALVES)])
-    losses = np.empty(0)
+    kept, losses = random_halves(n, HALVES), np.empty(0)
     if path.exists():
         arrays, found = read_arrays(path)
-        if all(found[key] == facts[key] for key in ("settings", "n", "version")):
+        if all(found[key] == facts[key] for key in ("settings", "n", "version", "git_commit")):
             losses = arrays["losses"][:HALVES]
-    inputs, labels = validation
     for i in tqdm(range(len(losses), HALVES), f"halves of {path.stem}", disable=None):
-        model, _ = module.fit(samples.inputs[kept[i]], samples.labels[kept[i]], samples.n_classes, settings, i)
-        losses = np.append(losses, measure(module.probabilities(model, inputs), labels)["loss"])
+        losses = np.append(losses, loss_of_half(module, samples, validation, settings, kept[i], i))
         write_arrays(path, facts, losses=losses)
     return kept, losses
-
-
-def datamodeling_score(influence: np.ndarray, kept: np.ndarray, losses: np.ndarray) -> float:
-    """Return the linear datamodeling score (Park et al. 2023) for the mean validation loss.
-
-    It is the rank correlation, over the halves, of the predicted change of the loss with the loss found.
-    """
-    return float(spearmanr(-(~kept @ influence), losses).statistic)
-
-
-def datamodeling_gaps(
-    influence: list[np.ndarray], kept: np.ndarray, losses: np.ndarray
-) -> list[tuple[float, float, float, float]]:
-    """Return (low, high, gap_low, gap_high) of each scores' datamodeling score and of its gap to the best one's.
-
-    Both are 95 % percentile bootstrap intervals over the halves, the same resamples for all: a gap has less spread
-    than the scores themselves.
-    """
-    predicted = -(~kept @ np.array(influence).T)
-    best = np.argmax([spearmanr(column, losses).statistic for column in predicted.T])
-    random = np.random.default_rng(3)
-    values = np.array([
-        [spearmanr(column[rows], losses[rows]).statistic for column in predicted.T]
-        for rows in random.integers(len(losses), size=(RESAMPLES, len(losses)))
-    ])  # fmt: skip
-    gaps = values[:, [best]] - values
-    return list(zip(*np.nanquantile(values, (0.025, 0.975), axis=0), *np.nanquantile(gaps, (0.025, 0.975), axis=0),
-                    strict=True))  # fmt: skip

@@ -27,11 +27,15 @@ noise: [0.2]
 datasets:
   affairs: {max_development: 600, max_test: 300}
   digits: {max_development: 400}
+scalability: {repeats: 1, datasets: {affairs: {models: [logistic], sizes: [200, 400, 800]}}}
+streaming: {dataset: affairs, model: logistic, trained_on: 300, chunk: 100, sizes: [100, 300]}
+fidelity: {halves: 6, single: 3, initialisations: 2}
+sensitivity: {fractions: [0.05, 0.2]}
 """
 TRAINED = 6  # policies that train models
 CELLS = 2 * 3 * (1 + 2 * TRAINED)  # data sets, seeds, models: the baseline, and two iterations of every policy
 # What holds times of day or readings of the clock.
-TIMED = {"costs", "environment", "verdict", "claims", "orchestration"}
+TIMED = {"costs", "environment", "verdict", "claims", "orchestration", "scalability", "slopes", "row"}
 
 
 def environment():
@@ -42,8 +46,8 @@ def environment():
 def snakemake(folder, *arguments, log=subprocess.PIPE):
     (folder / "micro.yaml").write_text(MICRO)
     command = [
-        sys.executable, "-m", "snakemake", "--directory", str(folder), "--cores", "2", "--quiet", "progress",
-        "--configfile", str(folder / "micro.yaml"), *arguments,
+        sys.executable, "-m", "snakemake", *arguments, "--directory", str(folder), "--cores", "2",
+        "--quiet", "progress", "--configfile", str(folder / "micro.yaml"),
     ]  # fmt: skip
     return subprocess.Popen(
         command, cwd=REPOSITORY, env=environment(), start_new_session=True, text=True,
@@ -62,6 +66,33 @@ def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     finish(snakemake(folder))
     return folder
+
+
+def test_experiments_run_and_leave_tables_and_figures(undisturbed, tmp_path):
+    folder = tmp_path / "experiments"
+    shutil.copytree(undisturbed, folder)
+    finish(snakemake(folder, "experiments"))
+    rows = {
+        name: read_rows(folder / f"results/micro/{name}.csv")
+        for name in ("scalability", "slopes", "streamed", "fidelity", "single", "stability", "sensitivity", "fractions")
+    }
+    assert [(row["model"], row["n"], row["solver_status"]) for row in rows["scalability"]] == [
+        ("logistic", n, "converged") for n in ("200", "400", "800")
+    ]
+    assert [row["n"] for row in rows["streamed"]] == ["100", "300"]
+    # Logistic regression has no initialisation, and its proximal refit is exact.
+    assert {(row["kind"], row["method"]) for row in rows["fidelity"]} == {
+        ("group", "influence"), ("group", "gradient"), ("group", "loss"), ("single", "proximal"),
+    }  # fmt: skip
+    assert len(rows["single"]) == 2 * 3 and all(row["converged"] == "True" for row in rows["single"])
+    assert rows["stability"] == []
+    agreed = {(row["what"], row["value"]): float(row["kendall"]) for row in rows["sensitivity"] if row["kendall"]}
+    assert agreed["solver", "converged cg"] > 0.99 and agreed["solver", "explicit"] > 0.99
+    assert len(rows["fractions"]) == 2 * 3 * 2 * 2
+    for name in ("streamed", "fidelity", "sensitivity"):
+        assert (folder / f"paper_tables/micro/{name}.tex").stat().st_size > 0
+    for name in ("scalability", "streamed", "fidelity", "single", "fractions", "damping", "lissa-steps"):
+        assert (folder / f"figures/micro/{name}.png").stat().st_size > 0
 
 
 def without_times(path):
@@ -144,10 +175,10 @@ def test_the_numbers_are_those_of_a_stored_run(undisturbed):
 def test_every_table_and_figure_is_there(undisturbed):
     names = {path.stem for path in (undisturbed / "paper_tables/micro").glob("*.tex")}
     assert {"verdict", "main", "controls", "safety", "pooled", "rounds", "tests", "effects", "iterations", "detection",
-            "tracking", "costs", "data", "environment", "orchestration"} == names  # fmt: skip
+            "tracking", "costs", "data", "environment", "orchestration", "scalability", "slopes"} == names  # fmt: skip
     names = {path.stem for path in (undisturbed / "figures/micro").glob("*.pdf")}
     assert {"pipeline", "accuracy", "f1", "controls", "effects", "contribution", "optimism", "influence", "detection",
-            "gallery-affairs", "gallery-digits"} == names  # fmt: skip
+            "scalability", "gallery-affairs", "gallery-digits"} == names  # fmt: skip
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
@@ -207,7 +238,7 @@ def test_mlflow_mirrors_the_files_and_can_be_rebuilt(undisturbed):
 
     before = store()
     assert len(before.splitlines()) == 2 * 3 * (TRAINED + 1) + 1
-    assert "11 figures" in before
+    assert "12 figures" in before
     assert "affairs/logistic/0.2/influence/0 [(0, 0." in before
     assert "iter-2/removed.csv" in before
     (undisturbed / "results/mlflow.db").unlink()

@@ -31,7 +31,22 @@ SECTIONS = {
 if max(CONFIG["noise"]) > 0:
     SECTIONS["5. Scores"][0].append("detection")
     SECTIONS["5. Scores"][1].append("detection")
+if CONFIG["scalability"]:
+    SECTIONS["6. Cost"][0].extend(["scalability", "slopes"])
+    SECTIONS["6. Cost"][1].append("scalability")
 TABLE_NAMES, FIGURE_NAMES = ([name for part in SECTIONS.values() for name in part[kind]] for kind in (0, 1))
+# Of the experiments that `rule experiments` does: their tables and figures, and what these are made from.
+VARIED = ["damping", "solver", "curvature-samples", "validation-samples", "lissa-steps", "lissa-batch"]
+if "neural" in CONFIG["models"]:
+    VARIED.append("curvature")
+EXPERIMENT_SECTIONS = {
+    "streaming": ("6. Cost", ["streamed"], ["streamed"], ["streamed"]),
+    "fidelity": ("8. Fidelity", ["fidelity"], ["fidelity", "single"], ["fidelity", "single", "stability"]),
+    "sensitivity": ("Appendix. Sensitivity", ["sensitivity"], ["fractions", *VARIED], ["sensitivity", "fractions"]),
+}
+ASKED = {name: content for name, content in EXPERIMENT_SECTIONS.items() if CONFIG[name]}
+EXPERIMENT_TABLES, EXPERIMENT_FIGURES = ([name for part in ASKED.values() for name in part[kind]] for kind in (1, 2))
+SCALABILITY = ["scalability", "slopes"] if CONFIG["scalability"] else []
 STATISTICS = ["tests", "pooled", "rounds", "safety", "tracking", "iterations", "costs"]
 SMALL = [*STATISTICS, "data", "detection", "detection_curves", "influence_histogram"]
 RECORDS = ["metrics.json", "influence.json", "train.json"]
@@ -43,6 +58,9 @@ INFLUENCE_LOG = CELL_LOG.replace("{policy}", "influence")
 FIRST = CELL.replace("{policy}", layout.BASELINE).replace("{iteration}", "0")
 INFLUENCE, GUARD = CELL.replace("{policy}", "influence"), layout.GUARD.replace("{root}", ROOT)
 ALSO = {layout.BASELINE: "all", "loss": "loss", "gradient": "gradient"}  # other scores that a policy, or a table, needs
+# Experiments besides refinement.
+SCALE, STREAMING, FIDELITY = f"{ROOT}/{{dataset}}/scalability", CONFIG["streaming"] or {}, CONFIG["fidelity"] or {}
+ONE_LOG = f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}/seed-{{seed}}"
 
 
 def each(pattern, policies=TRAINED, names=tuple(IN_JOB)):
@@ -108,9 +126,12 @@ def timed_jobs(wildcards):
     """The measured seconds of every job that prepares, trains, scores or cross-validates."""
     keys = [{"dataset": d, "model": m, "noise": n} for d in CONFIG["datasets"] for m in CONFIG["models"]
             for n in layout.noise_names(CONFIG)]
-    steps = ["train", "influence", "cross_validate"] if "confident" in TRAINED else ["train", "influence"]
-    first = expand(f"{FIRST_LOG}/{{step}}.tsv", step=steps, seed=SEEDS, allow_missing=True)
-    refined = expand(f"{CELL_LOG}/{{step}}.tsv", step=["train", "influence"], seed=SEEDS, policy=TRAINED,
+    number = CONFIG["shards"]
+    shards = [f"project-{i}-of-{number}" for i in range(1, number + 1)]
+    steps = ["train", *(["direction", *shards, "gather"] if number > 1 else ["influence"])]
+    also = ["cross_validate"] if "confident" in TRAINED else []
+    first = expand(f"{FIRST_LOG}/{{step}}.tsv", step=[*steps, *also], seed=SEEDS, allow_missing=True)
+    refined = expand(f"{CELL_LOG}/{{step}}.tsv", step=steps, seed=SEEDS, policy=TRAINED,
                      iteration=range(1, K + 1), allow_missing=True)
     prepare = expand(PREPARE_TIME, seed=SEEDS, allow_missing=True)
     return sorted({pattern.format(**key) for key in keys for pattern in [*prepare, *first, *refined]})
@@ -118,10 +139,53 @@ def timed_jobs(wildcards):
 
 def section(kind):
     """The section of the report that a table (0) or a figure (1) stands in."""
-    return lambda wildcards: next(title for title, part in SECTIONS.items() if wildcards.name in part[kind])
+    sections = [(title, part[kind]) for title, part in SECTIONS.items()]
+    sections += [(part[0], part[kind + 1]) for part in EXPERIMENT_SECTIONS.values()]
+    return lambda wildcards: next(title for title, names in sections if wildcards.name in names)
+
+
+def made_from(kind):
+    """The results of experiments that a table (0) or a figure (1) is made from, beside those of every run."""
+
+    def files(wildcards):
+        parts = [part[3] for part in EXPERIMENT_SECTIONS.values() if wildcards.name in part[kind + 1]]
+        names = parts[0] if parts else SCALABILITY if wildcards.name in SCALABILITY else []
+        return [f"{ROOT}/{name}.csv" for name in names]
+
+    return files
 
 
 def guards(**fixed):
     """What the policy guarded decided, where it runs."""
     wanted = layout.grid(CONFIG, policy=layout.BASELINE, **fixed) if layout.GUARDED in CONFIG["policies"] else []
     return [GUARD.format(**keys) for keys in wanted]
+
+
+def one_settings(wildcards):
+    """The settings of one model of one data set and noise rate."""
+    return json.dumps(model_settings(CONFIG, wildcards.dataset, wildcards.model, wildcards.noise))
+
+
+def published_settings(wildcards):
+    """The settings of one model of one data set as published."""
+    return json.dumps(model_settings(CONFIG, wildcards.dataset, wildcards.model, layout.noise_names(CONFIG)[0]))
+
+
+def scalability_rows():
+    """One row for every data set, model and size of the preset."""
+    datasets = (CONFIG["scalability"] or {}).get("datasets", {})
+    return [f"{SCALE}/{{model}}/{{n}}/row.json".format(dataset=dataset, model=model, n=n)
+            for dataset, plan in datasets.items() for model in plan["models"] for n in plan["sizes"]]
+
+
+def varied(wildcards):
+    """The rows that sensitivity.csv (of the first seed and the highest noise rate) or fractions.csv is made from."""
+    if wildcards.kind == "fractions":
+        return [file for seed in SEEDS[:3] for file in cells("fractions.json", policy=layout.BASELINE, seed=seed)]
+    noise = layout.noise_names(CONFIG)[-1]
+    return cells("sensitivity.json", policy=layout.BASELINE, seed=SEEDS[0], noise=noise)
+
+
+def gpus(wildcards):
+    """How many GPUs a job asks for: networks, where the preset says so."""
+    return CONFIG["gpu"] if wildcards.model == "neural" else 0

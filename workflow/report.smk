@@ -109,7 +109,7 @@ rule orchestration:
 rule claims:
     input:
         claims=BASE / "config/claims.yaml",
-        results=expand(f"{ROOT}/{{name}}.csv", name=[*STATISTICS, "data"]),
+        results=expand(f"{ROOT}/{{name}}.csv", name=[*STATISTICS, "data", *SCALABILITY]),
     output:
         f"{ROOT}/claims.json",
     log:
@@ -129,6 +129,7 @@ rule table:
         f"{ROOT}/orchestration.csv",
         f"{ROOT}/claims.json",
         f"{ROOT}/provenance.json",
+        made_from(0),
     output:
         csv=report(f"{TABLES}/{{name}}.csv", category=section(0), labels={"table": "{name}"},
                caption="../src/datagradient/report/captions/table.rst"),
@@ -139,7 +140,7 @@ rule table:
         results=ROOT,
         source=source_hash("table"),
     wildcard_constraints:
-        name="|".join(TABLE_NAMES),
+        name="|".join([*TABLE_NAMES, *EXPERIMENT_TABLES]),
     conda:
         "../environment.yml"
     shell:
@@ -149,6 +150,7 @@ rule table:
 rule figure:
     input:
         expand(f"{ROOT}/{{name}}.csv", name=SMALL),
+        made_from(1),
     output:
         png=report(f"{FIGURES}/{{name}}.png", category=section(1), labels={"figure": "{name}"},
                caption="../src/datagradient/report/captions/figure.rst"),
@@ -159,7 +161,7 @@ rule figure:
         results=ROOT,
         source=source_hash("figure"),
     wildcard_constraints:
-        name="|".join(FIGURE_NAMES),
+        name="|".join([*FIGURE_NAMES, *EXPERIMENT_FIGURES]),
     conda:
         "../environment.yml"
     shell:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from datagradient.errors import UserError
-from datagradient.layout import modules
+from datagradient.layout import MODALITIES, PROBLEM_OPTIONS, SOLVERS, modules
 
 MANY = {"nargs": "+", "required": True}
 DATA = ("--data", {**MANY, "help": "features.npz that 'prepare' wrote"})
@@ -22,8 +22,28 @@ SETTINGS = (
         "help": "settings of the model as JSON, one for all --out, or one for each of as many equal parts of them",
     },
 )
+SOLVER = (
+    "--solver",
+    {
+        "default": '{"name": "cg"}',
+        "help": "solver and its options as JSON; options under table, text or image are for that kind of data",
+    },
+)
+ALSO = {
+    "choices": ("none", "loss", "gradient", "all"),
+    "help": "add each sample's loss, or −gᵀv: the influence with the identity for the Hessian",
+}
 MODEL_FILE = ("--model-file", {**MANY, "help": "model that 'train' wrote"})
 CONFIG = ("--config", {"help": "validated configuration, results/<preset>/config.json"})
+# The same for commands that work on one model.
+ONE_MODEL = [
+    (flag, {key: value for key, value in keywords.items() if key != "nargs"})
+    for flag, keywords in (MODEL_FILE, DATA, LABELS, KEPT)
+]
+ONE_SETTINGS = ("--settings", {"nargs": 1, "required": True, "help": "settings of the model as JSON"})
+NOISE = ("--noise", {"required": True, "help": "noise rate of the labels, for the table"})
+ROWS = ("--rows", {**MANY, "help": "JSON files with rows"})
+DIRECTION = ("--direction", {"required": True, "help": "direction.npz that 'direction' wrote"})
 METRICS = ("--metrics", {"required": True, "help": "metrics.csv that 'collect' wrote"})
 RESULTS = ("--results", {"required": True, "help": "folder of the small result tables, results/<preset>"})
 SCORES = ("--scores", {**MANY, "help": "scores.npz that 'influence' wrote"})
@@ -33,13 +53,27 @@ ONE_OUT = ("--out", {"required": True, "help": "file to write"})
 
 
 def settings_of(args: argparse.Namespace, names: Sequence[str]) -> list[dict]:
-    """Return the settings for every --out, from one --settings for all, or one for each of equal parts of them."""
+    """Return the settings for every --out, from one --settings for all, or one for each of equal parts of them.
+
+    Commands that write one file take one.
+    """
     every = [json_option(text, "settings", allowed=names, needed=names) for text in args.settings]
+    if isinstance(args.out, str):
+        return every
     each, rest = divmod(len(args.out), len(every))
     if rest:
         raise UserError(f"{args.command}: --settings has {len(every)} values, --out has {len(args.out)}: give one for "
                         "all, one for each, or one for each of equal parts")  # fmt: skip
     return [settings for settings in every for _ in range(each)]
+
+
+def solver_of(args: argparse.Namespace) -> dict:
+    """Return the solver and its options that --solver holds, with overrides by the kind of data."""
+    legal = ("name", *sorted({option for options in SOLVERS.values() for option in options}), *PROBLEM_OPTIONS)
+    by_kind = json_option(args.solver, "solver", allowed=(*legal, *MODALITIES))
+    for kind in set(MODALITIES) & by_kind.keys():
+        json_option(json.dumps(by_kind[kind]), f"solver: {kind}", allowed=legal)
+    return by_kind
 
 
 def json_option(text: str, name: str, allowed: Sequence[str], needed: Sequence[str] = ()) -> dict:
@@ -66,6 +100,14 @@ def share(low_included: bool) -> Callable[[str], float]:
         return value
 
     return number
+
+
+def shard(text: str) -> tuple[int, int]:
+    """Return the number of a shard, from 0, and of how many, from ``"1-of-4"``."""
+    number, _, count = text.partition("-of-")
+    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text} is not like 1-of-4")
+    return int(number) - 1, int(count)
 
 
 def zipped(args: argparse.Namespace, *names: str) -> Iterator[tuple]:

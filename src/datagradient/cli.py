@@ -2,15 +2,16 @@
 
 import argparse
 import dataclasses
-import json
 import sys
 import time
 from pathlib import Path
 
 from datagradient import __version__
 from datagradient.arguments import (
+    ALSO,
     CONFIG,
     DATA,
+    DIRECTION,
     ITERATION,
     KEPT,
     LABELS,
@@ -18,19 +19,26 @@ from datagradient.arguments import (
     METRICS,
     MODEL,
     MODEL_FILE,
+    NOISE,
+    ONE_MODEL,
     ONE_OUT,
+    ONE_SETTINGS,
     OUT,
     RESULTS,
+    ROWS,
     SCORES,
     SETTINGS,
+    SOLVER,
     json_option,
     progress,
     settings_of,
+    shard,
     share,
+    solver_of,
     zipped,
 )
 from datagradient.errors import UserError
-from datagradient.layout import GUARDED, MODALITIES, POLICIES, PROBLEM_OPTIONS, SOLVERS, modules, solver_for
+from datagradient.layout import GUARDED, POLICIES, modules
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -121,49 +129,42 @@ def influence(args: argparse.Namespace) -> None:
     Writes scores.npz (positions in the training part, labels, flipped, influence, and what --also names) and
     influence.json beside it: the solver's record and options, seconds by step, and the dataset contribution score.
     """
-    from datagradient.files import read_meta, write_arrays, write_json
-    from datagradient.influence.scores import curvature_rows, dataset_contribution, score
-    from datagradient.metrics import losses
-    from datagradient.models import family, load
-    from datagradient.training import load_part, load_training_set
+    from datagradient.scoring import load_work, score_all, warn_unconverged, write_scores
 
-    model_family = family(args.model)
-    every_option = {option for options in SOLVERS.values() for option in options}
-    legal = ("name", *sorted(every_option), *PROBLEM_OPTIONS)
-    by_kind = json_option(args.solver, "solver", allowed=(*legal, *MODALITIES))
-    for kind in set(MODALITIES) & by_kind.keys():
-        json_option(json.dumps(by_kind[kind]), f"solver: {kind}", allowed=legal)
-    for model_file, data, labels, kept, also, out in zipped(
-        args, "model-file", "data", "labels", "kept", "also", "out"
-    ):
-        model, facts = load(args.model, model_file, data)
-        solver = solver_for(by_kind, read_meta(data)["modality"])
-        form = {key: solver[key] for key in PROBLEM_OPTIONS[1:] if key in solver}
-        options = {key: value for key, value in solver.items() if key not in PROBLEM_OPTIONS}
-        samples = load_training_set(model_family.INPUTS, data, labels, kept)
-        validation = load_part(model_family.INPUTS, data, "influence")
-        rows = curvature_rows(len(samples.labels), solver.get("samples"), samples.seed)
+    solver = solver_of(args)
+    for *files, also, out in zipped(args, "model-file", "data", "labels", "kept", "also", "out"):
+        work = load_work(args.model, solver, *files)
         with progress(f"influence {out}"):
-            start = time.perf_counter()
-            problem = model_family.problem(model, samples.inputs, samples.labels, rows, **form)
-            setup = time.perf_counter() - start
-            scores = score(problem, *validation, seed=samples.seed, **options)
-        if scores.record.status == "unconverged":
-            print(f"warning: {out}: the solve is {scores.record.status}: {scores.record}", file=sys.stderr)
-        arrays = {"positions": samples.positions, "labels": samples.labels, "flipped": samples.flipped,
-                  "influence": scores.influence}  # fmt: skip
-        start = time.perf_counter()
-        if also in ("gradient", "all"):
-            arrays["gradient"] = -problem.project(scores.validation_gradient)
-        if also in ("loss", "all"):
-            arrays["loss"] = losses(model_family.probabilities(model, samples.inputs), samples.labels)
-        others = time.perf_counter() - start
-        write_arrays(out, facts, **arrays)
-        content = {
-            "solver": scores.record.as_dict(), "options": solver, "seconds": {"setup": setup, **scores.seconds},
-            "other_scores_seconds": others, "contribution": dataset_contribution(scores.influence), "provenance": facts,
-        }  # fmt: skip
-        write_json(Path(out).with_name("influence.json"), content)
+            scored = score_all(work, also)
+        warn_unconverged(scored.solver, Path(out))
+        write_scores(scored, work.solver, work.facts, Path(out))
+
+
+def direction(args: argparse.Namespace) -> None:
+    """Compute S, the one vector that all training samples of a model are scored with: direction.npz."""
+    from datagradient.scoring import load_work, solve_direction, warn_unconverged, write_direction
+
+    work = load_work(args.model, solver_of(args), args.model_file, args.data, args.labels, args.kept)
+    with progress(f"direction {args.out}"):
+        found = solve_direction(work)
+    warn_unconverged(found.record.as_dict(), Path(args.out))
+    write_direction(work, found, Path(args.out))
+
+
+def project(args: argparse.Namespace) -> None:
+    """Score one shard of a model's training samples with the S of 'direction'."""
+    from datagradient.scoring import load_work, score_shard
+
+    work = load_work(args.model, {}, args.model_file, args.data, args.labels, args.kept)
+    with progress(f"project {args.out}"):
+        score_shard(work, Path(args.direction), args.shard, args.also, Path(args.out))
+
+
+def gather(args: argparse.Namespace) -> None:
+    """Put the shards of a training set together: scores.npz and influence.json, as 'influence' writes them."""
+    from datagradient.scoring import gather_shards
+
+    gather_shards(Path(args.direction), [Path(shard) for shard in args.shards], Path(args.out))
 
 
 def prune(args: argparse.Namespace) -> None:
@@ -222,6 +223,97 @@ def guard(args: argparse.Namespace) -> None:
                         "the baseline first, for each")  # fmt: skip
     for i, out in enumerate(args.out):
         guard_files(args.predictions[i * int(rounds) : (i + 1) * int(rounds)], out)
+
+
+def scalability(args: argparse.Namespace) -> None:
+    """Train one model on so many samples, and measure what scoring it costs, step by step: one row as JSON."""
+    from datagradient.experiments.scalability import measure_size
+    from datagradient.models import family
+
+    (settings,) = settings_of(args, family(args.model).SETTINGS)
+    with progress(f"{args.model} on {args.n} samples"):
+        plan = {"n": args.n, "repeats": args.repeats, "removal_fraction": args.fraction}
+        measure_size(Path(args.data), args.model, settings, solver_of(args), plan, Path(args.out))
+
+
+def scalability_table(args: argparse.Namespace) -> None:
+    """Gather the rows of 'scalability': scalability.csv, and beside it slopes.csv and scalability.json."""
+    from datagradient.experiments.scalability import gather_sizes
+
+    gather_sizes([Path(row) for row in args.rows], Path(args.out))
+
+
+def streamed(args: argparse.Namespace) -> None:
+    """Score ever more images with one S, a chunk in memory at a time: streamed.csv."""
+    from datagradient.experiments.scalability import measure_stream
+    from datagradient.models import family
+
+    (settings,) = settings_of(args, family(args.model).SETTINGS)
+    plan = json_option(
+        args.plan, "plan", allowed=("trained_on", "chunk", "sizes"), needed=("trained_on", "chunk", "sizes")
+    )
+    measure_stream(Path(args.data), args.model, settings, solver_of(args), plan, Path(args.out))
+
+
+def halves(args: argparse.Namespace) -> None:
+    """Train models on random halves of a training set: halves.npz, what groups of samples really do."""
+    from datagradient.experiments.fidelity import write_halves
+    from datagradient.models import family
+    from datagradient.provenance import stamp
+    from datagradient.training import load_part, load_training_set
+
+    model_family = family(args.model)
+    (settings,) = settings_of(args, model_family.SETTINGS)
+    samples = load_training_set(model_family.INPUTS, args.data, args.labels, None)
+    validation = load_part(model_family.INPUTS, args.data, "influence")
+    facts = stamp(seed=samples.seed, dataset=samples.dataset, model=args.model, settings=settings)
+    write_halves(model_family, samples, validation, settings, args.count, facts, Path(args.out))
+
+
+def single(args: argparse.Namespace) -> None:
+    """Remove single samples and refit, near the trained parameters and from scratch: single.npz."""
+    from datagradient.experiments.fidelity import write_single
+    from datagradient.scoring import load_work
+
+    work = load_work(args.model, solver_of(args), args.model_file, args.data, args.labels, None)
+    (settings,) = settings_of(args, work.family.SETTINGS)
+    write_single(work, settings, args.count, args.initialisations, Path(args.out))
+
+
+def fidelity(args: argparse.Namespace) -> None:
+    """Compare predicted with actual changes of the validation loss: fidelity.csv, single.csv and stability.csv."""
+    from datagradient.experiments.fidelity import gather_fidelity
+    from datagradient.files import read_json
+
+    gather_fidelity(read_json(Path(args.config)), Path(args.config).parent)
+
+
+def sensitivity(args: argparse.Namespace) -> None:
+    """Score a model with other dampings, solvers, curvature and validation samples: rows as JSON."""
+    from datagradient.experiments.sensitivity import write_variations
+    from datagradient.scoring import load_work
+
+    work = load_work(args.model, solver_of(args), args.model_file, args.data, args.labels, None)
+    write_variations(work, Path(args.halves), args.noise, args.removed, Path(args.out))
+
+
+def fractions(args: argparse.Namespace) -> None:
+    """Remove different shares of a training set and train again: rows as JSON."""
+    from datagradient.experiments.sensitivity import write_fractions
+    from datagradient.scoring import load_work
+
+    work = load_work(args.model, {}, args.model_file, args.data, args.labels, None)
+    (settings,) = settings_of(args, work.family.SETTINGS)
+    files = (Path(args.scores[0]), Path(args.predictions), Path(args.data))
+    write_fractions(work, settings, *files, args.noise, args.fractions, Path(args.out))
+
+
+def concatenate(args: argparse.Namespace) -> None:
+    """Make one table of the rows of 'sensitivity' or of 'fractions', and its provenance as JSON beside it."""
+    from datagradient.experiments import sensitivity as experiments
+
+    columns = {"sensitivity": experiments.COLUMNS, "fractions": experiments.FRACTIONS}[args.kind]
+    experiments.gather_rows([Path(row) for row in args.rows], columns, Path(args.out))
 
 
 def collect(args: argparse.Namespace) -> None:
@@ -333,14 +425,15 @@ COMMANDS = {
         MODEL, SETTINGS, DATA, LABELS, KEPT, OUT,
     ],
     evaluate: [("--predictions", {**MANY, "help": "predictions.npz that 'train' wrote"}), OUT],
-    influence: [
-        MODEL,
-        ("--solver", {"default": '{"name": "cg"}', "help": "solver and its options as JSON; options under "
-                    "table, text or image are for that kind of data"}),
-        MODEL_FILE, DATA, LABELS, KEPT,
-        ("--also", {"nargs": "+", "choices": ("none", "loss", "gradient", "all"),
-                    "help": "add each sample's loss, or −gᵀv: the influence with the identity for the Hessian"}),
-        OUT,
+    influence: [MODEL, SOLVER, MODEL_FILE, DATA, LABELS, KEPT, ("--also", {**ALSO, "nargs": "+"}), OUT],
+    direction: [MODEL, SOLVER, *ONE_MODEL, ONE_OUT],
+    project: [
+        MODEL, *ONE_MODEL, DIRECTION,
+        ("--shard", {"type": shard, "required": True, "help": "which shard of how many, e.g. 1-of-4"}),
+        ("--also", ALSO), ONE_OUT,
+    ],
+    gather: [
+        DIRECTION, ("--shards", {**MANY, "help": "all files that 'project' wrote"}), ONE_OUT,
     ],
     prune: [
         ("--fraction", {"type": share(False), "required": True, "help": "at most this share is removed, in (0, 1)"}),
@@ -357,6 +450,41 @@ COMMANDS = {
     guard: [
         ("--predictions", {**MANY, "help": "predictions.npz of every iteration, the first first"}), OUT,
     ],
+    scalability: [
+        MODEL, ONE_SETTINGS, SOLVER, ONE_MODEL[1],
+        ("--n", {"type": int, "required": True, "help": "training samples; of images more than there are: variants"}),
+        ("--repeats", {"type": int, "default": 3, "help": "of scoring, after a warm-up; the median counts"}),
+        ("--fraction", {"type": share(False), "default": 0.05, "help": "removed in a round, for the cost of three"}),
+        ONE_OUT,
+    ],
+    scalability_table: [ROWS, ONE_OUT],
+    streamed: [
+        MODEL, ONE_SETTINGS, SOLVER, ONE_MODEL[1],
+        ("--plan", {"required": True, "help": 'e.g. \'{"trained_on": 1000, "chunk": 2000, "sizes": [4000]}\''}),
+        ONE_OUT,
+    ],
+    halves: [
+        MODEL, ONE_SETTINGS, *ONE_MODEL[1:3],
+        ("--count", {"type": int, "required": True, "help": "models to train"}), ONE_OUT,
+    ],
+    single: [
+        MODEL, ONE_SETTINGS, SOLVER, *ONE_MODEL[:3],
+        ("--count", {"type": int, "required": True, "help": "samples to remove, each by itself"}),
+        ("--initialisations", {"type": int, "required": True, "help": "models to train without each of them"}), ONE_OUT,
+    ],
+    fidelity: [(CONFIG[0], {**CONFIG[1], "required": True})],
+    sensitivity: [
+        MODEL, SOLVER, *ONE_MODEL[:3], NOISE,
+        ("--halves", {"required": True, "help": "halves.npz that 'halves' wrote"}),
+        ("--removed", {"type": share(False), "required": True, "help": "share of the samples that would be removed"}),
+        ONE_OUT,
+    ],
+    fractions: [
+        MODEL, ONE_SETTINGS, *ONE_MODEL[:3], NOISE, SCORES,
+        ("--predictions", {"required": True, "help": "predictions.npz of the model"}),
+        ("--fractions", {**MANY, "type": share(False), "help": "shares to remove, each in (0, 1)"}), ONE_OUT,
+    ],
+    concatenate: [("kind", {"choices": ("sensitivity", "fractions"), "help": "which rows"}), ROWS, ONE_OUT],
     collect: [(CONFIG[0], {**CONFIG[1], "required": True})],
     statistics: [METRICS],
     orchestration: [

@@ -56,6 +56,7 @@ def validate(config: dict, files: list[Path]) -> dict:
     for model in config["model_settings"]:
         _check_solver(config, model, files)
     _check_job(config, files)
+    _check_experiments(config, files)
     if "influence" not in config["policies"]:
         raise UserError(
             f"{_file_of(['policies'], files, config)}: policies: the others copy the numbers of influence; add it"
@@ -128,8 +129,30 @@ def _schema() -> dict:
             "removal_fraction": fraction,
             "split": _mapping({"influence": fraction, "selection": fraction, "test": fraction}),
             "one_job": _one_of(tuple(BATCHES)),
+            "shards": count,
+            "gpu": {"enum": [0, 1], "description": "0 or 1"},
+            **_experiments(fraction, count),
         }
     )
+
+
+def _experiments(fraction: dict, count: dict) -> dict:
+    """Return the schema of the experiments besides refinement; each may be null."""
+    sizes = _list({**count, "minimum": 100, "description": "a whole number of at least 100"})
+    models = _list(_one_of(tuple(modules("models"))))
+    data = {"type": "string", "enum": modules("data/sets"),
+            "description": "one of " + ", ".join(modules("data/sets"))}  # fmt: skip
+    model = _one_of(tuple(modules("models")))
+    experiments = {
+        "scalability": _mapping({
+            "repeats": count,
+            "datasets": _named(modules("data/sets"), _mapping({"models": models, "sizes": sizes})),
+        }),
+        "streaming": _mapping({"dataset": data, "model": model, "trained_on": count, "chunk": count, "sizes": sizes}),
+        "fidelity": _mapping({"halves": count, "single": count, "initialisations": count}),
+        "sensitivity": _mapping({"fractions": _list(fraction)}),
+    }  # fmt: skip
+    return {name: {**content, "type": ["object", "null"]} for name, content in experiments.items()}
 
 
 def _mapping(keys: dict, required: tuple[str, ...] | None = None) -> dict:
@@ -201,6 +224,27 @@ def _check_job(config: dict, files: list[Path]) -> None:
             f"{_file_of(['one_job'], files, config)}: one_job: {chosen} makes jobs of {sizes[chosen]} models, whose "
             f"command is too long for the shell (at most {LONGEST_JOB}); choose one of {smaller}"
         )
+
+
+def _check_experiments(config: dict, files: list[Path]) -> None:
+    """Refuse shards of jobs that do several models, and experiments that lack what they are made from."""
+    if config["shards"] > 1 and config["one_job"] != "none":
+        raise UserError(f"{_file_of(['shards'], files, config)}: shards: {config['shards']} are for one_job: none, and "
+                        f"one_job is {config['one_job']}")  # fmt: skip
+    if config["sensitivity"] and not config["fidelity"]:
+        raise UserError(f"{_file_of(['sensitivity'], files, config)}: sensitivity: needs the models of fidelity")
+    wanted = [("scalability.datasets", name, model) for name, entry in (config["scalability"] or {}).get(
+              "datasets", {}).items() for model in entry["models"]]  # fmt: skip
+    if config["streaming"]:
+        wanted.append(("streaming.dataset", config["streaming"]["dataset"], config["streaming"]["model"]))
+        chunk, sizes = config["streaming"]["chunk"], config["streaming"]["sizes"]
+        if any(size % chunk for size in sizes):
+            raise UserError(f"{_file_of(['streaming', 'sizes'], files, config)}: streaming.sizes: {sizes} are not all "
+                            f"multiples of the chunk, {chunk}")  # fmt: skip
+    for where, dataset, model in wanted:
+        if dataset not in config["datasets"] or model not in config["models"]:
+            raise UserError(f"{_file_of(where.split('.'), files, config)}: {where}: {dataset} with {model} is not "
+                            "among the preset's datasets and models")  # fmt: skip
 
 
 def _check_settings(config: dict, where: str, model: str, settings: dict, files: list[Path]) -> None:

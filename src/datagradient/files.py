@@ -43,6 +43,20 @@ MADE_BY = {
     "tracking.csv": "statistics",
     "claims.json": "claims",
     "orchestration.csv": "orchestration",
+    "direction.npz": "direction",
+    "scalability.csv": "scalability_table",
+    "slopes.csv": "scalability_table",
+    "row.json": "scalability",
+    "streamed.csv": "streamed",
+    "halves.npz": "halves",
+    "single.npz": "single",
+    "fidelity.csv": "fidelity",
+    "single.csv": "fidelity",
+    "stability.csv": "fidelity",
+    "sensitivity.json": "sensitivity",
+    "sensitivity.csv": "concatenate",
+    "fractions.json": "fractions",
+    "fractions.csv": "concatenate",
 }
 
 

@@ -54,7 +54,7 @@ class Images(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (n, classes)."""
-        return self.network((images.float() - 127.5) / 64)
+        return self.network((images.to(next(self.parameters()).dtype) - 127.5) / 64)
 
 
 def cnn(shape: tuple[int, ...], n_classes: int, settings: dict) -> nn.Module:

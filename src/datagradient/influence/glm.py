@@ -15,6 +15,8 @@ from scipy.special import expit, softmax
 
 from datagradient.influence.solvers import Matvec
 
+ROWS = 2000  # that one product of dense features takes; shards of a training set begin at its multiples
+
 
 class GeneralisedLinearProblem(ABC):
     """Gradients and Hessian products of a trained model on its training set; subclasses say what J is.
@@ -94,8 +96,7 @@ class GeneralisedLinearProblem(ABC):
 
     def project(self, direction: np.ndarray) -> np.ndarray:
         """Return g_iᵀ·direction for every training sample's loss gradient g_i: shape (n,)."""
-        known = self.curvature_probabilities if self.rows is None else None
-        probabilities = probabilities_of(self.train_margins()) if known is None else known
+        probabilities = probabilities_of(self.train_margins())
         return (self.train_margins(direction) * residuals_of(probabilities, self.labels)).sum(axis=1)
 
 
@@ -131,7 +132,7 @@ class LinearProblem(GeneralisedLinearProblem):
     def margins(self, theta: np.ndarray, inputs: Any) -> np.ndarray:
         """Return W x_i + b of every sample."""
         weights, bias = self._parts(theta)
-        return inputs @ weights.T + bias
+        return rows_times(inputs, weights.T) + bias
 
     def adjoint(self, residuals: np.ndarray, inputs: Any) -> np.ndarray:
         """Return Σ_i residuals_i [x_iᵀ, 1] with the features, which may be sparse, kept as they lie."""
@@ -238,6 +239,13 @@ class LeafProblem(GeneralisedLinearProblem):
         p = self.curvature_probabilities
         diagonal = self.adjoint(p * (1 - p), self.curvature_inputs) / len(p) + self.penalty + damping
         return lambda vector: vector / diagonal
+
+
+def rows_times(rows: Any, matrix: np.ndarray) -> np.ndarray:
+    """Return rows @ matrix, `ROWS` at a time where they are dense: so a row's result depends on its block alone."""
+    if hasattr(rows, "tocsr") or len(rows) <= ROWS:
+        return rows @ matrix
+    return np.concatenate([rows[start : start + ROWS] @ matrix for start in range(0, len(rows), ROWS)])
 
 
 def probabilities_of(margins: np.ndarray) -> np.ndarray:

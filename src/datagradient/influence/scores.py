@@ -37,6 +37,16 @@ class Problem(Protocol):
 
 
 @dataclass(frozen=True)
+class Direction:
+    """S = (H + δI)⁻¹ ∇L_V, with ∇L_V, the solver's record and seconds by step."""
+
+    solution: np.ndarray
+    validation_gradient: np.ndarray
+    record: SolverRecord
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Scores:
     """Influence of every training sample (n,), the solver's record, seconds by step, and v = ∇L_V."""
 
@@ -67,6 +77,17 @@ def score(
     Raises:
         SolverError: there is no validation sample, or a gradient or score is not finite.
     """
+    found = find_direction(problem, features, labels, name, seed, **options)
+    start = time.perf_counter()
+    influence = influence_along(problem, found.solution)
+    seconds = {**found.seconds, "projection": time.perf_counter() - start}
+    return Scores(influence, found.record, seconds, found.validation_gradient)
+
+
+def find_direction(
+    problem: Problem, features: Any, labels: np.ndarray, name: str = "cg", seed: int = 0, **options: float
+) -> Direction:
+    """Return S, the part of `score` that is done once for all training samples; arguments and errors are `score`'s."""
     if not len(labels):
         raise SolverError("no validation sample to compute influence against")
     clock = [time.perf_counter()]
@@ -76,12 +97,18 @@ def score(
     clock.append(time.perf_counter())
     solution, record = solve(problem, gradient, name, seed, **options)
     clock.append(time.perf_counter())
+    return Direction(
+        solution, gradient, record, dict(zip(("val_gradient", "solve"), np.diff(clock).tolist(), strict=True))
+    )
+
+
+def influence_along(problem: Problem, solution: np.ndarray, first: int = 0) -> np.ndarray:
+    """Return I_i = −g_iᵀS of every training sample of a problem; `first` is the number of its first sample."""
     influence = -problem.project(solution)
-    clock.append(time.perf_counter())
     if not np.all(np.isfinite(influence)):
-        raise SolverError(f"influence of training sample {int(np.argmin(np.isfinite(influence)))} is not finite")
-    seconds = dict(zip(("val_gradient", "solve", "projection"), np.diff(clock).tolist(), strict=True))
-    return Scores(influence, record, seconds, gradient)
+        sample = first + int(np.argmin(np.isfinite(influence)))
+        raise SolverError(f"influence of training sample {sample} is not finite")
+    return influence
 
 
 def curvature_rows(n: int, samples: int | None, seed: int) -> np.ndarray | None:

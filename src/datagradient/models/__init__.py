@@ -1,6 +1,6 @@
 """One module a model family. Each has the same functions, so no job needs to know which it is:
 
-``fit(inputs, labels, n_classes, settings, seed) -> (model, record)``, ``save(path, model, meta)``,
+``fit(inputs, labels, n_classes, settings, seed, weights=None) -> (model, record)``, ``save(path, model, meta)``,
 ``load(path) -> (model, meta)``, ``probabilities(model, inputs) -> (n, classes)`` and
 ``problem(model, inputs, labels, rows, curvature, parameters) -> influence problem``.
 ``SETTINGS`` names its settings, the ones that ``config/defaults.yaml`` lists for the family. ``INPUTS`` is the form

@@ -28,7 +28,9 @@ class BoostedModel:
     l2: float
 
 
-def fit(features: Any, labels: np.ndarray, n_classes: int, settings: dict, seed: int) -> tuple[BoostedModel, dict]:
+def fit(
+    features: Any, labels: np.ndarray, n_classes: int, settings: dict, seed: int, weights: np.ndarray | None = None
+) -> tuple[BoostedModel, dict]:
     """Train with histograms of the features.
 
     Args:
@@ -39,13 +41,14 @@ def fit(features: Any, labels: np.ndarray, n_classes: int, settings: dict, seed:
             ``columns``, the share of features each split sees; ``max_features``, of sparse features only the most
             frequent are used; ``l2``, XGBoost's λ, beside the *sum* of losses; ``max_bins`` of a histogram.
         seed: drives the sampling.
+        weights: of the samples' losses (n,); None for 1. A sample of weight 0 takes part in the sampling alone.
 
     Returns:
         The model, and a record: optimiser, rounds, and the seconds inside the fit.
     """
     start = time.perf_counter()
     columns = _most_frequent(features, int(settings["max_features"]))
-    data = xgb.QuantileDMatrix(_take(features, columns), labels, max_bin=int(settings["max_bins"]))
+    data = xgb.QuantileDMatrix(_take(features, columns), labels, weight=weights, max_bin=int(settings["max_bins"]))
     several = {"objective": "multi:softprob", "num_class": n_classes}
     parameters = {
         **(several if n_classes > 2 else {"objective": "binary:logistic"}),

@@ -11,7 +11,7 @@ from scipy.special import expit, softmax
 
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, write_arrays
-from datagradient.influence.glm import LinearProblem
+from datagradient.influence.glm import LinearProblem, rows_times
 
 INPUTS = "features"
 SETTINGS = ("l2", "tolerance", "max_iterations")
@@ -26,7 +26,9 @@ class LogisticModel:
     l2: float
 
 
-def fit(features: Any, labels: np.ndarray, n_classes: int, settings: dict, seed: int) -> tuple[LogisticModel, dict]:
+def fit(
+    features: Any, labels: np.ndarray, n_classes: int, settings: dict, seed: int, weights: np.ndarray | None = None
+) -> tuple[LogisticModel, dict]:
     """Minimise the mean loss plus penalty with scikit-learn's L-BFGS, in float64.
 
     Args:
@@ -36,6 +38,7 @@ def fit(features: Any, labels: np.ndarray, n_classes: int, settings: dict, seed:
         settings: ``l2``, of the penalty (l2 / 2)·‖weights‖² beside the *mean* loss (the bias is free);
             ``tolerance`` on the largest entry of the gradient; ``max_iterations``.
         seed: unused, the optimum does not depend on one.
+        weights: of the samples' losses (n,); None for 1. The mean is over their sum.
 
     Returns:
         The model, and a record: optimiser, iterations, and the seconds inside the fit.
@@ -50,13 +53,15 @@ def fit(features: Any, labels: np.ndarray, n_classes: int, settings: dict, seed:
     if not counts.all():
         raise UserError(f"logistic: no training sample of class {int(np.argmin(counts))}; class counts {counts}")
     estimator = LogisticRegression(
-        C=1 / (settings["l2"] * len(labels)), tol=settings["tolerance"], max_iter=settings["max_iterations"]
+        C=1 / (settings["l2"] * (len(labels) if weights is None else weights.sum())),
+        tol=settings["tolerance"],
+        max_iter=settings["max_iterations"],
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
             start = time.perf_counter()
-            estimator.fit(features, labels)
+            estimator.fit(features, labels, sample_weight=weights)
             seconds = time.perf_counter() - start
         except ConvergenceWarning as warning:
             raise UserError(f"logistic: the fit did not converge ({warning}); raise max_iterations or l2") from None
@@ -71,7 +76,7 @@ def as_float64(features: Any) -> Any:
 
 def probabilities(model: LogisticModel, features: Any) -> np.ndarray:
     """Return the class probabilities (n, classes)."""
-    margins = features @ model.weights.T + model.bias
+    margins = rows_times(features, model.weights.T) + model.bias
     if margins.shape[1] > 1:
         return softmax(margins, axis=1)
     return np.hstack([expit(-margins), expit(margins)])

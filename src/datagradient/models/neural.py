@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+from datagradient.devices import best_device
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, write_arrays
 from datagradient.influence.last_layer import LastLayerProblem
@@ -35,7 +36,9 @@ class NeuralModel:
     settings: dict
 
 
-def fit(inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, seed: int) -> tuple[NeuralModel, dict]:
+def fit(
+    inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, seed: int, weights: np.ndarray | None = None
+) -> tuple[NeuralModel, dict]:
     """Train a network, the same one for the same seed.
 
     Args:
@@ -47,6 +50,7 @@ def fit(inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, 
             ``batch_size``, ``learning_rate`` (the highest of the cycle), ``weight_decay`` (AdamW's, decoupled);
             ``precision``, ``"float32"`` or ``"bfloat16"`` for mixed precision.
         seed: drives initialisation and the order of samples.
+        weights: of the samples' losses (n,); None for 1. A sample of weight 0 keeps its place in the order alone.
 
     Returns:
         The model, and a record: optimiser, steps, mean loss of every epoch, and the seconds inside the fit.
@@ -62,6 +66,7 @@ def fit(inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, 
     # The first optimiser of a process imports torch's compiler, which is not what training takes.
     start = time.perf_counter()
     samples, targets = samples.to(device), torch.from_numpy(labels).to(device)
+    factors = None if weights is None else torch.from_numpy(weights).float().to(device)
     order = torch.Generator().manual_seed(integer_seed(seed, "order of samples"))
     n, size, epochs = len(labels), int(settings["batch_size"]), int(settings["epochs"])
     steps = epochs * math.ceil(n / size)
@@ -75,7 +80,7 @@ def fit(inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, 
         total = torch.zeros((), device=device)
         for batch in torch.randperm(n, generator=order).to(device).split(size):
             with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-                loss = cross_entropy(network(samples[batch]), targets[batch])
+                loss = _mean_loss(network(samples[batch]), targets[batch], None if weights is None else factors[batch])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -89,6 +94,12 @@ def fit(inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, 
     return model, {"optimiser": "torch AdamW", "iterations": steps, "losses": losses, "seconds": seconds}
 
 
+def _mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return cross_entropy(logits, targets)
+    return (weights * cross_entropy(logits, targets, reduction="none")).sum() / weights.sum().clamp(min=1e-12)
+
+
 def to_tensor(inputs: np.ndarray) -> tuple[str, Tensor]:
     """Return the kind of the inputs, and the inputs as the network takes them; images become channels-last."""
     if inputs.ndim == 4:
@@ -97,11 +108,6 @@ def to_tensor(inputs: np.ndarray) -> tuple[str, Tensor]:
     if np.issubdtype(inputs.dtype, np.integer):
         return "text", torch.from_numpy(inputs.astype(np.int32))
     return "table", torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
-
-
-def best_device() -> torch.device:
-    """Return the GPU where there is one, otherwise the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @torch.no_grad()
@@ -159,7 +165,7 @@ def load(path: Path) -> tuple[NeuralModel, dict]:
 
 
 def _fresh(kind: str, shape: tuple[int, ...], n_classes: int, settings: dict, seed: int) -> nn.Module:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(integer_seed(seed, "initialisation"))
         network = build(kind, shape, n_classes, settings)
     return network.to(memory_format=torch.channels_last) if kind == "image" else network

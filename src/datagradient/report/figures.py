@@ -3,49 +3,30 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib import pyplot as plt
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from datagradient.errors import UserError
-from datagradient.files import read_rows, replacing
+from datagradient.files import read_rows
+from datagradient.report import experiment_figures
 from datagradient.report.formats import dataset_titles
-
-# Okabe and Ito's colours, told apart by most colour-blind readers; markers tell them apart in print.
-POLICY_STYLE = {
-    "influence": {"color": "#0072B2", "marker": "o"},
-    "guarded": {"color": "#56B4E9", "marker": "D"},
-    "random": {"color": "#D55E00", "marker": "s"},
-    "uniform": {"color": "#E69F00", "marker": "v"},
-    "loss": {"color": "#009E73", "marker": "^"},
-    "gradient": {"color": "#CC79A7", "marker": "P"},
-    "confident": {"color": "#000000", "marker": "X"},
-}
-OVER_ITERATIONS = ("influence", "guarded", "random", "uniform")
-GROUP_COLOURS = {"clean": "#0072B2", "flipped": "#D55E00"}
-NOISE_STYLE = {0: {"color": "#0072B2", "marker": "o"}, 1: {"color": "#D55E00", "marker": "s"}}
-MODEL_STYLE = {
-    "logistic": {"color": "#0072B2", "marker": "o"},
-    "boosted": {"color": "#009E73", "marker": "^"},
-    "neural": {"color": "#D55E00", "marker": "s"},
-}
-LAST = "last layer, cg"
-SOLVER_STYLE = {
-    "cg": {"color": "#0072B2", "marker": "o"},
-    "lissa": {"color": "#D55E00", "marker": "s"},
-    "ekfac": {"color": "#009E73", "marker": "^"},
-    "ekfac+cg": {"color": "#56B4E9", "marker": "v"},
-    LAST: {"color": "#CC79A7", "marker": "P"},
-}
-PAPER_D = (0.41, 1.12)  # the paper's range of Cohen's d
-STYLE = {
-    "font.size": 8, "axes.titlesize": 8, "axes.spines.top": False, "axes.spines.right": False,
-    "figure.constrained_layout.use": True, "savefig.dpi": 200, "legend.frameon": False, "pdf.fonttype": 42,
-}  # fmt: skip
-NOISE_WORDS = {"0": "as published"}
-PANEL = (2.2, 1.55)  # inches
+from datagradient.report.style import (
+    GROUP_COLOURS,
+    LAST,
+    MODEL_STYLE,
+    NOISE_STYLE,
+    OVER_ITERATIONS,
+    PAPER_D,
+    POLICY_STYLE,
+    SOLVER_STYLE,
+    STYLE,
+    finish,
+    new_panels,
+    noise_words,
+    panel_of,
+    save,
+    values_and_errors,
+)
 
 
 def write_figure(name: str, results: Path, out: Path) -> None:
@@ -60,14 +41,6 @@ def write_figure(name: str, results: Path, out: Path) -> None:
         raise UserError(f"no figure {name!r}; legal: {', '.join(FIGURES)}")
     with plt.rc_context(STYLE):
         save(FIGURES[name](results), out)
-
-
-def save(drawing: plt.Figure, out: Path) -> None:
-    """Write a figure as PNG to `out` and as PDF beside it."""
-    for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
-        with replacing(out.with_suffix(suffix), "wb") as stream:
-            drawing.savefig(stream, format=suffix[1:], metadata=metadata)
-    plt.close(drawing)
 
 
 def pipeline(_: Path) -> plt.Figure:
@@ -119,18 +92,18 @@ def f1(results: Path) -> plt.Figure:
 def contribution(results: Path) -> plt.Figure:
     """Dataset contribution score against test accuracy, iteration after iteration."""
     rows = read_rows(results / "iterations.csv")
-    drawing, panels = _panels(results, rows)
+    drawing, panels = new_panels(results, rows)
     style = POLICY_STYLE["influence"]
     for key, axis in panels.items():
-        own = [row for row in rows if _panel(row) == key and row["policy"] in ("baseline", "influence")]
+        own = [row for row in rows if panel_of(row) == key and row["policy"] in ("baseline", "influence")]
         (x, x_errors), (y, y_errors) = (
-            _values_and_errors([row for row in own if row["metric"] == metric], ("mean", "low", "high"), scale)
+            values_and_errors([row for row in own if row["metric"] == metric], ("mean", "low", "high"), scale)
             for metric, scale in (("dcs", 1), ("accuracy", 100))
         )
         axis.errorbar(x, y, xerr=x_errors, yerr=y_errors, linewidth=0.6, markersize=3, linestyle="-", **style)
         for k, place in enumerate(zip(x, y, strict=True)):
             axis.annotate(str(k), place, xytext=(3, 3), textcoords="offset points", fontsize=7)
-    _finish(drawing, panels, "Dataset contribution score (iteration beside each point)", "Test accuracy [%]")
+    finish(drawing, panels, "Dataset contribution score (iteration beside each point)", "Test accuracy [%]")
     return drawing
 
 
@@ -152,7 +125,7 @@ def optimism(results: Path) -> plt.Figure:
             keys = ("dataset", "model", "noise", "policy", "iteration")
             same = [other for other in rows if other["metric"] == "val_accuracy"
                     and all(other[key] == row[key] for key in keys)]  # fmt: skip
-            (x, x_errors), (y, y_errors) = (_values_and_errors(some, ("change", "change_low", "change_high"), 100)
+            (x, x_errors), (y, y_errors) = (values_and_errors(some, ("change", "change_low", "change_high"), 100)
                                             for some in (same, [row]))  # fmt: skip
             style = MODEL_STYLE.get(row["model"], {"color": "0.3", "marker": "o"})
             face = style["color"] if row["policy"] == "influence" else "white"
@@ -161,7 +134,7 @@ def optimism(results: Path) -> plt.Figure:
                           markerfacecolor=face, label=label, **style)  # fmt: skip
         axis.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0)
         axis.axhline(0, color="0.85", linewidth=0.8, zorder=0)
-        axis.set_title(f"{titles[dataset]}, {_noise(noise)}")
+        axis.set_title(f"{titles[dataset]}, {noise_words(noise)}")
     drawing.supxlabel("Gain of validation accuracy [points]", fontsize=8)
     drawing.supylabel("Gain of test accuracy [points]", fontsize=8)
     drawing.legend(*axes[-1, -1].get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -171,10 +144,10 @@ def optimism(results: Path) -> plt.Figure:
 def influence(results: Path) -> plt.Figure:
     """Distribution of the scores of the unrefined models."""
     rows = read_rows(results / "influence_histogram.csv")
-    drawing, panels = _panels(results, rows)
+    drawing, panels = new_panels(results, rows)
     for key, axis in panels.items():
         for group, colour in GROUP_COLOURS.items():
-            bins = [row for row in rows if _panel(row) == key and row["group"] == group]
+            bins = [row for row in rows if panel_of(row) == key and row["group"] == group]
             if bins:
                 edges = [float(row["low"]) for row in bins] + [float(bins[-1]["high"])]
                 axis.stairs(
@@ -182,7 +155,7 @@ def influence(results: Path) -> plt.Figure:
                 )
         axis.axvline(0, color="0.4", linewidth=0.8)
         axis.set_yscale("log")
-    _finish(drawing, panels, "Influence [standard deviations]", "Share of samples")
+    finish(drawing, panels, "Influence [standard deviations]", "Share of samples")
     return drawing
 
 
@@ -201,10 +174,10 @@ def controls(results: Path) -> plt.Figure:
         for k, noise in enumerate(noises):
             own = {row["policy"]: row for row in tests
                    if (row["dataset"], row["model"], row["noise"]) == (dataset, model, noise)}  # fmt: skip
-            x, errors = _values_and_errors([own[policy] for policy in policies],
+            x, errors = values_and_errors([own[policy] for policy in policies],
                                            ("mean_difference", "t_low", "t_high"), 100)  # fmt: skip
             places = [place + 0.24 * (k - (len(noises) - 1) / 2) for place in range(len(policies))]
-            axis.errorbar(x, places, xerr=errors, linestyle="", markersize=3.5, linewidth=1, label=_noise(noise),
+            axis.errorbar(x, places, xerr=errors, linestyle="", markersize=3.5, linewidth=1, label=noise_words(noise),
                           **NOISE_STYLE[k % 2])  # fmt: skip
         axis.set_title(f"{titles[dataset]}, {model}")
         axis.set_yticks(range(len(policies)), policies)
@@ -218,7 +191,7 @@ def effects(results: Path) -> plt.Figure:
     """Cohen's d of test accuracy with intervals, as a forest plot."""
     titles, tests = dataset_titles(results), read_rows(results / "tests.csv")
     tests = [row for row in tests if (row["metric"], row["policy"]) == ("accuracy", "influence")]
-    names = list(dict.fromkeys(_panel(row) for row in tests))
+    names = list(dict.fromkeys(panel_of(row) for row in tests))
     drawing, axis = plt.subplots(figsize=(6.5, 0.3 * len(names) + 1.2))
     axis.axvspan(*PAPER_D, color="0.88", label="paper's range")
     axis.axvline(0, color="0.4", linewidth=0.8)
@@ -228,10 +201,10 @@ def effects(results: Path) -> plt.Figure:
         if not rows:
             continue
         d, low, high = ([float(row[name]) for row in rows] for name in ("d", "d_low", "d_high"))
-        places = [names.index(_panel(row)) + 0.25 * (shift - 1) for row in rows]
+        places = [names.index(panel_of(row)) + 0.25 * (shift - 1) for row in rows]
         axis.hlines(places, low, high, color=style["color"], linewidth=1)
         axis.plot(d, places, linestyle="", markersize=3.5, label=f"against {against}", **style)
-    axis.set_yticks(range(len(names)), [f"{titles[d]}, {model}, {_noise(noise)}" for d, model, noise in names])
+    axis.set_yticks(range(len(names)), [f"{titles[d]}, {model}, {noise_words(noise)}" for d, model, noise in names])
     axis.invert_yaxis()
     axis.set_xscale("symlog", linthresh=1, linscale=0.7)  # near zero linear, further out logarithmic
     axis.xaxis.set_major_locator(FixedLocator([-30, -10, -3, -1, 0, 1, 3, 10, 30]))
@@ -245,14 +218,14 @@ def effects(results: Path) -> plt.Figure:
 def detection(results: Path) -> plt.Figure:
     """Share of the flipped labels found against the share of the training set looked at."""
     curves = read_rows(results / "detection_curves.csv")
-    drawing, panels = _panels(results, curves)
+    drawing, panels = new_panels(results, curves)
     for key, axis in panels.items():
-        own = [row for row in curves if _panel(row) == key]
+        own = [row for row in curves if panel_of(row) == key]
         axis.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0)
         for score in dict.fromkeys(row["score"] for row in own):
             x, y = ([100 * float(row[name]) for row in own if row["score"] == score] for name in ("looked_at", "found"))
             axis.plot(x, y, linewidth=1.1, markersize=3, markevery=10, label=score, **POLICY_STYLE[score])
-    _finish(drawing, panels, "Training samples looked at, the most suspicious first [%]", "Flipped labels found [%]")
+    finish(drawing, panels, "Training samples looked at, the most suspicious first [%]", "Flipped labels found [%]")
     return drawing
 
 
@@ -277,7 +250,7 @@ def solvers(results: Path) -> plt.Figure:
                           color="black", label="default")  # fmt: skip
         axis.axvline(5, color="0.6", linewidth=0.8, linestyle=":")
         axis.set_xscale("log")
-        axis.set_title(f"{dataset}, {_noise(noise)}")
+        axis.set_title(f"{dataset}, {noise_words(noise)}")
         axis.set_ylabel(words[column] if j == 0 else "")
     drawing.supxlabel("Cost [plain forward passes over the training set]; dotted: 5", fontsize=8)
     drawing.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
@@ -287,65 +260,25 @@ def solvers(results: Path) -> plt.Figure:
 FIGURES: dict[str, Callable[[Path], plt.Figure]] = {
     "pipeline": pipeline, "accuracy": accuracy, "f1": f1, "controls": controls, "effects": effects,
     "contribution": contribution, "optimism": optimism, "influence": influence, "detection": detection,
-    "solvers": solvers,
+    "solvers": solvers, **experiment_figures.FIGURES,
 }  # fmt: skip
 
 
 def _over_iterations(results: Path, metric: str, label: str) -> plt.Figure:
     rows = [row for row in read_rows(results / "iterations.csv") if row["metric"] == metric]
-    drawing, panels = _panels(results, rows)
+    drawing, panels = new_panels(results, rows)
     for key, axis in panels.items():
-        own = [row for row in rows if _panel(row) == key]
+        own = [row for row in rows if panel_of(row) == key]
         start = [row for row in own if row["policy"] == "baseline"]
         for shift, policy in enumerate(OVER_ITERATIONS):
             line = [*start, *(row for row in own if row["policy"] == policy)]
             if len(line) == len(start):
                 continue
-            mean, errors = _values_and_errors(line, ("change", "change_low", "change_high"), 100)
+            mean, errors = values_and_errors(line, ("change", "change_low", "change_high"), 100)
             x = [int(row["iteration"]) + 0.07 * (shift - 1.5) for row in line]
             axis.errorbar(x, mean, yerr=errors, label=policy, capsize=1.5, markersize=3, linewidth=1,
                           **POLICY_STYLE[policy])  # fmt: skip
         axis.axhline(0, color="0.6", linewidth=0.8, zorder=0)
         axis.set_xticks(range(max(int(row["iteration"]) for row in own) + 1))
-    _finish(drawing, panels, "Iteration", label)
+    finish(drawing, panels, "Iteration", label)
     return drawing
-
-
-def _values_and_errors(rows: list[dict], columns: tuple[str, str, str], scale: float) -> tuple[list, list]:
-    """Return values, and what error bars reach below and above them."""
-    value, low, high = ([scale * float(row[column]) for row in rows] for column in columns)
-    below = [max(0.0, v - a) for v, a in zip(value, low, strict=True)]
-    return value, [below, [max(0.0, b - v) for v, b in zip(value, high, strict=True)]]
-
-
-def _panels(results: Path, rows: list[dict]) -> tuple[plt.Figure, dict]:
-    """Return a figure with a column for each model, and a row for each data set and noise rate."""
-    titles = dataset_titles(results)
-    models, datasets, noises = (list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "dataset", "noise"))
-    strips = [(dataset, noise) for dataset in datasets for noise in noises]
-    size = (PANEL[0] * len(models) + 0.4, PANEL[1] * len(strips) + 0.5)
-    drawing, axes = plt.subplots(len(strips), len(models), figsize=size, squeeze=False)
-    panels = {}
-    for (dataset, noise), strip in zip(strips, axes, strict=True):
-        for model, axis in zip(models, strip, strict=True):
-            axis.set_title(f"{titles[dataset]}, {model}, {_noise(noise)}", fontsize=6)
-            axis.yaxis.set_major_locator(MaxNLocator(5))
-            panels[dataset, model, noise] = axis
-    return drawing, panels
-
-
-def _finish(drawing: plt.Figure, panels: dict, x_label: str, y_label: str) -> None:
-    drawing.supxlabel(x_label, fontsize=8)
-    drawing.supylabel(y_label, fontsize=8)
-    entries = {label: line for axis in panels.values()
-               for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}  # fmt: skip
-    if entries:
-        drawing.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=len(entries))
-
-
-def _panel(row: dict) -> tuple[str, str, str]:
-    return row["dataset"], row["model"], row["noise"]
-
-
-def _noise(noise: str) -> str:
-    return NOISE_WORDS.get(noise, f"{float(noise):.0%} flipped")

@@ -59,6 +59,11 @@ def number(value: str, digits: int = 2) -> str:
     return f"{float(value):.{digits}f}"
 
 
+def with_interval(row: dict, value: str, low: str, high: str) -> str:
+    """Return a value with its interval, from three columns."""
+    return f"{number(row[value])} [{number(row[low])}, {number(row[high])}]"
+
+
 def dataset_titles(results: Path) -> dict[str, str]:
     """Return what tables and figures call each data set."""
     return {row["dataset"]: row["title"] for row in read_rows(results / "data.csv")}

@@ -10,7 +10,7 @@ from datagradient.data import sets
 from datagradient.data.record import Dataset
 from datagradient.errors import UserError
 from datagradient.files import read_arrays
-from datagradient.report.figures import STYLE, save
+from datagradient.report.style import STYLE, save
 
 SHOWN = 8  # of each kind
 WIDTH, LINES = 78, 3  # characters and lines of a text or a table's row

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, replacing
-from datagradient.report import benchmark_tables
+from datagradient.report import benchmark_tables, experiment_tables
 from datagradient.report.formats import (
     dataset_titles,
     difference,
@@ -385,6 +385,7 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
     "data": (data, "Data sets: samples by part, features, and samples of a part that also stand in the training part "
                    "(range over seeds)."),
     "environment": (environment, "What the results were made with."),
+    **experiment_tables.TABLES,
     **benchmark_tables.TABLES,
 }  # fmt: skip
 

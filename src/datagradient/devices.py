@@ -1,0 +1,54 @@
+"""Which processor a job computes on: a GPU of its own, where there is one."""
+
+import fcntl
+import functools
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+import torch
+
+CHOSEN = "DATAGRADIENT_DEVICE"  # tells the processes that a job starts which device it has
+_held: list[IO] = []  # locks of this process; the system frees them when it ends, also by a kill
+
+
+@functools.cache
+def best_device() -> torch.device:
+    """Return a GPU that no other job of this user has on this machine, or the processor where there is no GPU.
+
+    Where all are taken it waits. A scheduler that shows a job only its own GPUs is respected: the locks go by the
+    devices' own names, not by their numbers.
+    """
+    count = torch.cuda.device_count()
+    if not count:
+        return torch.device("cpu")
+    if CHOSEN in os.environ:
+        return torch.device("cuda", int(os.environ[CHOSEN]))
+    names = [str(getattr(torch.cuda.get_device_properties(i), "uuid", i)) for i in range(count)]
+    number, lock = take(names, Path(tempfile.gettempdir()) / f"datagradient-gpu-{os.getuid()}")
+    _held.append(lock)
+    os.environ[CHOSEN] = str(number)
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)
+
+
+def take(names: list[str], folder: Path, pause: float = 1.0) -> tuple[int, IO]:
+    """Lock the first free one of some devices, waiting for one; return its number, and the lock to hold."""
+    folder.mkdir(parents=True, exist_ok=True)
+    said = False
+    while True:
+        for number, name in enumerate(names):
+            lock = open(folder / name, "w", encoding="utf-8")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                continue
+            return number, lock
+        if not said:
+            print(f"all {len(names)} GPUs are taken by other jobs; waiting", file=sys.stderr)
+            said = True
+        time.sleep(pause)

@@ -1,0 +1,165 @@
+"""Whether scores are right: predicted against actual change of the validation loss, for groups and single samples."""
+
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from tqdm import tqdm
+
+from datagradient import layout
+from datagradient.collect import auroc
+from datagradient.experiments.refits import proximal_refit
+from datagradient.experiments.worth import (
+    agreement,
+    correlation_interval,
+    datamodeling_intervals,
+    datamodeling_score,
+    loss_of_half,
+    random_halves,
+)
+from datagradient.files import read_arrays, write_arrays, write_json, write_rows
+from datagradient.metrics import measure
+from datagradient.provenance import stamp
+from datagradient.scoring import Work, score_all
+from datagradient.training import TrainingSet
+
+COLUMNS = ("dataset", "model", "noise", "method", "kind", "correlation", "low", "high", "n", "unconverged", "slope",
+           "noise_share", "auroc")  # fmt: skip
+SINGLE = ("dataset", "model", "noise", "predicted", "proximal", "converged", "predicted_mean", "retrained",
+          "retrained_error")  # fmt: skip
+STABILITY = ("dataset", "model", "noise", "initialisations", "kendall", "jaccard")
+SCORES = ("influence", "gradient", "loss")
+
+
+def write_halves(
+    module: ModuleType, samples: TrainingSet, validation: tuple, settings: dict, count: int, facts: dict, out: Path
+) -> None:
+    """Train a model on each of `count` random halves; write which samples each kept, and its mean validation loss."""
+    kept = random_halves(len(samples.labels), count)
+    losses = [loss_of_half(module, samples, validation, settings, half, i)
+              for i, half in enumerate(tqdm(kept, "halves", disable=None))]  # fmt: skip
+    write_arrays(out, facts, kept=np.packbits(kept, axis=1), losses=np.array(losses))
+
+
+def read_halves(path: Path, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of n samples each half kept (halves, n), and the losses (halves,)."""
+    arrays, _ = read_arrays(path)
+    return np.unpackbits(arrays["kept"], axis=1, count=n).astype(bool), arrays["losses"]
+
+
+def write_single(work: Work, settings: dict, count: int, initialisations: int, out: Path) -> None:
+    """Remove single samples, evenly spaced in the order of their scores, and refit: single.npz.
+
+    Arrays: positions (count,); predicted, −I/n by the model; proximal, the change by a proximal refit, and whether it
+    converged; retrained (initialisations, count), the change when training anew without the sample but with its
+    place in the order of samples; scores (initialisations, n) of all samples by each initialisation's model. The last
+    two are empty for logistic regression, whose proximal refit is exact and which has no initialisation.
+    """
+    samples, n, is_logistic = work.samples, len(work.samples.labels), work.facts["model"] == "logistic"
+    influence = score_all(work).arrays["influence"]
+    chosen = np.argsort(influence, kind="stable")[np.linspace(0, n - 1, count).round().astype(int)]
+    damping = work.solver.get("damping", 0.0)
+    problem = work.problem()
+    refits = [proximal_refit(problem, work.validation, int(i), damping)
+              for i in tqdm(chosen, "proximal refits", disable=None)]  # fmt: skip
+    changes, scores = [], []
+    for seed in tqdm(range(0 if is_logistic else initialisations), "initialisations", disable=None):
+        model, start = _trained(work, settings, seed, None)
+        scores.append(score_all(replace(work, model=model)).arrays["influence"])
+        changes.append([_trained(work, settings, seed, int(i))[1] - start for i in tqdm(chosen, disable=None)])
+    write_arrays(
+        out, stamp(seed=samples.seed, dataset=samples.dataset, settings=settings), positions=chosen,
+        predicted=-influence[chosen] / n, proximal=np.array([refit.change for refit in refits]),
+        converged=np.array([refit.converged for refit in refits]),
+        retrained=np.array(changes).reshape(-1, count), scores=np.array(scores).reshape(-1, n),
+    )  # fmt: skip
+
+
+def _trained(work: Work, settings: dict, seed: int, without: int | None) -> tuple[object, float]:
+    """Return a model trained without one sample, and its mean validation loss."""
+    samples, (inputs, labels) = work.samples, work.validation
+    weights = None
+    if without is not None:
+        weights = np.ones(len(samples.labels))
+        weights[without] = 0.0
+    model, _ = work.family.fit(samples.inputs, samples.labels, samples.n_classes, settings, seed, weights)
+    return model, measure(work.family.probabilities(model, inputs), labels)["loss"]
+
+
+def gather_fidelity(config: dict, root: Path) -> None:
+    """Write fidelity.csv, single.csv and stability.csv, and fidelity.json with their provenance."""
+    rows, single, stability, runs = [], [], [], []
+    for keys in layout.grid(config, policy=layout.BASELINE, seed=config["seeds"][0]):
+        names = {key: keys[key] for key in ("dataset", "model", "noise")}
+        cell = Path(layout.cell(root=root, **keys))
+        scores, _ = read_arrays(cell / "scores.npz")
+        one, facts = read_arrays(cell / "single.npz")
+        runs.append(facts)
+        rows += [{**names, **row} for row in group_rows(scores, cell / "halves.npz")]
+        table = single_table(one)
+        rows += [{**names, **row} for row in single_rows(table)]
+        single += [{**names, **dict(zip(table, values, strict=True))} for values in zip(*table.values(), strict=True)]
+        pairs = [agreement(first, second, scores["labels"], config["removal_fraction"])
+                 for first, second in combinations(one["scores"], 2)]  # fmt: skip
+        if pairs:
+            means = {name: float(np.mean([pair[name] for pair in pairs])) for name in ("kendall", "jaccard")}
+            stability.append({**names, "initialisations": len(one["scores"]), **means})
+    write_rows(root / "fidelity.csv", COLUMNS, rows)
+    write_rows(root / "single.csv", SINGLE, single)
+    write_rows(root / "stability.csv", STABILITY, stability)
+    write_json(root / "fidelity.json", {"runs": runs})
+
+
+def group_rows(scores: dict, halves: Path) -> list[dict]:
+    """Return the linear datamodeling score of every score of a model."""
+    kept, losses = read_halves(halves, len(scores["influence"]))
+    intervals = datamodeling_intervals([scores[name] for name in SCORES], kept, losses)
+    flipped = scores["flipped"]
+    return [
+        {"method": name, "kind": "group", "correlation": datamodeling_score(scores[name], kept, losses), "low": low,
+         "high": high, "n": len(losses), "auroc": auroc(scores[name], flipped) if flipped.any() else ""}
+        for name, (low, high, *_) in zip(SCORES, intervals, strict=True)
+    ]  # fmt: skip
+
+
+def single_table(one: dict) -> dict[str, np.ndarray]:
+    """Return the columns of single.csv (count,) from single.npz; what was not measured is NaN."""
+    count, (initialisations, n) = len(one["positions"]), one["scores"].shape
+    nothing = np.full(count, np.nan)
+    several = initialisations > 1
+    return {
+        **{name: one[name] for name in ("predicted", "proximal", "converged")},
+        # By the same models as what it is compared with.
+        "predicted_mean": -one["scores"].mean(axis=0)[one["positions"]] / n if initialisations else nothing,
+        "retrained": one["retrained"].mean(axis=0) if initialisations else nothing,
+        "retrained_error": one["retrained"].std(axis=0, ddof=1) / np.sqrt(initialisations) if several else nothing,
+    }
+
+
+def single_rows(table: dict[str, np.ndarray]) -> list[dict]:
+    """Return the correlation of predicted with actual changes when single samples go.
+
+    Refits that did not converge are left out and counted. ``noise_share`` is the variance of the mean over
+    initialisations within samples over the variance between samples: near 1, training anew shows nothing but chance.
+    """
+    done = table["converged"]
+    rows = [_correlation("proximal", table["predicted"][done], table["proximal"][done], int((~done).sum()))]
+    if not np.isnan(table["retrained"]).any():
+        spread = table["retrained"].var(ddof=1)
+        row = _correlation("retrained", table["predicted_mean"], table["retrained"], 0)
+        rows.append(
+            {**row, "noise_share": float((table["retrained_error"] ** 2).mean() / spread) if spread > 0 else ""}
+        )
+    return rows
+
+
+def _correlation(method: str, predicted: np.ndarray, actual: np.ndarray, unconverged: int) -> dict:
+    value, low, high = (float("nan"),) * 3
+    slope = float("nan")
+    if len(predicted) > 2:
+        value, low, high = correlation_interval(predicted, actual)
+        slope = float(np.polyfit(predicted, actual, 1)[0]) if np.ptp(predicted) > 0 else slope
+    return {"method": method, "kind": "single", "correlation": value, "low": low, "high": high, "n": len(predicted),
+            "unconverged": unconverged, "slope": slope}  # fmt: skip

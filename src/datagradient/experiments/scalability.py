@@ -1,0 +1,245 @@
+"""What influence costs as the training set grows: time by step, forward passes, memory, and slopes."""
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from datagradient.errors import UserError
+from datagradient.experiments.cost_model import forward_passes
+from datagradient.experiments.enlarge import batches, enlarged
+from datagradient.files import read_arrays, read_json, read_meta, read_rows, write_json, write_rows
+from datagradient.influence.scores import influence_along
+from datagradient.layout import solver_for
+from datagradient.models import family
+from datagradient.provenance import stamp
+from datagradient.scoring import Work, score_all, solve_direction
+from datagradient.seeds import generator
+from datagradient.training import TrainingSet, load_part
+
+STEPS = ("setup", "val_gradient", "solve", "projection")
+COLUMNS = (
+    "dataset", "model", "n", "originals", "n_validation", "epochs", "train_seconds",
+    *(f"{step}_seconds" for step in STEPS), "influence_seconds", "fastest_seconds", "slowest_seconds", "ratio",
+    "three_rounds_ratio", "three_rounds_with_training_ratio", "forward_seconds", "forward_passes",
+    "predicted_forward_passes", "predicted_seconds", "solver_status", "solver_iterations", "data_mib", "scoring_mib",
+    "peak_mib", "repeats",
+)  # fmt: skip
+SLOPES = ("dataset", "model", "what", "slope", "low", "high", "sizes")
+STREAMED = ("dataset", "model", "n", "seconds", "peak_mib", "chunk", "trained_on", "solver_status")
+VALIDATION, LEAST = 8, 100  # training samples for each validation sample, as in the presets; validation samples
+QUICK = 5.0  # seconds: training that takes no longer is repeated too
+ROUNDS = 3  # of the paper
+
+
+def measure_size(data: Path, name: str, settings: dict, solver: dict, plan: dict, out: Path) -> None:
+    """Train on n samples, score them, and write one row of scalability.csv as JSON to `out`, the model beside it.
+
+    Scoring and quick training come with a warm-up that is not counted, and are repeated; the medians count. Scoring is
+    then done once more in a process of its own, for its memory.
+
+    Args:
+        data: features.npz.
+        name: of the model family.
+        settings: of the model.
+        solver: its options, with overrides by the kind of data.
+        plan: ``n``; ``repeats``; ``removal_fraction`` of each round, for the cost of three rounds.
+        out: the file to write.
+    """
+    n, repeats, facts = plan["n"], plan["repeats"], read_meta(data)
+    samples, validation = samples_of(family(name), data, n)
+    work, train_seconds = trained(name, samples, validation, settings, solver_for(solver, facts["modality"]), repeats)
+    model_file = out.with_name("model.npz")
+    work.family.save(model_file, work.model, work.facts)
+    runs = [score_all(work) for _ in range(repeats + 1)][1:]
+    seconds = {step: float(np.median([run.seconds[step] for run in runs])) for step in STEPS}
+    totals, total = [sum(run.seconds.values()) for run in runs], sum(seconds.values())
+    forward = median_seconds(lambda: work.family.probabilities(work.model, samples.inputs), repeats)
+    memory = in_a_fresh_process(peak_of_scoring, data, name, model_file, work.solver, n)
+    ratio, record = total / train_seconds, runs[0].solver
+    rounds = sum((1 - plan["removal_fraction"]) ** k for k in range(ROUNDS))
+    again = sum((1 - plan["removal_fraction"]) ** k for k in range(1, ROUNDS + 1))
+    predicted = (
+        forward_passes(n, len(validation[1]), work.solver, record["iterations"]) if name == "neural" else float("nan")
+    )
+    row = {
+        "dataset": samples.dataset, "model": name, "n": n, "originals": min(n, train_size(data)),
+        "n_validation": len(validation[1]), "epochs": settings.get("epochs", ""), "train_seconds": train_seconds,
+        **{f"{step}_seconds": value for step, value in seconds.items()}, "influence_seconds": total,
+        "fastest_seconds": min(totals), "slowest_seconds": max(totals), "ratio": ratio,
+        "three_rounds_ratio": rounds * ratio, "three_rounds_with_training_ratio": rounds * ratio + again,
+        "forward_seconds": forward, "forward_passes": total / forward, "predicted_forward_passes": predicted,
+        "predicted_seconds": predicted * forward, "solver_status": record["status"],
+        "solver_iterations": record["iterations"], **memory, "repeats": repeats,
+    }  # fmt: skip
+    write_json(out, {"row": row, "provenance": work.facts})
+
+
+def trained(
+    name: str, samples: TrainingSet, validation: tuple, settings: dict, solver: dict, repeats: int
+) -> tuple[Work, float]:
+    """Return a model to score, and the seconds of its training."""
+    module = family(name)
+
+    def fit() -> tuple[Any, float]:
+        model, record = module.fit(samples.inputs, samples.labels, samples.n_classes, settings, samples.seed)
+        return model, record["seconds"]
+
+    model, seconds = fit()
+    if seconds < QUICK:
+        seconds = float(np.median([fit()[1] for _ in range(repeats)]))
+    facts = stamp(seed=samples.seed, dataset=samples.dataset, model=name, settings=settings, n=len(samples.labels))
+    return Work(module, model, facts, samples, validation, solver), seconds
+
+
+def samples_of(module: Any, data: Path, n: int) -> tuple[TrainingSet, tuple[Any, np.ndarray]]:
+    """Return n training samples and as many validation samples as belong to them, in an order drawn at random: the
+    rows of many data sets are sorted by class. Images are enlarged where there are fewer than n.
+    """
+    meta = read_meta(data)
+    (inputs, labels), (validation, validation_labels) = (
+        _shuffled(*load_part(module.INPUTS, data, part), part) for part in ("train", "influence")
+    )
+    size = min(max(n // VALIDATION, LEAST), len(validation_labels))
+    inputs, labels = enlarged(inputs, labels, n)
+    samples = TrainingSet(inputs, labels, np.zeros(n, dtype=bool), np.arange(n), len(meta["class_names"]), meta["seed"],
+                          meta["dataset"])  # fmt: skip
+    return samples, (validation[:size], validation_labels[:size])
+
+
+def _shuffled(inputs: Any, labels: np.ndarray, part: str) -> tuple[Any, np.ndarray]:
+    order = generator(0, "scale", part).permutation(len(labels))
+    return inputs[order], labels[order]
+
+
+def train_size(data: Path) -> int:
+    """Return the number of training samples of a prepared data set."""
+    return len(read_arrays(data, "labels_train")[0]["labels_train"])
+
+
+def median_seconds(function: Callable[[], Any], repeats: int) -> float:
+    """Return the median seconds of a call, a warm-up apart."""
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[1:]))
+
+
+def in_a_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns in a process of its own, which has none of this one's memory."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def peak_of_scoring(data: Path, name: str, model_file: Path, solver: dict, n: int) -> dict[str, float]:
+    """Score once; return MiB of the processor's memory: the training samples, what scoring adds to all that is loaded,
+    and the peak of scoring. NaN where the system does not tell.
+    """
+    module = family(name)
+    model, facts = module.load(model_file)
+    samples, validation = samples_of(module, data, n)
+    work = Work(module, model, facts, samples, validation, solver)
+    before, can_tell = memory_mib("VmRSS"), forget_peak()
+    score_all(work)
+    peak = memory_mib("VmHWM") if can_tell else float("nan")
+    inputs = samples.inputs
+    size = inputs.nbytes if hasattr(inputs, "nbytes") else inputs.data.nbytes + inputs.indices.nbytes
+    return {"data_mib": size / 2**20, "scoring_mib": peak - before, "peak_mib": peak}
+
+
+def memory_mib(field: str) -> float:
+    """Return what Linux says of this process: ``"VmRSS"``, its memory now, or ``"VmHWM"``, the most it had; NaN where
+    there is no such file.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return float("nan")
+    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def forget_peak() -> bool:
+    """Let the most memory that this process had start again from what it has now; return whether Linux did so."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    except OSError:
+        return False
+    return True
+
+
+def gather_sizes(rows: list[Path], out: Path) -> None:
+    """Write scalability.csv from the rows of `measure_size`, and beside it slopes.csv and the provenance."""
+    every = [read_json(row) for row in rows]
+    table = sorted((one["row"] for one in every), key=lambda row: (row["dataset"], row["model"], row["n"]))
+    write_rows(out, COLUMNS, table)
+    write_rows(out.with_name("slopes.csv"), SLOPES, slope_rows(read_rows(out)))
+    write_json(out.with_suffix(".json"), {"runs": [one["provenance"] for one in every]})
+
+
+def slope_rows(table: list[dict]) -> list[dict]:
+    """Return slopes of log seconds against log n, with t intervals, for each data set and model."""
+    rows = []
+    for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in table):
+        own = [row for row in table if (row["dataset"], row["model"]) == (dataset, model)]
+        for what in ("influence", "train", *STEPS):
+            values = [float(row[f"{what}_seconds"]) for row in own]
+            if len(own) > 2 and min(values) > 0:
+                slope, low, high = log_slope([int(row["n"]) for row in own], values)
+                rows.append(dict(zip(SLOPES, (dataset, model, what, slope, low, high, len(own)), strict=True)))
+    return rows
+
+
+def log_slope(n: list[int], seconds: list[float]) -> tuple[float, float, float]:
+    """Return the least-squares slope of log seconds against log n, with a 95 % interval from Student's t."""
+    from scipy import stats
+
+    fit = stats.linregress(np.log(n), np.log(seconds))
+    half = stats.t.ppf(0.975, len(n) - 2) * fit.stderr
+    return float(fit.slope), float(fit.slope - half), float(fit.slope + half)
+
+
+def measure_stream(data: Path, name: str, settings: dict, solver: dict, plan: dict, out: Path) -> None:
+    """Score ever more samples with one S, a chunk in memory at a time: streamed.csv, one row for each size.
+
+    The samples are the images and their variants: a measurement of cost, not of anything learnt.
+
+    Args:
+        data: features.npz.
+        name: of the model family.
+        settings: of the model.
+        solver: its options, with overrides by the kind of data.
+        plan: ``trained_on`` samples the model is trained; ``sizes``, multiples of ``chunk``, the samples held at once.
+        out: streamed.csv.
+
+    Raises:
+        UserError: a size is no multiple of the chunk.
+    """
+    sizes, chunk, meta = plan["sizes"], plan["chunk"], read_meta(data)
+    if any(size % chunk for size in sizes):
+        raise UserError(f"streamed: the sizes {sizes} are not all multiples of the chunk, {chunk}")
+    samples, validation = samples_of(family(name), data, plan["trained_on"])
+    work, _ = trained(name, samples, validation, settings, solver_for(solver, meta["modality"]), 1)
+    found = solve_direction(work)
+    base = _shuffled(*load_part(work.family.INPUTS, data, "train"), "train")
+    rows, done, spent, can_tell = [], 0, 0.0, forget_peak()
+    with tqdm(total=max(sizes), desc="streamed", disable=None) as bar:
+        for inputs, labels in batches(*base, max(sizes), chunk):
+            start = time.perf_counter()
+            some = replace(work, samples=replace(samples, inputs=inputs, labels=labels))
+            influence_along(some.problem(slice(0, len(labels))), found.solution, done)
+            spent, done = spent + time.perf_counter() - start, done + len(labels)
+            bar.update(len(labels))
+            if done in sizes:
+                peak = memory_mib("VmHWM") if can_tell else float("nan")
+                values = (meta["dataset"], name, done, spent, peak, chunk, plan["trained_on"], found.record.status)
+                rows.append(dict(zip(STREAMED, values, strict=True)))
+    write_rows(out, STREAMED, rows)
+    write_json(out.with_suffix(".json"), work.facts)

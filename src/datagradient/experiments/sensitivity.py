@@ -1,0 +1,156 @@
+"""What scores depend on (damping, solver, curvature, validation size), and what removals do (how much is removed)."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from datagradient.collect import auroc
+from datagradient.experiments.fidelity import read_halves
+from datagradient.experiments.worth import agreement, datamodeling_intervals, datamodeling_score
+from datagradient.files import read_arrays, read_json, write_json, write_rows
+from datagradient.influence.solvers import SolverError
+from datagradient.metrics import measure
+from datagradient.provenance import stamp
+from datagradient.refine import by_control, by_influence
+from datagradient.scoring import Work, score_all
+from datagradient.seeds import generator
+from datagradient.training import load_part
+
+COLUMNS = (
+    "dataset", "model", "noise", "what", "value", "default", "status", "residual", "steps", "kendall", "jaccard", "lds",
+    "lds_low", "lds_high", "auroc",
+)  # fmt: skip
+FRACTIONS = ("dataset", "model", "noise", "seed", "policy", "fraction", "removed", "accuracy_change",
+             "selection_accuracy_change")  # fmt: skip
+DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+SAMPLES = (250, 1000, 4000, None)
+VALIDATION = (50, 200, 800, None)
+LISSA = {"name": "lissa", "tolerance": 0.1, "max_iterations": 100, "batch_size": 64}
+LISSA_DAMPING, LISSA_SAMPLES = 0.1, 500  # at the least: with less damping LiSSA takes too many steps to be of use
+CG = {"name": "cg", "max_iterations": 3000}
+PRECISION = {True: 1e-4, False: 1e-8}  # of a converged solve: networks compute in single precision
+LARGEST_EXPLICIT = 2500  # parameters: the dense matrix has their square of numbers
+POLICIES = ("influence", "uniform")
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One setting of the scores: what is varied, its value in words, the solver, of how many validation samples.
+
+    ``alike`` marks those that are compared with the first of what is varied, and not with the default.
+    """
+
+    what: str
+    value: str
+    solver: dict
+    validation: int | None = None
+    alike: bool = False
+
+
+def variations(solver: dict, is_network: bool, n_parameters: int) -> list[Variation]:
+    """Return what is tried, for a model whose default solver is given."""
+    precision = PRECISION[is_network]
+    form = {key: solver[key] for key in ("samples", "parameters", "curvature", "damping") if key in solver}
+    every = [Variation("damping", f"{damping:g}", {**solver, "damping": damping})
+             for damping in dict.fromkeys((*DAMPINGS, solver["damping"]))]  # fmt: skip
+    every += [Variation("curvature samples", _or_all(samples), {**solver, "samples": samples})
+              for samples in dict.fromkeys((*SAMPLES, solver.get("samples")))]  # fmt: skip
+    every += [Variation("validation samples", _or_all(size), solver, size) for size in VALIDATION]
+    every += [Variation("solver", "default", solver),
+              Variation("solver", "converged cg", {**form, **CG, "tolerance": precision})]  # fmt: skip
+    if n_parameters <= LARGEST_EXPLICIT:
+        every.append(Variation("solver", "explicit", {**form, "name": "explicit", "tolerance": precision}))
+    gentle = {**form, "damping": max(solver["damping"], LISSA_DAMPING), "samples": LISSA_SAMPLES}
+    for what, option, values in (("LiSSA steps", "max_iterations", (25, 100, 400)),
+                                 ("LiSSA batch", "batch_size", (16, 64, 256))):  # fmt: skip
+        every.append(Variation(what, "converged cg", {**gentle, **CG, "tolerance": precision}, alike=True))
+        every += [Variation(what, str(value), {**gentle, **LISSA, option: value}, alike=True) for value in values]
+    if is_network:
+        both = {**form, **CG, "samples": LISSA_SAMPLES, "parameters": "all", "tolerance": 0, "max_iterations": 10}
+        every += [Variation("curvature", name, {**both, "curvature": name}, alike=True) for name in ("ggn", "hessian")]
+    return every
+
+
+def _or_all(number: int | None) -> str:
+    return "all" if number is None else str(number)
+
+
+def write_variations(work: Work, halves: Path, noise: str, removal_fraction: float, out: Path) -> None:
+    """Score a model's training set in every variation, and write one row for each as JSON.
+
+    Worth is what it is in fidelity.csv. Agreement is with the default's scores, or with the first of what is varied
+    where more than that differs from the default.
+    """
+    samples, (inputs, labels) = work.samples, work.validation
+    name, n_parameters = work.facts["model"], len(work.problem().mean_gradient(inputs[:1], labels[:1]))
+    order = generator(samples.seed, "fewer validation samples").permutation(len(labels))
+    kept, losses = read_halves(halves, len(samples.labels))
+    default, first = score_all(work).arrays["influence"], {}
+    rows, scores = [], []
+    for one in tqdm(variations(work.solver, name == "neural", n_parameters), "variations", disable=None):
+        some = order[: one.validation]
+        is_default = one.solver == work.solver and one.validation is None
+        row = dict.fromkeys(COLUMNS, "") | {"dataset": samples.dataset, "model": name, "noise": noise, "what": one.what,
+                                            "value": one.value, "default": int(is_default)}  # fmt: skip
+        rows.append(row)
+        try:
+            scored = score_all(replace(work, solver=one.solver, validation=(inputs[some], labels[some])))
+        except SolverError as error:  # a result too: with these options there are no scores
+            row["status"] = f"failed: {error}"
+            continue
+        influence = scored.arrays["influence"]
+        reference = first.setdefault(one.what, influence) if one.alike else default
+        row |= {"status": scored.solver["status"], "residual": scored.solver["residual"],
+                "steps": scored.solver["iterations"],
+                **agreement(influence, reference, samples.labels, removal_fraction),
+                "lds": datamodeling_score(influence, kept, losses),
+                "auroc": auroc(influence, samples.flipped) if samples.flipped.any() else ""}  # fmt: skip
+        scores.append((row, influence))
+    intervals = datamodeling_intervals([influence for _, influence in scores], kept, losses)
+    for (row, _), (low, high, *_) in zip(scores, intervals, strict=True):
+        row |= {"lds_low": low, "lds_high": high}
+    write_json(out, {"rows": rows, "provenance": stamp(seed=samples.seed, dataset=samples.dataset)})
+
+
+def write_fractions(
+    work: Work, settings: dict, scores: Path, predictions: Path, data: Path, noise: str, fractions: list[float],
+    out: Path,
+) -> None:  # fmt: skip
+    """Remove different shares of the training set once, train again, and write the changes of accuracy as JSON.
+
+    By influence, and as many by chance. Nothing is chosen by it: the test part only measures.
+    """
+    samples, arrays, before = work.samples, read_arrays(scores)[0], read_arrays(predictions)[0]
+    parts = {name: load_part(work.family.INPUTS, data, name) for name in ("test", "selection")}
+    start = {name: measure(before[f"probabilities_{name}"], before[f"labels_{name}"])["accuracy"] for name in parts}
+    rows = []
+    for fraction in tqdm(fractions, "fractions", disable=None):
+        removal = by_influence(arrays["influence"], samples.labels, fraction)
+        counts = np.bincount(samples.labels[removal.positions], minlength=samples.n_classes)
+        for policy in POLICIES:
+            gone = removal if policy == "influence" else by_control(policy, counts, arrays, samples.seed, 1)
+            rest = np.delete(np.arange(len(samples.labels)), gone.positions)
+            after = _accuracies(work, settings, rest, parts)
+            rows.append({
+                "dataset": samples.dataset, "model": work.facts["model"], "noise": noise, "seed": samples.seed,
+                "policy": policy, "fraction": fraction, "removed": len(gone.positions),
+                "accuracy_change": after["test"] - start["test"],
+                "selection_accuracy_change": after["selection"] - start["selection"],
+            })  # fmt: skip
+    write_json(out, {"rows": rows, "provenance": stamp(seed=samples.seed, dataset=samples.dataset, settings=settings)})
+
+
+def _accuracies(work: Work, settings: dict, rest: np.ndarray, parts: dict) -> dict[str, float]:
+    samples = work.samples
+    model, _ = work.family.fit(samples.inputs[rest], samples.labels[rest], samples.n_classes, settings, samples.seed)
+    return {name: measure(work.family.probabilities(model, inputs), labels)["accuracy"]
+            for name, (inputs, labels) in parts.items()}  # fmt: skip
+
+
+def gather_rows(parts: list[Path], columns: tuple[str, ...], out: Path) -> None:
+    """Write one table from the rows of many JSON files, and their provenance beside it."""
+    every = [read_json(part) for part in parts]
+    write_rows(out, columns, [row for one in every for row in one["rows"]])
+    write_json(out.with_suffix(".json"), {"runs": [one["provenance"] for one in every]})

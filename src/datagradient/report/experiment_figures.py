@@ -1,0 +1,209 @@
+"""Figures of the experiments: cost as the training set grows, fidelity, and an appendix on what scores depend on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib import pyplot as plt
+from matplotlib.ticker import NullFormatter
+
+from datagradient.files import read_rows
+from datagradient.report.formats import dataset_titles
+from datagradient.report.style import (
+    MODEL_STYLE,
+    NOISE_STYLE,
+    PANEL,
+    POLICY_STYLE,
+    finish,
+    new_panels,
+    noise_words,
+    one_legend,
+    panel_of,
+    values_and_errors,
+)
+
+PAPER_RATIO = 0.44  # influence over training
+TARGETS = {"neural": 0.10, "logistic": 0.25, "boosted": 0.25}
+METHOD_STYLE = {"influence": POLICY_STYLE["influence"], "gradient": POLICY_STYLE["gradient"],
+                "loss": POLICY_STYLE["loss"]}  # fmt: skip
+STEP_COLOURS = {"setup": "#999999", "val_gradient": "#56B4E9", "solve": "#0072B2", "projection": "#E69F00"}
+STEP_WORDS = {"setup": "setting up", "val_gradient": "gradient of V", "solve": "solve", "projection": "projection"}
+AXIS_LABELS = {"damping": "Damping", "curvature samples": "Samples that curvature is averaged over",
+           "validation samples": "Validation samples"}  # fmt: skip
+
+
+def scalability(results: Path) -> plt.Figure:
+    """Influence against training as the training set grows: seconds, their ratio, and its parts."""
+    rows, titles = read_rows(results / "scalability.csv"), dataset_titles(results)
+    cells = list(dict.fromkeys((row["dataset"], row["model"]) for row in rows))
+    drawing, axes = plt.subplots(2, len(cells), figsize=(1.75 * len(cells) + 0.5, 3.6), squeeze=False, sharex="col")
+    for (dataset, model), (above, below) in zip(cells, axes.T, strict=True):
+        own = [row for row in rows if (row["dataset"], row["model"]) == (dataset, model)]
+        n = [int(row["n"]) for row in own]
+
+        def column(name: str, own: list[dict] = own) -> list[float]:
+            return [float(row[name]) for row in own]
+
+        above.plot(n, column("train_seconds"), "s-", color="#D55E00", markersize=3, linewidth=1, label="training")
+        above.plot(n, column("influence_seconds"), "o-", color="#0072B2", markersize=3, linewidth=1, label="influence")
+        if model == "neural":
+            above.plot(n, column("predicted_seconds"), "x:", color="black", markersize=4, linewidth=0.8,
+                       label="influence, by the cost model")  # fmt: skip
+        bottom = [0.0] * len(own)
+        for step, colour in STEP_COLOURS.items():
+            parts = [
+                value / train for value, train in zip(column(f"{step}_seconds"), column("train_seconds"), strict=True)
+            ]
+            top = [low + part for low, part in zip(bottom, parts, strict=True)]
+            below.fill_between(n, bottom, top, color=colour, label=STEP_WORDS[step], linewidth=0)
+            bottom = top
+        below.axhline(PAPER_RATIO, color="black", linewidth=0.8, linestyle="--", label=f"paper: {PAPER_RATIO}")
+        below.axhline(TARGETS[model], color="black", linewidth=0.8, linestyle=":", label="our target")
+        below.set_ylim(0, max(0.5, 1.1 * max(bottom)))
+        above.set_xscale("log")
+        above.set_yscale("log")
+        above.xaxis.set_minor_formatter(NullFormatter())
+        above.set_title(f"{titles[dataset]},\n{model}", fontsize=7)
+    axes[0, 0].set_ylabel("Seconds")
+    axes[1, 0].set_ylabel("Influence / training")
+    drawing.supxlabel("Training samples", fontsize=8)
+    one_legend(drawing, axes.flat, 5)
+    return drawing
+
+
+def streamed(results: Path) -> plt.Figure:
+    """Seconds and peak memory of scoring a stream of samples."""
+    rows = read_rows(results / "streamed.csv")
+    n = [int(row["n"]) for row in rows]
+    drawing, axes = plt.subplots(1, 2, figsize=(5.0, 2.2))
+    for axis, column, label in zip(axes, ("seconds", "peak_mib"), ("Seconds", "Peak memory [MiB]"), strict=True):
+        axis.plot(n, [float(row[column]) for row in rows], "o-", color="#0072B2", markersize=3, linewidth=1)
+        axis.set(xlabel="Samples scored with one S", ylabel=label, ylim=(0, None), xlim=(0, None))
+        axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
+    return drawing
+
+
+def fidelity(results: Path) -> plt.Figure:
+    """Linear datamodeling score of each score, and correlation with refits of single samples."""
+    rows, titles = read_rows(results / "fidelity.csv"), dataset_titles(results)
+    cells = list(dict.fromkeys((row["dataset"], row["model"]) for row in rows))
+    noises = list(dict.fromkeys(row["noise"] for row in rows))
+    panels = [("group", noise) for noise in noises] + [("single", noise) for noise in noises]
+    size = (1.65 * len(panels) + 1.6, 0.28 * len(cells) + 1.1)
+    drawing, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, sharex=True, squeeze=False)
+    styles = {**METHOD_STYLE, "proximal": POLICY_STYLE["guarded"], "retrained": POLICY_STYLE["random"]}
+    for axis, (kind, noise) in zip(axes[0], panels, strict=True):
+        some = [row for row in rows if (row["kind"], row["noise"]) == (kind, noise)]
+        methods = list(dict.fromkeys(row["method"] for row in some))
+        for shift, method in enumerate(methods):
+            own = [row for row in some if row["method"] == method and row["correlation"] != "nan"]
+            x, errors = values_and_errors(own, ("correlation", "low", "high"), 1)
+            y = [cells.index((row["dataset"], row["model"])) + 0.22 * (shift - (len(methods) - 1) / 2) for row in own]
+            axis.errorbar(
+                x, y, xerr=errors, linestyle="", markersize=3.5, linewidth=0.9, label=method, **styles[method]
+            )
+        axis.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+        axis.set_title(f"{'random halves' if kind == 'group' else 'single samples'}, {noise_words(noise)}", fontsize=7)
+    axes[0, 0].set_yticks(range(len(cells)), [f"{titles[dataset]}, {model}" for dataset, model in cells])
+    axes[0, 0].set_xlim(-1.05, 1.05)
+    axes[0, 0].invert_yaxis()
+    drawing.supxlabel("Rank correlation of predicted with actual change of the validation loss [95 %]", fontsize=8)
+    one_legend(drawing, axes.flat, 5)
+    return drawing
+
+
+def single(results: Path) -> plt.Figure:
+    """Predicted against actual change of the validation loss when one sample is removed."""
+    rows, titles = read_rows(results / "single.csv"), dataset_titles(results)
+    datasets, models, noises = (list(dict.fromkeys(row[key] for row in rows)) for key in ("dataset", "model", "noise"))
+    size = (PANEL[0] * len(models) + 0.4, PANEL[1] * len(datasets) + 0.6)
+    drawing, axes = plt.subplots(len(datasets), len(models), figsize=size, squeeze=False)
+    for i, dataset in enumerate(datasets):
+        for j, model in enumerate(models):
+            axis = axes[i, j]
+            for k, noise in enumerate(noises):
+                own = [row for row in rows if (row["dataset"], row["model"], row["noise"]) == (dataset, model, noise)]
+                x, y = ([float(row[name]) for row in own] for name in ("predicted", "proximal"))
+                axis.plot(x, y, linestyle="", markersize=3.5, label=noise_words(noise), **NOISE_STYLE[k % 2])
+            axis.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0)
+            axis.ticklabel_format(style="sci", scilimits=(0, 0))
+            axis.set_title(f"{titles[dataset]}, {model}", fontsize=7)
+    drawing.supxlabel("Predicted change of the validation loss, −I/n", fontsize=8)
+    drawing.supylabel("Change by a proximal refit", fontsize=8)
+    drawing.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return drawing
+
+
+def sensitivity(what: str) -> Callable[[Path], plt.Figure]:
+    """Return the figure of one thing that is varied: worth, and agreement with the default's scores."""
+
+    def draw(results: Path) -> plt.Figure:
+        rows, titles = read_rows(results / "sensitivity.csv"), dataset_titles(results)
+        rows = [row for row in rows if row["what"] == what]
+        datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+        columns = {"lds": "Datamodeling score", "auroc": "AUROC of flips",
+                   "jaccard": "Removed alike (Jaccard)"}  # fmt: skip
+        columns = {name: label for name, label in columns.items() if any(row[name] for row in rows)}
+        size = (2.2 * len(datasets) + 0.4, 1.6 * len(columns) + 0.5)
+        drawing, axes = plt.subplots(
+            len(columns), len(datasets), figsize=size, squeeze=False, sharex="col", sharey="row"
+        )
+        for j, dataset in enumerate(datasets):
+            values = _in_order({row["value"] for row in rows if row["dataset"] == dataset})
+            for i, (column, label) in enumerate(columns.items()):
+                axis = axes[i, j]
+                for model in dict.fromkeys(row["model"] for row in rows):
+                    own = [row for row in rows if (row["dataset"], row["model"]) == (dataset, model) and row[column]]
+                    own.sort(key=lambda row: values.index(row["value"]))
+                    places = [values.index(row["value"]) for row in own]
+                    y = [float(row[column]) for row in own]
+                    axis.plot(places, y, markersize=3.5, linewidth=1, label=model, **MODEL_STYLE[model])
+                    for place, row, height in zip(places, own, y, strict=True):
+                        if row["default"] == "1":
+                            axis.plot(place, height, "o", markersize=9, markerfacecolor="none", color="black",
+                                      label="default")  # fmt: skip
+                axis.set_xticks(range(len(values)), values, rotation=30, fontsize=6)
+                if i == 0:
+                    axis.set_title(titles[dataset])
+                if j == 0:
+                    axis.set_ylabel(label, fontsize=7)
+        drawing.supxlabel(AXIS_LABELS.get(what, what), fontsize=8)
+        one_legend(drawing, axes.flat, 4)
+        return drawing
+
+    return draw
+
+
+def fractions(results: Path) -> plt.Figure:
+    """Change of test accuracy after one round of removal, by how much is removed."""
+    rows = read_rows(results / "fractions.csv")
+    drawing, panels = new_panels(results, rows)
+    for key, axis in panels.items():
+        own = [row for row in rows if panel_of(row) == key]
+        for policy, seed in dict.fromkeys((row["policy"], row["seed"]) for row in own):
+            line = [row for row in own if (row["policy"], row["seed"]) == (policy, seed)]
+            x, y = ([100 * float(row[name]) for row in line] for name in ("fraction", "accuracy_change"))
+            axis.plot(x, y, linewidth=0.8, markersize=3, alpha=0.8, label=policy, **POLICY_STYLE[policy])
+        axis.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+    finish(drawing, panels, "At most so much of the training set removed in one round [%]; a line is a seed",
+           "Change of test accuracy [points]")  # fmt: skip
+    return drawing
+
+
+def _in_order(values: set[str]) -> list[str]:
+    """Return values in the order of the numbers they are, with words last."""
+
+    def place(value: str) -> tuple[bool, float, str]:
+        try:
+            return False, float(value), value
+        except ValueError:
+            return True, 0.0, value
+
+    return sorted(values, key=place)
+
+
+FIGURES: dict[str, Callable[[Path], plt.Figure]] = {
+    "scalability": scalability, "streamed": streamed, "fidelity": fidelity, "single": single, "fractions": fractions,
+    "damping": sensitivity("damping"), "curvature-samples": sensitivity("curvature samples"),
+    "validation-samples": sensitivity("validation samples"), "lissa-steps": sensitivity("LiSSA steps"),
+    "lissa-batch": sensitivity("LiSSA batch"), "solver": sensitivity("solver"), "curvature": sensitivity("curvature"),
+}  # fmt: skip

@@ -1,0 +1,101 @@
+"""What the figures have in common: colours, marks, panels, and how they are saved."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
+
+from datagradient.files import replacing
+from datagradient.report.formats import dataset_titles
+
+# Okabe and Ito's colours, told apart by most colour-blind readers; markers tell them apart in print.
+POLICY_STYLE = {
+    "influence": {"color": "#0072B2", "marker": "o"},
+    "guarded": {"color": "#56B4E9", "marker": "D"},
+    "random": {"color": "#D55E00", "marker": "s"},
+    "uniform": {"color": "#E69F00", "marker": "v"},
+    "loss": {"color": "#009E73", "marker": "^"},
+    "gradient": {"color": "#CC79A7", "marker": "P"},
+    "confident": {"color": "#000000", "marker": "X"},
+}
+OVER_ITERATIONS = ("influence", "guarded", "random", "uniform")
+GROUP_COLOURS = {"clean": "#0072B2", "flipped": "#D55E00"}
+NOISE_STYLE = {0: {"color": "#0072B2", "marker": "o"}, 1: {"color": "#D55E00", "marker": "s"}}
+MODEL_STYLE = {
+    "logistic": {"color": "#0072B2", "marker": "o"},
+    "boosted": {"color": "#009E73", "marker": "^"},
+    "neural": {"color": "#D55E00", "marker": "s"},
+}
+LAST = "last layer, cg"
+SOLVER_STYLE = {
+    "cg": {"color": "#0072B2", "marker": "o"},
+    "lissa": {"color": "#D55E00", "marker": "s"},
+    "ekfac": {"color": "#009E73", "marker": "^"},
+    "ekfac+cg": {"color": "#56B4E9", "marker": "v"},
+    LAST: {"color": "#CC79A7", "marker": "P"},
+}
+PAPER_D = (0.41, 1.12)  # the paper's range of Cohen's d
+STYLE = {
+    "font.size": 8, "axes.titlesize": 8, "axes.spines.top": False, "axes.spines.right": False,
+    "figure.constrained_layout.use": True, "savefig.dpi": 200, "legend.frameon": False, "pdf.fonttype": 42,
+}  # fmt: skip
+NOISE_WORDS = {"0": "as published"}
+PANEL = (2.2, 1.55)  # inches
+
+
+def save(drawing: plt.Figure, out: Path) -> None:
+    """Write a figure as PNG to `out` and as PDF beside it."""
+    for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
+        with replacing(out.with_suffix(suffix), "wb") as stream:
+            drawing.savefig(stream, format=suffix[1:], metadata=metadata)
+    plt.close(drawing)
+
+
+def values_and_errors(rows: list[dict], columns: tuple[str, str, str], scale: float) -> tuple[list, list]:
+    """Return values, and what error bars reach below and above them."""
+    value, low, high = ([scale * float(row[column]) for row in rows] for column in columns)
+    below = [max(0.0, v - a) for v, a in zip(value, low, strict=True)]
+    return value, [below, [max(0.0, b - v) for v, b in zip(value, high, strict=True)]]
+
+
+def new_panels(results: Path, rows: list[dict]) -> tuple[plt.Figure, dict]:
+    """Return a figure with a column for each model, and a row for each data set and noise rate."""
+    titles = dataset_titles(results)
+    models, datasets, noises = (list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "dataset", "noise"))
+    strips = [(dataset, noise) for dataset in datasets for noise in noises]
+    size = (PANEL[0] * len(models) + 0.4, PANEL[1] * len(strips) + 0.5)
+    drawing, axes = plt.subplots(len(strips), len(models), figsize=size, squeeze=False)
+    panels = {}
+    for (dataset, noise), strip in zip(strips, axes, strict=True):
+        for model, axis in zip(models, strip, strict=True):
+            axis.set_title(f"{titles[dataset]}, {model}, {noise_words(noise)}", fontsize=6)
+            axis.yaxis.set_major_locator(MaxNLocator(5))
+            panels[dataset, model, noise] = axis
+    return drawing, panels
+
+
+def finish(drawing: plt.Figure, panels: dict, x_label: str, y_label: str) -> None:
+    """Give a figure its labels, and one legend of what stands in any of its panels."""
+    drawing.supxlabel(x_label, fontsize=8)
+    drawing.supylabel(y_label, fontsize=8)
+    one_legend(drawing, list(panels.values()))
+
+
+def one_legend(drawing: plt.Figure, axes: list[plt.Axes], columns: int | None = None) -> None:
+    """Put one legend above a figure, of everything that has a label in any of some axes."""
+    entries = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    if entries:
+        drawing.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns or len(entries))
+
+
+def panel_of(row: dict) -> tuple[str, str, str]:
+    """Return the key of the panel that a row of a table belongs to."""
+    return row["dataset"], row["model"], row["noise"]
+
+
+def noise_words(noise: str) -> str:
+    """Return how figures name a noise rate."""
+    return NOISE_WORDS.get(noise, f"{float(noise):.0%} flipped")

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# The neural part of the quick preset through SLURM on this machine, against the same run without it.
+# Debian or Ubuntu, as root, after `make reproduce` has installed .venv; takes some minutes. Not part of `make test`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+repository=$PWD
+export DEBIAN_FRONTEND=noninteractive PATH="$repository/.venv/bin:$PATH"
+
+if ! command -v slurmctld > /dev/null || ! command -v munged > /dev/null; then
+    apt-get update --quiet
+    apt-get install --yes --quiet --no-install-recommends slurm-wlm munge
+fi
+python -m pip install --quiet --disable-pip-version-check snakemake-executor-plugin-slurm==2.8.0
+
+# One machine that is controller and node at once, with a configuration of its own: none of the system's is touched.
+if pgrep -x 'slurmctld|slurmd' > /dev/null; then
+    echo "SLURM already runs on this machine: use profiles/slurm there"
+    exit 1
+fi
+work=$(mktemp -d)
+chmod 755 "$work"
+[ -s /etc/munge/munge.key ] || mungekey --create --force
+mkdir -p /run/munge /var/log/munge /var/lib/munge "$work/state" "$work/spool"
+export SLURM_CONF="$work/slurm.conf"
+chown -R munge: /etc/munge /run/munge /var/log/munge /var/lib/munge
+pgrep -x munged > /dev/null || su munge -s /bin/sh -c munged
+host=$(hostname -s)
+cat > "$SLURM_CONF" << CONF
+ClusterName=test
+SlurmctldHost=$host
+SlurmUser=root
+AuthType=auth/munge
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerParameters=sched_interval=1,bf_interval=1
+StateSaveLocation=$work/state
+SlurmdSpoolDir=$work/spool
+SlurmctldLogFile=$work/slurmctld.log
+SlurmdLogFile=$work/slurmd.log
+SlurmctldPidFile=$work/slurmctld.pid
+SlurmdPidFile=$work/slurmd.pid
+NodeName=$host CPUs=$(nproc) RealMemory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo) State=UNKNOWN
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+CONF
+trap 'kill $(cat "$work"/*.pid)' EXIT
+slurmctld
+slurmd
+for _ in $(seq 30); do
+    [ "$(sinfo --noheader --format=%T)" = idle ] && break
+    sleep 1
+done
+sinfo
+[ "$(sinfo --noheader --format=%T)" = idle ] || { cat "$work"/*.log; exit 1; }
+
+# The preset: two seeds of the networks of quick; jobs as small as a cluster's.
+cat > "$work/slurm.yaml" << YAML
+preset: slurm
+models: [neural]
+seeds: [0, 1]
+iterations: 2
+noise: [0.2]
+policies: [influence, uniform]
+one_job: seeds
+datasets:
+  digits:
+    max_development: 900
+    models: {neural: {width: 16, epochs: 4, learning_rate: 6.0e-3}}
+  affairs:
+    models: {neural: {epochs: 4, batch_size: 128}}
+YAML
+mkdir "$work/local" "$work/slurm"
+snakemake --directory "$work/local" --cores "$(nproc)" --configfile "$work/slurm.yaml" --quiet rules progress
+snakemake --directory "$work/slurm" --workflow-profile profiles/slurm --configfile "$work/slurm.yaml" \
+    --default-resources mem_mb=1500 runtime=30 --slurm-no-account --slurm-status-command squeue --jobs "$(nproc)" \
+    --quiet rules progress
+
+python - "$work/local/results/slurm" "$work/slurm/results/slurm" << 'PYTHON'
+import csv
+import sys
+from pathlib import Path
+
+local, cluster = (list(csv.DictReader(Path(folder, "metrics.csv").open())) for folder in sys.argv[1:])
+untimed = [[{key: row[key] for key in row if not key.endswith("_seconds")} for row in rows] for rows in (local, cluster)]
+assert untimed[0] == untimed[1] and len(local) > 10, "the runs differ"
+print(f"the same {len(local)} models, metrics and scores through SLURM and without it")
+PYTHON

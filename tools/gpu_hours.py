@@ -1,0 +1,81 @@
+"""GPU hours of a preset's networks, from counts alone: python tools/gpu_hours.py [PRESET], by default paper.
+
+Floating-point operations of one forward pass are counted by torch; the cost model says how many forward passes training
+and scoring are. Networks on tables and texts are so small that starting their kernels takes longer than the arithmetic:
+the hours say nothing of that. Writes results/benchmarks/gpu_hours.csv, which `make readme` shows.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from datagradient.config import validate
+from datagradient.experiments.cost_model import forward_passes, training_passes
+from datagradient.files import write_rows
+from datagradient.layout import solver_for, trained_policies
+from datagradient.networks import build
+
+COLUMNS = ("preset", "dataset", "network", "n", "trainings", "scorings", "passes_each_training", "passes_each_scoring",
+           "gigaflop_a_sample", "teraflops", "hours")  # fmt: skip
+IMAGES = {"cifar10": (50_000, (3, 32, 32), 10)}  # development samples, shape, classes
+REPEATS = 3  # of scoring in the measurement of cost, beside a warm-up and one for its memory
+SUSTAINED = (10, 50)  # TFLOP/s that a GPU may sustain on networks of this size
+FOLDS, SHARE = 3, 2 / 3  # of cross-validation: trainings, each on so much of the training set
+
+
+def main() -> None:
+    """Count, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset", nargs="?", default="paper")
+    preset = parser.parse_args().preset
+    files = [Path("config/defaults.yaml"), Path(f"config/{preset}.yaml")]
+    config = validate(merged(files), files)
+    rows = []
+    for dataset in config["datasets"].keys() & IMAGES.keys():
+        development, shape, n_classes = IMAGES[dataset]
+        settings = {key: value[0] if isinstance(value, list) else value
+                    for key, value in config["datasets"][dataset]["models"]["neural"].items()}  # fmt: skip
+        solver = solver_for(config["model_settings"]["neural"]["solver"], "image")
+        split = config["split"]
+        development = config["datasets"][dataset]["max_development"] or development
+        n = round(development * (1 - split["influence"] - split["selection"]))
+        models = (
+            len(config["noise"]) * len(config["seeds"]) * (1 + config["iterations"] * len(trained_policies(config)))
+        )
+        folds = FOLDS * len(config["noise"]) * len(config["seeds"]) * ("confident" in config["policies"])
+        network = build("image", shape, n_classes, settings)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(torch.zeros((1, *shape), dtype=torch.uint8))
+        flop = counter.get_total_flops()
+        scoring = forward_passes(n, round(development * split["influence"]), solver, solver["max_iterations"])
+        total = flop * n * ((models + folds * SHARE) * training_passes(settings) + models * scoring)
+        plan = (config["scalability"] or {"datasets": {}})["datasets"].get(dataset, {"sizes": []})
+        total += flop * sum(plan["sizes"]) * (training_passes(settings) + (REPEATS + 2) * scoring)
+        for speed in SUSTAINED:
+            rows.append({
+                "preset": preset, "dataset": dataset, "network": settings["network"], "n": n,
+                "trainings": round(models + folds), "scorings": models,
+                "passes_each_training": round(training_passes(settings)), "passes_each_scoring": round(scoring, 2),
+                "gigaflop_a_sample": round(flop / 1e9, 3), "teraflops": speed,
+                "hours": round(total / speed / 1e12 / 3600, 1),
+            })  # fmt: skip
+    for row in rows:
+        print(row)
+    write_rows(Path("results/benchmarks/gpu_hours.csv"), COLUMNS, rows)
+
+
+def merged(files: list[Path]) -> dict:
+    """Return the files' content, later ones over earlier ones, as Snakemake merges them."""
+    import yaml
+    from snakemake.utils import update_config
+
+    config: dict = {}
+    for file in files:
+        update_config(config, yaml.safe_load(file.read_text(encoding="utf-8")))
+    return config
+
+
+if __name__ == "__main__":
+    main()
