@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from datagradient.influence.glm import LinearProblem, probabilities_of, residuals_of
+from datagradient.influence.glm import LinearProblem
 from datagradient.influence.solvers import SolverError
 
 AGREEMENT = 1e-3  # of the network's logits with those of its last layer, in single precision
@@ -55,38 +55,44 @@ class LastLayerProblem(LinearProblem):
 
     def inputs(self, features: Any) -> np.ndarray:
         """Return what the last layer takes of some samples: (n, width), float64."""
-        return np.concatenate([activations for _, activations, _ in self._batches(features)])
+        return torch.cat([activations for _, activations, _ in self._batches(features)]).double().numpy()
 
     def project(self, direction: np.ndarray) -> np.ndarray:
-        """Return g_iᵀ·direction for every training sample, batch after batch: one forward pass, memory flat in n."""
-        products = []
-        for start, activations, _ in self._batches(self.features):
-            labels = self.labels[start : start + len(activations)]
-            residuals = residuals_of(probabilities_of(self.margins(self.theta, activations)), labels)
-            products.append((self.margins(direction, activations) * residuals).sum(axis=1))
-        return np.concatenate(products)
+        """Return g_iᵀ·direction for every training sample, batch after batch: one forward pass, memory flat in n.
+
+        By torch alone: between its batches, NumPy's own threads would keep the processor busy with waiting.
+        """
+        weights, bias = (torch.from_numpy(part) for part in self._parts(direction))
+        labels, products = torch.as_tensor(self.labels), []
+        for start, activations, logits in self._batches(self.features):
+            residuals = torch.softmax(logits.double(), dim=1)
+            own = labels[start : start + len(residuals), None]
+            residuals.scatter_add_(1, own, torch.full_like(own, -1.0, dtype=residuals.dtype))
+            products.append(((activations.double() @ weights.T + bias) * residuals).sum(dim=1))
+        return torch.cat(products).numpy()
 
     @torch.no_grad()
-    def _batches(self, features: Any) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    def _batches(self, features: Any) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield the number of the first sample, what the last layer takes, and the network's logits."""
         device, seen = self.layer.weight.device, []
         hook = self.layer.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
         try:
             for start in range(0, len(features), self.batch_size):
                 logits = self.network(self.to_tensor(features[start : start + self.batch_size]).to(device))
-                activations = seen.pop().double().cpu().numpy()
-                finite = np.isfinite(activations).all(axis=1)
+                activations = seen.pop().cpu()
+                finite = torch.isfinite(activations).all(dim=1)
                 if not finite.all():
-                    sample = start + int(np.argmin(finite))
+                    sample = start + int((~finite).nonzero()[0])
                     raise SolverError(f"neural: what the last layer takes of sample {sample} is not finite")
-                yield start, activations, logits.double().cpu().numpy()
+                yield start, activations, logits.cpu()
         finally:
             hook.remove()
 
     def _check_logits(self) -> None:
         """Refuse a network with something after its last linear layer, or one whose logits depend on chance."""
         some = self.features[: min(64, self.batch_size)]
-        _, activations, logits = next(self._batches(some))
+        _, *both = next(self._batches(some))
+        activations, logits = (tensor.double().numpy() for tensor in both)
         again = np.concatenate([self.inputs(some[[i]]) for i in range(min(len(some), 4))])
         same = np.allclose(again, activations[: len(again)], rtol=AGREEMENT, atol=AGREEMENT)
         if not same or not np.allclose(self.margins(self.theta, activations), logits, rtol=AGREEMENT, atol=AGREEMENT):
