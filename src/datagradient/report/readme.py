@@ -5,7 +5,7 @@ from pathlib import Path
 
 from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, replacing
-from datagradient.report.formats import dataset_titles, difference
+from datagradient.report.formats import dataset_titles, difference, with_interval
 
 POLICIES = ("influence", "guarded", "loss", "gradient", "confident", "random", "uniform")
 
@@ -82,6 +82,28 @@ def seeds(results: Path) -> str:
     return "\n".join(lines)
 
 
+def scale(results: Path) -> str:
+    """Return what influence costs as the training set grows."""
+    rows, slopes = read_rows(results / "scalability.csv"), read_rows(results / "slopes.csv")
+    titles = dataset_titles(results)
+    lines = [
+        "| data set, model | training samples | influence / training | forward passes | slope of influence [95 %] "
+        "| memory that scoring adds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in rows):
+        own = [row for row in rows if (row["dataset"], row["model"]) == (dataset, model)]
+        slope = _one(slopes, dataset=dataset, model=model, what="influence")
+        growth = with_interval(slope, "slope", "low", "high") if slope else ""
+        sizes = f"{min(int(row['n']) for row in own):,} to {max(int(row['n']) for row in own):,}"
+        ranges = [_range(own, column, digits) for column, digits in
+                  (("ratio", 3), ("forward_passes", 1), ("scoring_mib", 0))]  # fmt: skip
+        lines.append(
+            f"| {titles[dataset]}, {model} | {sizes} | {ranges[0]} | {ranges[1]} | {growth} | {ranges[2]} MiB |"
+        )
+    return "\n".join(lines)
+
+
 def gpu_hours(results: Path) -> str:
     """Return what the preset paper asks of a GPU, by the cost model."""
     rows = read_rows(results / "gpu_hours.csv")
@@ -101,8 +123,14 @@ BLOCKS = {
     "verdict": ("cpu", verdict),
     "policies": ("cpu", policies),
     "seeds": ("seeds", seeds),
+    "scale": ("cpu", scale),
     "gpu hours": ("benchmarks", gpu_hours),
 }
+
+
+def _range(rows: list[dict], column: str, digits: int) -> str:
+    values = [float(row[column]) for row in rows]
+    return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
 
 
 def _words(noise: str) -> str:
