@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from peer_methods import METHODS
 from scipy.stats import spearmanr
-from solvers import CONVERGED, LAST_LAYER, OUT, REPEATS, median_seconds, replace_rows, timed_scores
+from solvers import CONVERGED, LAST_LAYER, OUT, REPEATS, replace_rows, timed_scores
 from tqdm import tqdm
 from worth import halves
 
 from datagradient import layout
 from datagradient.collect import auroc
 from datagradient.config import model_settings
+from datagradient.experiments.scalability import median_seconds
 from datagradient.experiments.worth import datamodeling_intervals, datamodeling_score
 from datagradient.files import read_arrays, read_json, read_meta
 from datagradient.models import family, neural
@@ -69,7 +70,7 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
     model, _ = module.load(cell / "model.npz")
     kept, losses = halves(cell / "halves.npz", module, samples, validation, settings)
     converged = read_arrays(cell / "scores.npz", "converged")[0]["converged"]
-    forward = median_seconds(lambda: module.probabilities(model, samples.inputs))
+    forward = median_seconds(lambda: module.probabilities(model, samples.inputs), REPEATS)
     found, seconds, status = {}, {}, {}
     ours = {OURS: solver, OTHER: {**OTHERS[solver["parameters"]], "damping": solver["damping"]}}
     covers = {**COVERS, **{name: LAYERS[options["parameters"]] for name, options in ours.items()}}

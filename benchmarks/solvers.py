@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +31,7 @@ from worth import halves
 from datagradient import layout
 from datagradient.collect import auroc
 from datagradient.config import model_settings
+from datagradient.experiments.scalability import median_seconds
 from datagradient.experiments.worth import datamodeling_intervals, datamodeling_score
 from datagradient.files import read_json, read_meta, read_rows, write_arrays, write_json, write_rows
 from datagradient.influence.scores import Scores, curvature_rows, score
@@ -134,7 +135,7 @@ def compare(root: Path, config: dict, dataset: str, name: str, noise: str) -> tu
         every = [module.fit(samples.inputs, samples.labels, samples.n_classes, settings, 0)[1] for _ in range(REPEATS)]
         record["seconds"] = float(np.median([again["seconds"] for again in every]))
     module.save(cell / "model.npz", model, stamp(seed=0, dataset=dataset, model=name, settings=settings))
-    forward = median_seconds(lambda: module.probabilities(model, samples.inputs))
+    forward = median_seconds(lambda: module.probabilities(model, samples.inputs), REPEATS)
     kept, losses = halves(cell / "halves.npz", module, samples, validation, settings)
     found, rows = {}, []
     for k, options in enumerate(tqdm(list(candidates(name, default)), f"{dataset}/{name}/{noise}", disable=None)):
@@ -233,16 +234,6 @@ def peak_mib(command: list[str]) -> str:
     if process.returncode:
         raise SystemExit(f"datagradient {command[0]} failed: {process.stderr}")
     return f"{int(process.stdout.split()[-2]) / 1024:.0f}"  # given in KiB
-
-
-def median_seconds(function: Callable[[], Any]) -> float:
-    """Return the median seconds of a call, a warm-up apart."""
-    seconds = []
-    for _ in range(REPEATS + 1):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[1:]))
 
 
 def _threads() -> str:

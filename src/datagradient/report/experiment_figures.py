@@ -137,6 +137,7 @@ def sensitivity(what: str) -> Callable[[Path], plt.Figure]:
     """Return the figure of one thing that is varied: worth, and agreement with the default's scores."""
 
     def draw(results: Path) -> plt.Figure:
+        """Draw a column for each data set, a row for each measure, and the models as lines."""
         rows, titles = read_rows(results / "sensitivity.csv"), dataset_titles(results)
         rows = [row for row in rows if row["what"] == what]
         datasets = list(dict.fromkeys(row["dataset"] for row in rows))
