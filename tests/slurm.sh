@@ -12,20 +12,23 @@ if ! command -v slurmctld > /dev/null || ! command -v munged > /dev/null; then
 fi
 python -m pip install --quiet --disable-pip-version-check snakemake-executor-plugin-slurm==2.8.0
 
-# One machine that is controller and node at once, with a configuration of its own: none of the system's is touched.
-if pgrep -x 'slurmctld|slurmd' > /dev/null; then
-    echo "SLURM already runs on this machine: use profiles/slurm there"
+# One machine that is controller and node at once. Its configuration must lie in SLURM's own place: jobs get no
+# SLURM_CONF from the plugin, which takes SLURM's variables out of their environment.
+conf=/etc/slurm/slurm.conf
+if pgrep -x 'slurmctld|slurmd' > /dev/null || [ -e "$conf" ]; then
+    echo "SLURM runs on this machine, or $conf exists: use profiles/slurm there"
     exit 1
 fi
 work=$(mktemp -d)
 chmod 755 "$work"
 [ -s /etc/munge/munge.key ] || mungekey --create --force
 mkdir -p /run/munge /var/log/munge /var/lib/munge "$work/state" "$work/spool"
-export SLURM_CONF="$work/slurm.conf"
 chown -R munge: /etc/munge /run/munge /var/log/munge /var/lib/munge
 pgrep -x munged > /dev/null || su munge -s /bin/sh -c munged
 host=$(hostname -s)
-cat > "$SLURM_CONF" << CONF
+mkdir -p "$(dirname "$conf")"
+trap 'rm -f "$conf"; kill $(cat "$work"/*.pid 2> /dev/null) 2> /dev/null || true' EXIT
+cat > "$conf" << CONF
 ClusterName=test
 SlurmctldHost=$host
 SlurmUser=root
@@ -44,7 +47,6 @@ SlurmdPidFile=$work/slurmd.pid
 NodeName=$host CPUs=$(nproc) RealMemory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo) State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
-trap 'kill $(cat "$work"/*.pid)' EXIT
 slurmctld
 slurmd
 for _ in $(seq 30); do
@@ -73,7 +75,8 @@ YAML
 mkdir "$work/local" "$work/slurm"
 snakemake --directory "$work/local" --cores "$(nproc)" --configfile "$work/slurm.yaml" --quiet rules progress
 snakemake --directory "$work/slurm" --workflow-profile profiles/slurm --configfile "$work/slurm.yaml" \
-    --default-resources mem_mb=1500 runtime=30 --slurm-no-account --slurm-status-command squeue --jobs "$(nproc)" \
+    --default-resources mem_mb=1500 runtime=30 --slurm-no-account --slurm-status-command squeue \
+    --slurm-init-seconds-before-status-checks 2 --jobs "$(nproc)" \
     --quiet rules progress
 
 python - "$work/local/results/slurm" "$work/slurm/results/slurm" << 'PYTHON'
