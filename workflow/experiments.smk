@@ -1,4 +1,6 @@
-# Cost, fidelity and sensitivity of the scores. What is timed runs alone on all cores.
+# Cost, fidelity and sensitivity of the scores. What is timed runs alone on the machine, with one thread, as all jobs of
+# the workflow do: two of scikit-learn's and BLAS's wait for each other, which would lengthen training and flatter us.
+ONE_THREAD = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 "
 
 
 rule prepare_scale:
@@ -27,7 +29,7 @@ rule scalability:
         f"{SCALE}/{{model}}/{{n}}/row.json",
     log:
         f"logs/{PRESET}/{{dataset}}/scalability/{{model}}-{{n}}.log",
-    threads: 1000  # all that there are
+    threads: 1000  # all that there are, to be alone
     params:
         settings=published_settings,
         solver=lambda w: json.dumps(CONFIG["model_settings"][w.model]["solver"]),
@@ -39,7 +41,7 @@ rule scalability:
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient scalability --model {wildcards.model} --settings {params.settings:q} "
+        ONE_THREAD + "python -m datagradient scalability --model {wildcards.model} --settings {params.settings:q} "
         "--solver {params.solver:q} --data {input} --n {wildcards.n} --repeats {params.repeats} "
         "--fraction {params.fraction} --out {output} 2> {log}"
 
@@ -67,7 +69,7 @@ rule streamed:
         f"{ROOT}/streamed.json",
     log:
         f"logs/{PRESET}/streamed.log",
-    threads: 1000  # all that there are
+    threads: 1000  # all that there are, to be alone
     params:
         model=STREAMING.get("model"),
         settings=lambda w: json.dumps(model_settings(CONFIG, STREAMING["dataset"], STREAMING["model"],
@@ -80,7 +82,7 @@ rule streamed:
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient streamed --model {params.model} --settings {params.settings:q} "
+        ONE_THREAD + "python -m datagradient streamed --model {params.model} --settings {params.settings:q} "
         "--solver {params.solver:q} --data {input} --plan {params.plan:q} --out {output[0]} 2> {log}"
 
 

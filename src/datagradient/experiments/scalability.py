@@ -41,8 +41,8 @@ ROUNDS = 3  # of the paper
 def measure_size(data: Path, name: str, settings: dict, solver: dict, plan: dict, out: Path) -> None:
     """Train on n samples, score them, and write one row of scalability.csv as JSON to `out`, the model beside it.
 
-    Scoring and quick training come with a warm-up that is not counted, and are repeated; the medians count. Scoring is
-    then done once more in a process of its own, for its memory.
+    Scoring and quick training come with a warm-up that is not counted, and are repeated; the medians count. For its
+    memory, scoring is then done once more in as many fresh processes.
 
     Args:
         data: features.npz.
@@ -61,7 +61,8 @@ def measure_size(data: Path, name: str, settings: dict, solver: dict, plan: dict
     seconds = {step: float(np.median([run.seconds[step] for run in runs])) for step in STEPS}
     totals, total = [sum(run.seconds.values()) for run in runs], sum(seconds.values())
     forward = median_seconds(lambda: work.family.probabilities(work.model, samples.inputs), repeats)
-    memory = in_a_fresh_process(peak_of_scoring, data, name, model_file, work.solver, n)
+    peaks = [in_a_fresh_process(peak_of_scoring, data, name, model_file, work.solver, n) for _ in range(repeats)]
+    memory = {key: float(np.median([peak[key] for peak in peaks])) for key in peaks[0]}
     ratio, record = total / train_seconds, runs[0].solver
     rounds = sum((1 - plan["removal_fraction"]) ** k for k in range(ROUNDS))
     again = sum((1 - plan["removal_fraction"]) ** k for k in range(1, ROUNDS + 1))
