@@ -65,6 +65,7 @@ def test_the_slope_of_a_power_law_is_its_exponent():
 def test_the_cost_model_counts_passes():
     last = {"name": "cg", "parameters": "last", "samples": 500}
     assert forward_passes(1000, 100, last, 20) == pytest.approx((100 + 500 + 1000) / 1000)
+    assert forward_passes(400, 100, last, 20) == pytest.approx((100 + 400) / 400)
     every = {"name": "cg", "parameters": "all", "samples": None}
     assert forward_passes(1000, 0, every, 4) == pytest.approx(2.5 + 5 * 6)
     assert forward_passes(10_000, 0, {**every, "samples": 1000}, 4) < forward_passes(1000, 0, every, 4)
@@ -168,8 +169,9 @@ def test_single_removals_that_show_chance_alone_have_a_noise_share_near_one(rand
     n, count, initialisations = 400, 200, 4
     one = {
         "positions": np.arange(count), "predicted": random.normal(size=count), "proximal": random.normal(size=count),
-        "converged": np.arange(count) > 2, "retrained": random.normal(size=(initialisations, count)),
-        "scores": random.normal(size=(initialisations, n)),
+        "converged": np.arange(count) > 2, "scores": random.normal(size=(initialisations, n)),
+        # Each initialisation's changes share the chance of the model that they start from.
+        "retrained": random.normal(size=(initialisations, count)) + 9 * random.normal(size=(initialisations, 1)),
     }  # fmt: skip
     proximal, retrained = single_rows(single_table(one))
     assert (proximal["n"], proximal["unconverged"]) == (count - 3, 3)

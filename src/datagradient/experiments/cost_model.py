@@ -20,7 +20,7 @@ def forward_passes(n: int, n_validation: int, solver: dict, iterations: int) -> 
     """
     samples = min(solver.get("samples") or n, n)
     if solver.get("parameters", "last") == "last":
-        return (n_validation + samples + n) / n
+        return (n_validation + n + (samples if samples < n else 0)) / n  # one pass serves both if they are the same
     ekfac = EKFAC if "ekfac" in (solver["name"], solver.get("preconditioner")) else 0.0
     if solver["name"] == "lissa":
         solve = PRODUCT * (iterations * solver.get("batch_size", 64) + (10 + 5) * samples)  # power iteration, checks

@@ -129,12 +129,14 @@ def single_table(one: dict) -> dict[str, np.ndarray]:
     count, (initialisations, n) = len(one["positions"]), one["scores"].shape
     nothing = np.full(count, np.nan)
     several = initialisations > 1
+    # What an initialisation's changes have in common is the chance of the model that they all start from.
+    apart = one["retrained"] - one["retrained"].mean(axis=1, keepdims=True)
     return {
         **{name: one[name] for name in ("predicted", "proximal", "converged")},
         # By the same models as what it is compared with.
         "predicted_mean": -one["scores"].mean(axis=0)[one["positions"]] / n if initialisations else nothing,
         "retrained": one["retrained"].mean(axis=0) if initialisations else nothing,
-        "retrained_error": one["retrained"].std(axis=0, ddof=1) / np.sqrt(initialisations) if several else nothing,
+        "retrained_error": apart.std(axis=0, ddof=1) / np.sqrt(initialisations) if several else nothing,
     }
 
 
@@ -142,7 +144,8 @@ def single_rows(table: dict[str, np.ndarray]) -> list[dict]:
     """Return the correlation of predicted with actual changes when single samples go.
 
     Refits that did not converge are left out and counted. ``noise_share`` is the variance of the mean over
-    initialisations within samples over the variance between samples: near 1, training anew shows nothing but chance.
+    initialisations within samples, their common part apart, over the variance between samples: near 1, training anew
+    shows nothing but chance.
     """
     done = table["converged"]
     rows = [_correlation("proximal", table["predicted"][done], table["proximal"][done], int((~done).sum()))]

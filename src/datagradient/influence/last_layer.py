@@ -1,10 +1,12 @@
 """Influence problem of a network's last layer: logistic regression on what the layers before it compute.
 
 The layers before are held fixed, as the trees' structure is for boosted trees. Gradients and the Gauss–Newton matrix
-(for this layer the exact Hessian) are in closed form, at the cost of one plain forward pass over the training set.
+(for this layer the exact Hessian) are in closed form, at the cost of one plain forward pass over the training set, and
+of another over the samples that the curvature is averaged over, unless these are the training set.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,23 +50,31 @@ class LastLayerProblem(LinearProblem):
         layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
         if not layers or layers[-1].bias is None:
             raise SolverError("neural: the network has no last linear layer with a bias; use parameters: all")
-        self.layer = layers[-1]
+        self.layer, self._passed = layers[-1], []
         weights, bias = (value.detach().cpu().double().numpy() for value in (self.layer.weight, self.layer.bias))
         super().__init__(inputs, labels, weights, bias, 0.0, rows)
         self._check_logits()
 
     def inputs(self, features: Any) -> np.ndarray:
         """Return what the last layer takes of some samples: (n, width), float64."""
-        return torch.cat([activations for _, activations, _ in self._batches(features)]).double().numpy()
+        return _activations(self._batches(features))
+
+    @cached_property
+    def curvature_inputs(self) -> np.ndarray:
+        """What the last layer takes of the samples that H is averaged over; kept for `project` if these are all."""
+        if self.rows is not None:
+            return self.inputs(self.features[self.rows])
+        self._passed = list(self._batches(self.features))
+        return _activations(self._passed)
 
     def project(self, direction: np.ndarray) -> np.ndarray:
-        """Return g_iᵀ·direction for every training sample, batch after batch: one forward pass, memory flat in n.
+        """Return g_iᵀ·direction for every training sample, batch after batch: at most one forward pass, in flat memory.
 
         By torch alone: between its batches, NumPy's own threads would keep the processor busy with waiting.
         """
         weights, bias = (torch.from_numpy(part) for part in self._parts(direction))
         labels, products = torch.as_tensor(self.labels), []
-        for start, activations, logits in self._batches(self.features):
+        for start, activations, logits in self._passed or self._batches(self.features):
             residuals = torch.softmax(logits.double(), dim=1)
             own = labels[start : start + len(residuals), None]
             residuals.scatter_add_(1, own, torch.full_like(own, -1.0, dtype=residuals.dtype))
@@ -99,3 +109,7 @@ class LastLayerProblem(LinearProblem):
             raise SolverError(
                 "neural: the logits are not those of the last linear layer, or two passes over the same samples differ"
             )
+
+
+def _activations(batches: Iterable[tuple[int, Tensor, Tensor]]) -> np.ndarray:
+    return torch.cat([activations for _, activations, _ in batches]).double().numpy()
