@@ -11,7 +11,7 @@ from datagradient.experiments.cost_model import forward_passes
 from datagradient.experiments.enlarge import batches, enlarged, variant
 from datagradient.experiments.fidelity import single_rows, single_table
 from datagradient.experiments.refits import proximal_refit
-from datagradient.experiments.scalability import in_a_fresh_process, log_slope, memory_mib, samples_of
+from datagradient.experiments.scalability import in_a_fresh_process, log_slope, memory_mib, samples_of, slope_rows
 from datagradient.experiments.sensitivity import variations
 from datagradient.experiments.worth import agreement, correlation_interval, datamodeling_score, random_halves
 from datagradient.influence.scores import score
@@ -60,6 +60,17 @@ def test_the_slope_of_a_power_law_is_its_exponent():
     slope, low, high = log_slope(n, [3 * k**0.7 for k in n])
     assert slope == pytest.approx(0.7)
     assert low <= slope <= high
+
+
+def test_steps_have_slopes_beyond_the_curvature_sample_alone():
+    n, steps = [100, 200, 400, 800, 1600], ("setup", "val_gradient", "solve", "projection")
+    seconds = {f"{step}_seconds": 1.0 for step in (*steps, "influence", "train")}
+    table = [{"dataset": "a", "model": "neural", "n": k, "n_curvature": min(k, 200), **seconds} for k in n]
+    for row in table:
+        row["projection_seconds"] = 0.001 if row["n"] <= 200 else row["n"]
+    slopes = {row["what"]: row for row in slope_rows(table)}
+    assert slopes["projection"]["slope"] == pytest.approx(1) and slopes["projection"]["sizes"] == 3
+    assert slopes["influence"]["sizes"] == 5
 
 
 def test_the_cost_model_counts_passes():

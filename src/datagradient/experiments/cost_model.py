@@ -2,7 +2,8 @@
 
 One pass over m samples costs m/n of a pass over the training set. A gradient takes about 3 forward passes (one forward,
 and twice as much backward), a forward-mode pass 2.5 and a Gauss–Newton product 6 (measured on small networks on
-processors; on others they differ somewhat). The last layer's own algebra is not counted.
+processors). Not counted, and most of the cost of tiny networks and small samples: the algebra of the last layer, the
+eigenvectors of EK-FAC, and what each call costs.
 """
 
 GRADIENT, FORWARD_MODE, PRODUCT = 3.0, 2.5, 6.0
@@ -20,7 +21,8 @@ def forward_passes(n: int, n_validation: int, solver: dict, iterations: int) -> 
     """
     samples = min(solver.get("samples") or n, n)
     if solver.get("parameters", "last") == "last":
-        return (n_validation + n + (samples if samples < n else 0)) / n  # one pass serves both if they are the same
+        drawn = iterations * solver.get("batch_size", 64) if solver["name"] == "lissa" else 0
+        return (n_validation + n + (samples if samples < n else 0) + drawn) / n  # one pass serves if they are the same
     ekfac = EKFAC if "ekfac" in (solver["name"], solver.get("preconditioner")) else 0.0
     if solver["name"] == "lissa":
         solve = PRODUCT * (iterations * solver.get("batch_size", 64) + (10 + 5) * samples)  # power iteration, checks

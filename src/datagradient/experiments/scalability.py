@@ -25,14 +25,16 @@ from datagradient.training import TrainingSet, load_part
 
 STEPS = ("setup", "val_gradient", "solve", "projection")
 COLUMNS = (
-    "dataset", "model", "n", "originals", "n_validation", "epochs", "train_seconds",
+    "dataset", "model", "n", "originals", "n_validation", "n_curvature", "epochs", "train_seconds",
     *(f"{step}_seconds" for step in STEPS), "influence_seconds", "fastest_seconds", "slowest_seconds", "ratio",
     "three_rounds_ratio", "three_rounds_with_training_ratio", "forward_seconds", "forward_passes",
     "predicted_forward_passes", "predicted_seconds", "solver_status", "solver_iterations", "data_mib", "scoring_mib",
     "peak_mib", "repeats",
 )  # fmt: skip
 SLOPES = ("dataset", "model", "what", "slope", "low", "high", "sizes")
-STREAMED = ("dataset", "model", "n", "seconds", "peak_mib", "chunk", "trained_on", "solver_status")
+STREAMED = (
+    "dataset", "model", "n", "seconds", "direction_seconds", "peak_mib", "chunk", "trained_on", "solver_status",
+)  # fmt: skip
 VALIDATION, LEAST = 8, 100  # training samples for each validation sample, as in the presets; validation samples
 QUICK = 5.0  # seconds: training that takes no longer is repeated too
 ROUNDS = 3  # of the paper
@@ -71,7 +73,8 @@ def measure_size(data: Path, name: str, settings: dict, solver: dict, plan: dict
     )
     row = {
         "dataset": samples.dataset, "model": name, "n": n, "originals": min(n, train_size(data)),
-        "n_validation": len(validation[1]), "epochs": settings.get("epochs", ""), "train_seconds": train_seconds,
+        "n_validation": len(validation[1]), "n_curvature": min(work.solver.get("samples") or n, n),
+        "epochs": settings.get("epochs", ""), "train_seconds": train_seconds,
         **{f"{step}_seconds": value for step, value in seconds.items()}, "influence_seconds": total,
         "fastest_seconds": min(totals), "slowest_seconds": max(totals), "ratio": ratio,
         "three_rounds_ratio": rounds * ratio, "three_rounds_with_training_ratio": rounds * ratio + again,
@@ -186,15 +189,21 @@ def gather_sizes(rows: list[Path], out: Path) -> None:
 
 
 def slope_rows(table: list[dict]) -> list[dict]:
-    """Return slopes of log seconds against log n, with t intervals, for each data set and model."""
+    """Return slopes of log seconds against log n, with t intervals, for each data set and model.
+
+    Where curvature is averaged over a subsample, the slopes of single steps are of the sizes beyond it: below, work
+    moves from step to step.
+    """
     rows = []
     for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in table):
         own = [row for row in table if (row["dataset"], row["model"]) == (dataset, model)]
+        beyond = [row for row in own if int(row["n_curvature"]) < int(row["n"])] or own
         for what in ("influence", "train", *STEPS):
-            values = [float(row[f"{what}_seconds"]) for row in own]
-            if len(own) > 2 and min(values) > 0:
-                slope, low, high = log_slope([int(row["n"]) for row in own], values)
-                rows.append(dict(zip(SLOPES, (dataset, model, what, slope, low, high, len(own)), strict=True)))
+            some = beyond if what in STEPS else own
+            values = [float(row[f"{what}_seconds"]) for row in some]
+            if len(some) > 2 and min(values) > 0:
+                slope, low, high = log_slope([int(row["n"]) for row in some], values)
+                rows.append(dict(zip(SLOPES, (dataset, model, what, slope, low, high, len(some)), strict=True)))
     return rows
 
 
@@ -208,9 +217,10 @@ def log_slope(n: list[int], seconds: list[float]) -> tuple[float, float, float]:
 
 
 def measure_stream(data: Path, name: str, settings: dict, solver: dict, plan: dict, out: Path) -> None:
-    """Score ever more samples with one S, a chunk in memory at a time: streamed.csv, one row for each size.
+    """Score ever more samples with one S, a chunk of them at a time: streamed.csv, one row for each size.
 
-    The samples are the images and their variants: a measurement of cost, not of anything learnt.
+    The samples are the images and their variants: a measurement of cost, not of anything learnt. The originals stay in
+    memory. Seconds are those of projecting along S; those of S itself stand apart.
 
     Args:
         data: features.npz.
@@ -230,7 +240,7 @@ def measure_stream(data: Path, name: str, settings: dict, solver: dict, plan: di
     work, _ = trained(name, samples, validation, settings, solver_for(solver, meta["modality"]), 1)
     found = solve_direction(work)
     base = _shuffled(*load_part(work.family.INPUTS, data, "train"), "train")
-    rows, done, spent, can_tell = [], 0, 0.0, forget_peak()
+    rows, done, spent, once, can_tell = [], 0, 0.0, sum(found.seconds.values()), forget_peak()
     with tqdm(total=max(sizes), desc="streamed", disable=None) as bar:
         for inputs, labels in batches(*base, max(sizes), chunk):
             start = time.perf_counter()
@@ -240,7 +250,7 @@ def measure_stream(data: Path, name: str, settings: dict, solver: dict, plan: di
             bar.update(len(labels))
             if done in sizes:
                 peak = memory_mib("VmHWM") if can_tell else float("nan")
-                values = (meta["dataset"], name, done, spent, peak, chunk, plan["trained_on"], found.record.status)
-                rows.append(dict(zip(STREAMED, values, strict=True)))
+                values = (name, done, spent, once, peak, chunk, plan["trained_on"], found.record.status)
+                rows.append(dict(zip(STREAMED, (meta["dataset"], *values), strict=True)))
     write_rows(out, STREAMED, rows)
     write_json(out.with_suffix(".json"), work.facts)
