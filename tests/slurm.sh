@@ -84,8 +84,17 @@ import csv
 import sys
 from pathlib import Path
 
-local, cluster = (list(csv.DictReader(Path(folder, "metrics.csv").open())) for folder in sys.argv[1:])
-untimed = [[{key: row[key] for key in row if not key.endswith("_seconds")} for row in rows] for rows in (local, cluster)]
-assert untimed[0] == untimed[1] and len(local) > 10, "the runs differ"
-print(f"the same {len(local)} models, metrics and scores through SLURM and without it")
+import numpy as np
+
+local, cluster = map(Path, sys.argv[1:])
+rows = [list(csv.DictReader((folder / "metrics.csv").open())) for folder in (local, cluster)]
+untimed = [[{key: row[key] for key in row if not key.endswith("_seconds")} for row in table] for table in rows]
+assert untimed[0] == untimed[1] and len(rows[0]) > 10, "the metrics differ"
+names = [path.relative_to(local) for kind in ("model", "scores") for path in local.rglob(f"{kind}.npz")]
+assert len(names) >= len(rows[0]), "models or scores are missing"
+for name in names:
+    one, other = (np.load(folder / name) for folder in (local, cluster))
+    same = [key for key in one.files if one[key].dtype.kind == "U" or one[key].tobytes() == other[key].tobytes()]
+    assert one.files == other.files == same, f"{name} differs"
+print(f"through SLURM and without it the same: {len(rows[0])} rows of metrics, {len(names)} files of models and scores")
 PYTHON

@@ -152,12 +152,16 @@ def test_every_kind_of_variation_has_the_default_or_a_reference(is_network):
     solver = {"name": "cg", "damping": 0.03, "tolerance": 0.01, "max_iterations": 50, "samples": 700}
     if is_network:
         solver |= {"parameters": "all", "curvature": "ggn", "preconditioner": "own"}
-    every = variations(solver, is_network, 100)
+    every = variations(solver, is_network, 100, 900, 300)
     defaults = {one.what for one in every if one.solver == solver and one.validation is None}
     assert defaults == {"damping", "curvature samples", "validation samples", "solver"}
     assert {one.what for one in every if one.alike} == {"LiSSA steps", "LiSSA batch", *["curvature"] * is_network}
     first = next(one for one in every if one.what == "LiSSA steps")
-    assert first.solver["name"] == "cg" and first.solver["samples"] == 500
+    assert first.solver["name"] == "cg" and first.solver["samples"] is None
+    values = {
+        what: [one.value for one in every if one.what == what] for what in ("curvature samples", "validation samples")
+    }
+    assert values == {"curvature samples": ["250", "all", "700"], "validation samples": ["50", "200", "all"]}
 
 
 @pytest.mark.parametrize(("family", "settings"), [(logistic, SETTINGS), (boosted, TREES), (neural, NETWORK)])

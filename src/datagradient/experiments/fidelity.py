@@ -129,8 +129,9 @@ def single_table(one: dict) -> dict[str, np.ndarray]:
     count, (initialisations, n) = len(one["positions"]), one["scores"].shape
     nothing = np.full(count, np.nan)
     several = initialisations > 1
-    # What an initialisation's changes have in common is the chance of the model that they all start from.
-    apart = one["retrained"] - one["retrained"].mean(axis=1, keepdims=True)
+    # What an initialisation's changes have in common is the chance of the model that they all start from. The mean over
+    # samples takes a share of each sample's own chance with it.
+    apart = (one["retrained"] - one["retrained"].mean(axis=1, keepdims=True)) * np.sqrt(count / (count - 1))
     return {
         **{name: one[name] for name in ("predicted", "proximal", "converged")},
         # By the same models as what it is compared with.

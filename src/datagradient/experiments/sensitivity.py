@@ -31,6 +31,7 @@ LISSA = {"name": "lissa", "tolerance": 0.1, "max_iterations": 100, "batch_size":
 LISSA_DAMPING, LISSA_SAMPLES = 0.1, 500  # at the least: with less damping LiSSA takes too many steps to be of use
 CG = {"name": "cg", "max_iterations": 3000}
 PRECISION = {True: 1e-4, False: 1e-8}  # of a converged solve: networks compute in single precision
+HESSIAN_STEPS = 3  # of CG: a network's exact Hessian is not positive definite, and CG soon meets negative curvature
 LARGEST_EXPLICIT = 2500  # parameters: the dense matrix has their square of numbers
 POLICIES = ("influence", "uniform")
 
@@ -49,15 +50,15 @@ class Variation:
     alike: bool = False
 
 
-def variations(solver: dict, is_network: bool, n_parameters: int) -> list[Variation]:
-    """Return what is tried, for a model whose default solver is given."""
+def variations(solver: dict, is_network: bool, n_parameters: int, n: int, n_validation: int) -> list[Variation]:
+    """Return what is tried, for a model of so many parameters and training samples, whose default solver is given."""
     precision = PRECISION[is_network]
     form = {key: solver[key] for key in ("samples", "parameters", "curvature", "damping") if key in solver}
     every = [Variation("damping", f"{damping:g}", {**solver, "damping": damping})
              for damping in dict.fromkeys((*DAMPINGS, solver["damping"]))]  # fmt: skip
     every += [Variation("curvature samples", _or_all(samples), {**solver, "samples": samples})
-              for samples in dict.fromkeys((*SAMPLES, solver.get("samples")))]  # fmt: skip
-    every += [Variation("validation samples", _or_all(size), solver, size) for size in VALIDATION]
+              for samples in dict.fromkeys((*_below(n, SAMPLES), solver.get("samples")))]  # fmt: skip
+    every += [Variation("validation samples", _or_all(size), solver, size) for size in _below(n_validation, VALIDATION)]
     every += [Variation("solver", "default", solver),
               Variation("solver", "converged cg", {**form, **CG, "tolerance": precision})]  # fmt: skip
     if n_parameters <= LARGEST_EXPLICIT:
@@ -65,12 +66,19 @@ def variations(solver: dict, is_network: bool, n_parameters: int) -> list[Variat
     gentle = {**form, "damping": max(solver["damping"], LISSA_DAMPING), "samples": LISSA_SAMPLES}
     for what, option, values in (("LiSSA steps", "max_iterations", (25, 100, 400)),
                                  ("LiSSA batch", "batch_size", (16, 64, 256))):  # fmt: skip
-        every.append(Variation(what, "converged cg", {**gentle, **CG, "tolerance": precision}, alike=True))
+        # LiSSA draws from all samples but those that check it.
+        exact = {**gentle, **CG, "samples": None, "tolerance": precision}
+        every.append(Variation(what, "converged cg", exact, alike=True))
         every += [Variation(what, str(value), {**gentle, **LISSA, option: value}, alike=True) for value in values]
     if is_network:
-        both = {**form, **CG, "samples": LISSA_SAMPLES, "parameters": "all", "tolerance": 0, "max_iterations": 10}
+        both = {**form, "name": "cg", "samples": LISSA_SAMPLES, "parameters": "all", "tolerance": 0,
+                "max_iterations": HESSIAN_STEPS}  # fmt: skip
         every += [Variation("curvature", name, {**both, "curvature": name}, alike=True) for name in ("ggn", "hessian")]
     return every
+
+
+def _below(size: int, numbers: tuple[int | None, ...]) -> list[int | None]:
+    return [number for number in numbers if number is None or number < size]
 
 
 def _or_all(number: int | None) -> str:
@@ -89,9 +97,10 @@ def write_variations(work: Work, halves: Path, noise: str, removal_fraction: flo
     kept, losses = read_halves(halves, len(samples.labels))
     default, first = score_all(work).arrays["influence"], {}
     rows, scores = [], []
-    for one in tqdm(variations(work.solver, name == "neural", n_parameters), "variations", disable=None):
+    sizes = (n_parameters, len(samples.labels), len(labels))
+    for one in tqdm(variations(work.solver, name == "neural", *sizes), "variations", disable=None):
         some = order[: one.validation]
-        is_default = one.solver == work.solver and one.validation is None
+        is_default = _full(one.solver) == _full(work.solver) and one.validation is None
         row = dict.fromkeys(COLUMNS, "") | {"dataset": samples.dataset, "model": name, "noise": noise, "what": one.what,
                                             "value": one.value, "default": int(is_default)}  # fmt: skip
         rows.append(row)
@@ -112,6 +121,10 @@ def write_variations(work: Work, halves: Path, noise: str, removal_fraction: flo
     for (row, _), (low, high, *_) in zip(scores, intervals, strict=True):
         row |= {"lds_low": low, "lds_high": high}
     write_json(out, {"rows": rows, "provenance": stamp(seed=samples.seed, dataset=samples.dataset)})
+
+
+def _full(solver: dict) -> dict:
+    return {"samples": None, **solver}
 
 
 def write_fractions(

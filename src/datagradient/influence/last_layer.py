@@ -68,9 +68,10 @@ class LastLayerProblem(LinearProblem):
         return _activations(self._passed)
 
     def project(self, direction: np.ndarray) -> np.ndarray:
-        """Return g_iᵀ·direction for every training sample, batch after batch: at most one forward pass, in flat memory.
+        """Return g_iᵀ·direction for every training sample, batch after batch: at most one forward pass.
 
-        By torch alone: between its batches, NumPy's own threads would keep the processor busy with waiting.
+        Memory is flat in n, unless H is averaged over all samples. By torch alone: between its batches, NumPy's own
+        threads would keep the processor busy with waiting.
         """
         weights, bias = (torch.from_numpy(part) for part in self._parts(direction))
         labels, products = torch.as_tensor(self.labels), []

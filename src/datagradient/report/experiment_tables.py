@@ -16,6 +16,7 @@ def scalability(results: Path) -> list[dict]:
             "Model": row["model"],
             "n": row["n"] + (" (enlarged)" if row["n"] != row["originals"] else ""),
             "Validation": row["n_validation"],
+            "Curvature": row["n_curvature"],
             "Training [s]": number(row["train_seconds"], 2),
             "Influence [s]": number(row["influence_seconds"], 3),
             "Set up / V / solve / project [s]": " / ".join(
@@ -55,6 +56,7 @@ def streamed(results: Path) -> list[dict]:
             "Samples scored": row["n"],
             "Seconds": number(row["seconds"], 1),
             "Microseconds a sample": number(1e6 * float(row["seconds"]) / int(row["n"]), 1),
+            "S itself [s]": number(row["direction_seconds"], 1),
             "Peak memory [MiB]": number(row["peak_mib"], 0),
             "Held at once": row["chunk"],
             "Solve": row["solver_status"],
@@ -107,23 +109,28 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
     "scalability": (
         scalability,
         "Cost of influence as the training set grows: training, and the median of repeated scorings of "
-        "the same model, alone on the machine. Three rounds: the other reading of the paper's ratio, "
+        "the same model, alone on the machine, on one thread. Curvature: the samples that it is averaged "
+        "over; where these are all, one pass over them serves solve and projection of a last layer, and is "
+        "booked with the solve. Three rounds: the other reading of the paper's ratio, "
         "extrapolated from this one in proportion to the samples that are left: all influence of three "
         "iterations over one training, and with the three trainings that follow. Forward passes: cost in "
         "plain forward passes over the training set, and by the cost model, which counts with the number "
-        "of solver steps that were taken. Enlarged: mirror images and shifts, for cost alone. Memory of a "
+        "of solver steps that were taken, but not the fixed cost of calls and small matrices. "
+        "Enlarged: mirror images and shifts, for cost alone. Memory of a "
         "process that only scores: the training samples, what scoring adds to all that is loaded, the "
         "peak of scoring.",
     ),
     "slopes": (
         slopes,
         "Growth with the training set: least-squares slope of log seconds against log n, with Student's t "
-        "interval. 1 is linear growth, less where a fixed part still weighs.",
+        "interval. 1 is linear growth, less where a fixed part still weighs. Single steps: over the sizes "
+        "beyond the sample that curvature is averaged over, if there is one.",
     ),
     "streamed": (
         streamed,
-        "Scoring beyond the memory: one S, and a stream of images and their variants, a chunk at a time. "
-        "Only cost is measured.",
+        "Scoring beyond the memory: one S, and a stream of images and their variants, a chunk at a time, on "
+        "one thread. Seconds are those of the scores along S. Memory is that of the process that has trained "
+        "the model and holds the original images too. Only cost is measured.",
     ),
     "fidelity": (
         fidelity,
@@ -132,16 +139,18 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
         "single removals, evenly spaced in the order of the scores. A proximal refit stays near the "
         "trained parameters (for logistic regression it is the exact refit); slope is of its change "
         "against the predicted one. Trained anew: the mean over initialisations, by the mean score of the "
-        "same models, and how much of the variance between samples is chance: near 1, training anew shows "
-        "nothing else. Intervals are 95 percent bootstrap over halves or samples. Initialisations: "
+        "same models, and how much of the variance between samples is chance: near or above 1, training "
+        "anew shows nothing else. Intervals are 95 percent bootstrap over halves or samples. Initialisations: "
         "agreement of the scores of models that differ in their seed alone, of all samples and of those "
-        "that would be removed. One split.",
+        "that would be removed. One split; for networks that on which, with other random halves, their "
+        "solvers had been chosen.",
     ),
     "sensitivity": (
         sensitivity,
         "What the scores depend on, at the highest noise rate, on one split: agreement (Kendall's tau of "
         "all samples, Jaccard index of those that would be removed) with the default's scores, for LiSSA "
         "and for the kind of curvature with the first row of the same kind; linear datamodeling score, "
-        "and AUROC of finding flipped labels. Nothing was chosen by this table.",
+        "and AUROC of finding flipped labels. Exact Hessian: three steps, for more meet negative curvature. "
+        "Nothing was chosen by this table.",
     ),
 }

@@ -87,9 +87,9 @@ def scale(results: Path) -> str:
     rows, slopes = read_rows(results / "scalability.csv"), read_rows(results / "slopes.csv")
     titles = dataset_titles(results)
     lines = [
-        "| data set, model | training samples | influence / training | forward passes | slope of influence [95 %] "
-        "| memory that scoring adds |",
-        "|---|---|---|---|---|---|",
+        "| data set, model | training samples | influence / training | three rounds / training | forward passes "
+        "| slope of influence [95 %] | memory that scoring adds |",
+        "|---|---|---|---|---|---|---|",
     ]
     for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in rows):
         own = [row for row in rows if (row["dataset"], row["model"]) == (dataset, model)]
@@ -97,10 +97,64 @@ def scale(results: Path) -> str:
         growth = with_interval(slope, "slope", "low", "high") if slope else ""
         sizes = f"{min(int(row['n']) for row in own):,} to {max(int(row['n']) for row in own):,}"
         ranges = [_range(own, column, digits) for column, digits in
-                  (("ratio", 3), ("forward_passes", 1), ("scoring_mib", 0))]  # fmt: skip
+                  (("ratio", 3), ("three_rounds_ratio", 2), ("forward_passes", 1), ("scoring_mib", 0))]  # fmt: skip
         lines.append(
-            f"| {titles[dataset]}, {model} | {sizes} | {ranges[0]} | {ranges[1]} | {growth} | {ranges[2]} MiB |"
+            f"| {titles[dataset]}, {model} | {sizes} | {' | '.join(ranges[:3])} | {growth} | {ranges[3]} MiB |"
         )
+    return "\n".join(lines)
+
+
+def streamed(results: Path) -> str:
+    """Return how time and memory of scoring grow along a stream."""
+    rows, titles = read_rows(results / "streamed.csv"), dataset_titles(results)
+    first, last = rows[0], rows[-1]
+    each = [1e6 * float(row["seconds"]) / int(row["n"]) for row in (first, last)]
+    return (
+        f"{int(last['n']):,} samples ({titles[last['dataset']]}, {last['model']}, enlarged; "
+        f"{int(last['chunk']):,} at a time) took {float(last['seconds']):.0f} s along one S, which itself took "
+        f"{float(last['direction_seconds']):.1f} s: {each[1]:.0f} microseconds a sample, and {each[0]:.0f} over the "
+        f"first {int(first['n']):,}. Peak memory was "
+        f"{float(first['peak_mib']):.0f} MiB after these and {float(last['peak_mib']):.0f} at the end."
+    )
+
+
+def fidelity(results: Path) -> str:
+    """Return how well predicted changes of the loss agree with those of refits."""
+    rows, titles = read_rows(results / "fidelity.csv"), dataset_titles(results)
+    kinds = {"influence": "random halves", "proximal": "single, refit nearby", "retrained": "single, trained anew"}
+    noises = list(dict.fromkeys(row["noise"] for row in rows))
+    head = [f"{_words(noise)}: {kind}" for noise in noises for kind in kinds.values()]
+    lines = ["| data set, model | " + " | ".join(head) + " |", "|---" * (1 + len(head)) + "|"]
+    for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in rows):
+        cells = []
+        for noise in noises:
+            for method in kinds:
+                row = _one(rows, dataset=dataset, model=model, noise=noise, method=method)
+                value = with_interval(row, "correlation", "low", "high") if row else ""
+                chance = f"; chance {float(row['noise_share']):.2f}" if row and row["noise_share"] else ""
+                cells.append(value + chance)
+        lines.append(f"| {titles[dataset]}, {model} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def peers(results: Path) -> str:
+    """Return ours beside the best and the cheapest method of published libraries."""
+    rows = read_rows(results / "peers.csv")
+    lines = [
+        "| data set, network | ours: forward passes; LDS [95 %] | library method with the highest LDS: times our cost; "
+        "LDS | cheapest library method: times our cost; LDS |",
+        "|---|---|---|---|",
+    ]
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        own = [row for row in rows if row["dataset"] == dataset and row["status"] == "done"]
+        ours = next(row for row in own if row["method"] == "datagradient")
+        others = [row for row in own if not row["method"].startswith("datagradient")]
+        best = max(others, key=lambda row: float(row["lds"]))
+        cheapest = min(others, key=lambda row: float(row["times_ours"]))
+        worth = [with_interval(row, "lds", "lds_low", "lds_high") for row in (ours, best, cheapest)]
+        cells = [f"{row['method']}: {float(row['times_ours']):.3g}; {value}"
+                 for row, value in zip((best, cheapest), worth[1:], strict=True)]  # fmt: skip
+        lines.append(f"| {dataset} | {ours['forward_passes']}; {worth[0]} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)
 
 
@@ -124,6 +178,9 @@ BLOCKS = {
     "policies": ("cpu", policies),
     "seeds": ("seeds", seeds),
     "scale": ("cpu", scale),
+    "streamed": ("cpu", streamed),
+    "fidelity": ("cpu", fidelity),
+    "peers": ("benchmarks", peers),
     "gpu hours": ("benchmarks", gpu_hours),
 }
 
