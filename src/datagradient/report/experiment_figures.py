@@ -73,12 +73,12 @@ def scalability(results: Path) -> plt.Figure:
 def streamed(results: Path) -> plt.Figure:
     """Seconds and peak memory of scoring a stream of samples."""
     rows = read_rows(results / "streamed.csv")
-    n = [int(row["n"]) for row in rows]
+    n = [int(row["n"]) / 1e6 for row in rows]
     drawing, axes = plt.subplots(1, 2, figsize=(5.0, 2.2))
     for axis, column, label in zip(axes, ("seconds", "peak_mib"), ("Seconds", "Peak memory [MiB]"), strict=True):
         axis.plot(n, [float(row[column]) for row in rows], "o-", color="#0072B2", markersize=3, linewidth=1)
-        axis.set(xlabel="Samples scored with one S", ylabel=label, ylim=(0, None), xlim=(0, None))
-        axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
+        axis.set(xlabel="Million samples scored with one S", ylabel=label, xlim=(0, None))
+        axis.set_ylim(0, 1.1 * axis.get_ylim()[1])
     return drawing
 
 

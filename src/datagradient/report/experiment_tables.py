@@ -6,6 +6,10 @@ from pathlib import Path
 from datagradient.files import read_rows
 from datagradient.report.formats import dataset_titles, number, with_interval
 
+# Table -> the file beside the results that says which code they were measured by.
+MEASUREMENTS = {"scalability": "scalability", "slopes": "scalability", "streamed": "streamed", "fidelity": "fidelity",
+                "sensitivity": "sensitivity"}  # fmt: skip
+
 
 def scalability(results: Path) -> list[dict]:
     """What training and influence cost by the size of the training set."""
@@ -94,7 +98,7 @@ def sensitivity(results: Path) -> list[dict]:
             "Data set": titles[row["dataset"]],
             "Model": row["model"],
             "Varied": row["what"],
-            "Value": row["value"] + (" (default)" if row["default"] == "1" else ""),
+            "Value": row["value"] + (" (default)" if row["default"] == "1" and row["value"] != "default" else ""),
             "Status": row["status"].partition(":")[0],
             "Residual": f"{float(row['residual']):.1e}" if row["residual"] else "",
             "Steps": row["steps"],

@@ -38,22 +38,32 @@ def write_table(name: str, results: Path, out: Path) -> None:
     if name not in TABLES:
         raise UserError(f"no table {name!r}; legal: {', '.join(TABLES)}")
     make, caption = TABLES[name]
-    frame = pd.DataFrame(make(results))
+    frame = pd.DataFrame(make(results)).fillna("")
     run = read_json(results / "provenance.json")
     made_by = (
         f"preset {run['preset']}, configuration {run['config_hash']}, version {run['version']}, {run['git_commit']}"
     )
+    measured = ""
+    if name in experiment_tables.MEASUREMENTS:
+        measured = _measured_by(results / f"{experiment_tables.MEASUREMENTS[name]}.json")
     place = {"longtable": True} if len(frame) > LONG else {"position": "tb"}
     plain = re.sub(r"([_%&#])", r"\\\1", caption)
     latex = frame.to_latex(index=False, escape=True, caption=plain, label=f"tab:{name}", **place)
     contents = {
         ".csv": frame.to_csv(index=False, lineterminator="\n"),
-        ".md": f"{caption}\n\n{frame.to_markdown(index=False, disable_numparse=True)}\n\n{made_by}\n",
-        ".tex": f"% {made_by}\n{latex}",
+        ".md": f"{caption}\n\n{frame.to_markdown(index=False, disable_numparse=True)}\n\n{made_by}\n{measured}",
+        ".tex": f"% {made_by}\n{f'% {measured}' if measured else ''}{latex}",
     }
     for suffix, content in contents.items():
         with replacing(out.with_suffix(suffix)) as stream:
             stream.write(content)
+
+
+def _measured_by(provenance: Path) -> str:
+    """Return a line with the code that an experiment was measured by, which may be later than the run's."""
+    content = read_json(provenance)
+    commits = sorted({run["git_commit"] for run in content.get("runs", [content])})
+    return f"measured by {', '.join(commits)}\n"
 
 
 def verdict(results: Path) -> list[dict]:
