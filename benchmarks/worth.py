@@ -12,6 +12,7 @@ from datagradient.provenance import stamp
 from datagradient.training import TrainingSet
 
 HALVES = 60  # models trained on random halves of a training set
+FIRST = 1000  # number of the first: solvers are chosen by these, and fidelity.csv judges by others
 
 
 def halves(
@@ -22,12 +23,12 @@ def halves(
     Losses found before with the same settings are read from `path`.
     """
     n, facts = len(samples.labels), stamp(seed=0, dataset=samples.dataset, settings=settings, n=len(samples.labels))
-    kept, losses = random_halves(n, HALVES), np.empty(0)
+    kept, losses = random_halves(n, range(FIRST, FIRST + HALVES)), np.empty(0)
     if path.exists():
         arrays, found = read_arrays(path)
         if all(found[key] == facts[key] for key in ("settings", "n", "version", "git_commit")):
             losses = arrays["losses"][:HALVES]
     for i in tqdm(range(len(losses), HALVES), f"halves of {path.stem}", disable=None):
-        losses = np.append(losses, loss_of_half(module, samples, validation, settings, kept[i], i))
+        losses = np.append(losses, loss_of_half(module, samples, validation, settings, kept[i], FIRST + i))
         write_arrays(path, facts, losses=losses)
     return kept, losses

@@ -121,13 +121,13 @@ def test_scores_foresee_proximal_refits(random, kind):
 
 
 def test_halves_are_halves_and_do_not_depend_on_their_number():
-    few, many = random_halves(11, 3), random_halves(11, 8)
+    few, many = random_halves(11, range(3)), random_halves(11, range(8))
     np.testing.assert_array_equal(few, many[:3])
     assert (many.sum(axis=1) == 5).all()
 
 
 def test_the_datamodeling_score_of_additive_losses_is_one(random):
-    influence, kept = random.normal(size=50), random_halves(50, 30)
+    influence, kept = random.normal(size=50), random_halves(50, range(30))
     losses = -(~kept @ influence) / 50 + 3
     assert datamodeling_score(influence, kept, losses) == pytest.approx(1)
     assert datamodeling_score(-influence, kept, losses) == pytest.approx(-1)

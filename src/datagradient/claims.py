@@ -160,9 +160,12 @@ def overhead(claim: dict, tables: Tables) -> Finding:
         return Finding(NOT_TESTED, "costs", max(costs, default=None), interval="largest of the run" if costs else "",
                        detail=f"no measurement at {claim['samples']} samples; {detail}")  # fmt: skip
     ratios = list(largest.values())
-    reached = sum(ratio <= claim["low"] for ratio in ratios)
-    return Finding(tally(reached, len(ratios)), "scalability", largest[max(largest)], min(ratios), max(ratios),
-                   "smallest and largest over sizes", detail)  # fmt: skip
+    kept = [n for n in sorted(largest) if largest[n] <= claim["low"]]
+    words = f"the dearest model of a size costs at most {claim['low']:g} at {len(kept)} of {len(ratios)} sizes"
+    if kept:
+        words += f" ({', '.join(f'{n:,}' for n in kept)})"
+    return Finding(tally(len(kept), len(ratios)), "scalability", largest[max(largest)], min(ratios), max(ratios),
+                   "that of the largest size; smallest and largest over sizes", f"{words}; {detail}")  # fmt: skip
 
 
 def tracks(claim: dict, tables: Tables) -> Finding:

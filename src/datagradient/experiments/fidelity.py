@@ -37,7 +37,7 @@ def write_halves(
     module: ModuleType, samples: TrainingSet, validation: tuple, settings: dict, count: int, facts: dict, out: Path
 ) -> None:
     """Train a model on each of `count` random halves; write which samples each kept, and its mean validation loss."""
-    kept = random_halves(len(samples.labels), count)
+    kept = random_halves(len(samples.labels), range(count))
     losses = [loss_of_half(module, samples, validation, settings, half, i)
               for i, half in enumerate(tqdm(kept, "halves", disable=None))]  # fmt: skip
     write_arrays(out, facts, kept=np.packbits(kept, axis=1), losses=np.array(losses))

@@ -13,11 +13,9 @@ from datagradient.training import TrainingSet
 RESAMPLES = 1000
 
 
-def random_halves(n: int, count: int) -> np.ndarray:
-    """Return which of n samples each of `count` random halves keeps: (count, n) bool; the first ones do not depend on
-    how many there are.
-    """
-    return np.array([generator(i, "halves").permutation(n) < n // 2 for i in range(count)])
+def random_halves(n: int, numbers: range) -> np.ndarray:
+    """Return which of n samples each random half keeps: (halves, n) bool; a half depends on its number alone."""
+    return np.array([generator(i, "halves").permutation(n) < n // 2 for i in numbers])
 
 
 def loss_of_half(

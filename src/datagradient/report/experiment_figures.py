@@ -27,8 +27,13 @@ METHOD_STYLE = {"influence": POLICY_STYLE["influence"], "gradient": POLICY_STYLE
                 "loss": POLICY_STYLE["loss"]}  # fmt: skip
 STEP_COLOURS = {"setup": "#999999", "val_gradient": "#56B4E9", "solve": "#0072B2", "projection": "#E69F00"}
 STEP_WORDS = {"setup": "setting up", "val_gradient": "gradient of V", "solve": "solve", "projection": "projection"}
-AXIS_LABELS = {"damping": "Damping", "curvature samples": "Samples that curvature is averaged over",
-           "validation samples": "Validation samples"}  # fmt: skip
+AXIS_LABELS = {
+    "damping": "Damping", "curvature samples": "Samples that curvature is averaged over",
+    "validation samples": "Validation samples", "solver": "Solver", "curvature": "Curvature, three steps",
+    "LiSSA steps": "LiSSA steps, damping at least 0.1 (hollow: not converged)",
+    "LiSSA batch": "LiSSA batch, damping at least 0.1 (hollow: not converged)",
+}  # fmt: skip
+METHOD_WORDS = {"proximal": "refit nearby", "retrained": "trained anew"}
 
 
 def scalability(results: Path) -> plt.Figure:
@@ -99,12 +104,19 @@ def fidelity(results: Path) -> plt.Figure:
             x, errors = values_and_errors(own, ("correlation", "low", "high"), 1)
             y = [cells.index((row["dataset"], row["model"])) + 0.22 * (shift - (len(methods) - 1) / 2) for row in own]
             axis.errorbar(
-                x, y, xerr=errors, linestyle="", markersize=3.5, linewidth=0.9, label=method, **styles[method]
+                x,
+                y,
+                xerr=errors,
+                linestyle="",
+                markersize=3.5,
+                linewidth=0.9,
+                label=METHOD_WORDS.get(method, method),
+                **styles[method],
             )
         axis.axvline(0, color="0.6", linewidth=0.8, zorder=0)
         axis.set_title(f"{'random halves' if kind == 'group' else 'single samples'}, {noise_words(noise)}", fontsize=7)
     axes[0, 0].set_yticks(range(len(cells)), [f"{titles[dataset]}, {model}" for dataset, model in cells])
-    axes[0, 0].set_xlim(-1.05, 1.05)
+    axes[0, 0].set_xlim(-1.1, 1.1)
     axes[0, 0].invert_yaxis()
     drawing.supxlabel("Rank correlation of predicted with actual change of the validation loss [95 %]", fontsize=8)
     one_legend(drawing, axes.flat, 5)
@@ -152,17 +164,15 @@ def sensitivity(what: str) -> Callable[[Path], plt.Figure]:
             values = _in_order({row["value"] for row in rows if row["dataset"] == dataset})
             for i, (column, label) in enumerate(columns.items()):
                 axis = axes[i, j]
-                for model in dict.fromkeys(row["model"] for row in rows):
+                models = list(dict.fromkeys(row["model"] for row in rows))
+                for shift, model in enumerate(models):
                     own = [row for row in rows if (row["dataset"], row["model"]) == (dataset, model) and row[column]]
                     own.sort(key=lambda row: values.index(row["value"]))
-                    places = [values.index(row["value"]) for row in own]
-                    y = [float(row[column]) for row in own]
-                    axis.plot(places, y, markersize=3.5, linewidth=1, label=model, **MODEL_STYLE[model])
-                    for place, row, height in zip(places, own, y, strict=True):
-                        if row["default"] == "1":
-                            axis.plot(place, height, "o", markersize=9, markerfacecolor="none", color="black",
-                                      label="default")  # fmt: skip
+                    _draw_model(axis, own, column, values, model, 0.1 * (shift - (len(models) - 1) / 2))
+                axis.set_xlim(-0.4, len(values) - 0.6)
                 axis.set_xticks(range(len(values)), values, rotation=30, fontsize=6)
+                if column == "jaccard":
+                    axis.set_ylim(0, 1.02)
                 if i == 0:
                     axis.set_title(titles[dataset])
                 if j == 0:
@@ -172,6 +182,25 @@ def sensitivity(what: str) -> Callable[[Path], plt.Figure]:
         return drawing
 
     return draw
+
+
+def _draw_model(axis: plt.Axes, own: list[dict], column: str, values: list[str], model: str, shift: float) -> None:
+    """Draw one model's points: joined where values are numbers, hollow where the solve did not converge."""
+    style = MODEL_STYLE[model]
+    places, y = [values.index(row["value"]) + shift for row in own], [float(row[column]) for row in own]
+    joined = [k for k, row in enumerate(own) if row["value"] == "all" or not _in_words(row["value"])]
+    axis.plot([places[k] for k in joined], [y[k] for k in joined], linewidth=1, color=style["color"])
+    axis.plot(places, y, markersize=3.5, clip_on=False, label=model, **{**style, "linestyle": ""})
+    if column == "lds":
+        low, high = ([float(row[name]) for row in own] for name in ("lds_low", "lds_high"))
+        axis.vlines(places, low, high, color=style["color"], linewidth=0.7, alpha=0.6)
+    for place, row, height in zip(places, own, y, strict=True):
+        if row["default"] == "1":
+            axis.plot(place, height, "o", markersize=9, markerfacecolor="none", color="black", clip_on=False,
+                      label="default")  # fmt: skip
+        if row["status"] == "unconverged":
+            axis.plot(place, height, style["marker"], markersize=3.5, markerfacecolor="white", color=style["color"],
+                      clip_on=False)  # fmt: skip
 
 
 def fractions(results: Path) -> plt.Figure:
@@ -193,13 +222,15 @@ def fractions(results: Path) -> plt.Figure:
 def _in_order(values: set[str]) -> list[str]:
     """Return values in the order of the numbers they are, with words last."""
 
-    def place(value: str) -> tuple[bool, float, str]:
-        try:
-            return False, float(value), value
-        except ValueError:
-            return True, 0.0, value
+    return sorted(values, key=lambda value: (True, 0.0, value) if _in_words(value) else (False, float(value), value))
 
-    return sorted(values, key=place)
+
+def _in_words(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return True
+    return False
 
 
 FIGURES: dict[str, Callable[[Path], plt.Figure]] = {
