@@ -212,3 +212,35 @@ def test_the_memory_of_a_fresh_process_is_its_own():
     mine, theirs = memory_mib("VmRSS"), in_a_fresh_process(memory_mib, "VmRSS")
     assert theirs < mine - 40
     assert ballast.all()
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["halves", "--count", "0"], "0 is not a whole number of at least 1"),
+        (["single", "--count", "1"], "1 is not a whole number of at least 2"),
+        (["scalability", "--n", "50"], "50 is not a whole number of at least 100"),
+    ],
+)
+def test_numbers_that_are_too_small_are_refused(command, says, capsys):
+    with pytest.raises(SystemExit):
+        main(command)
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["scalability-table"], ["concatenate", "sensitivity"]])
+def test_rows_of_another_kind_are_refused_by_name(command, tmp_path, capsys):
+    (tmp_path / "other.json").write_text('{"a": 1}')
+    assert main([*command, "--rows", str(tmp_path / "other.json"), "--out", str(tmp_path / "table.csv")]) == 1
+    assert "other.json: cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "table.csv").exists()
+
+
+@pytest.mark.parametrize("plan", ['{"trained_on": 100, "chunk": 0, "sizes": [100]}',
+                                  '{"trained_on": 100, "chunk": 50, "sizes": 100}'])  # fmt: skip
+def test_a_plan_of_a_stream_is_checked_before_work(plan, tmp_path, capsys):
+    data, settings = tmp_path / "features.npz", '{"l2": 0.001, "tolerance": 1e-6, "max_iterations": 100}'
+    assert main(["prepare", "--dataset", "affairs", "--seed", "0", "--out", str(data)]) == 0
+    options = ["--model", "logistic", "--settings", settings, "--data", str(data), "--out", str(tmp_path / "s.csv")]
+    assert main(["streamed", *options, "--plan", plan]) == 1
+    assert "positive whole numbers" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from datagradient.networks import build
 COLUMNS = ("preset", "dataset", "network", "n", "trainings", "scorings", "passes_each_training", "passes_each_scoring",
            "gigaflop_a_sample", "teraflops", "hours")  # fmt: skip
 IMAGES = {"cifar10": (50_000, (3, 32, 32), 10)}  # development samples, shape, classes
-REPEATS = 3  # of scoring in the measurement of cost, beside a warm-up and one for its memory
+REPEATS = 3  # of scoring in the measurement of cost, beside a warm-up, and again for its memory
 SUSTAINED = (10, 50)  # TFLOP/s that a GPU may sustain on networks of this size
 FOLDS, SHARE = 3, 2 / 3  # of cross-validation: trainings, each on so much of the training set
 
@@ -52,7 +52,7 @@ def main() -> None:
         scoring = forward_passes(n, round(development * split["influence"]), solver, solver["max_iterations"])
         total = flop * n * ((models + folds * SHARE) * training_passes(settings) + models * scoring)
         plan = (config["scalability"] or {"datasets": {}})["datasets"].get(dataset, {"sizes": []})
-        total += flop * sum(plan["sizes"]) * (training_passes(settings) + (REPEATS + 2) * scoring)
+        total += flop * sum(plan["sizes"]) * (training_passes(settings) + (2 * REPEATS + 1) * scoring)
         for speed in SUSTAINED:
             rows.append({
                 "preset": preset, "dataset": dataset, "network": settings["network"], "n": n,

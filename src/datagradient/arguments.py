@@ -102,6 +102,17 @@ def share(low_included: bool) -> Callable[[str], float]:
     return number
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """Return an argparse type for a whole number of at least `least`."""
+
+    def number(text: str) -> int:
+        if not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {least}")
+        return int(text)
+
+    return number
+
+
 def shard(text: str) -> tuple[int, int]:
     """Return the number of a shard, from 0, and of how many, from ``"1-of-4"``."""
     number, _, count = text.partition("-of-")

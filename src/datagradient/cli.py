@@ -29,6 +29,7 @@ from datagradient.arguments import (
     SCORES,
     SETTINGS,
     SOLVER,
+    at_least,
     json_option,
     progress,
     settings_of,
@@ -244,7 +245,7 @@ def scalability_table(args: argparse.Namespace) -> None:
 
 
 def streamed(args: argparse.Namespace) -> None:
-    """Score ever more images with one S, a chunk in memory at a time: streamed.csv."""
+    """Score ever more images with one S, a chunk of them at a time: streamed.csv."""
     from datagradient.experiments.scalability import measure_stream
     from datagradient.models import family
 
@@ -452,8 +453,9 @@ COMMANDS = {
     ],
     scalability: [
         MODEL, ONE_SETTINGS, SOLVER, ONE_MODEL[1],
-        ("--n", {"type": int, "required": True, "help": "training samples; of images more than there are: variants"}),
-        ("--repeats", {"type": int, "default": 3, "help": "of scoring, after a warm-up; the median counts"}),
+        ("--n", {"type": at_least(100), "required": True,
+                 "help": "training samples; of images more than there are: variants"}),
+        ("--repeats", {"type": at_least(1), "default": 3, "help": "of scoring, after a warm-up; the median counts"}),
         ("--fraction", {"type": share(False), "default": 0.05, "help": "removed in a round, for the cost of three"}),
         ONE_OUT,
     ],
@@ -465,12 +467,13 @@ COMMANDS = {
     ],
     halves: [
         MODEL, ONE_SETTINGS, *ONE_MODEL[1:3],
-        ("--count", {"type": int, "required": True, "help": "models to train"}), ONE_OUT,
+        ("--count", {"type": at_least(1), "required": True, "help": "models to train"}), ONE_OUT,
     ],
     single: [
         MODEL, ONE_SETTINGS, SOLVER, *ONE_MODEL[:3],
-        ("--count", {"type": int, "required": True, "help": "samples to remove, each by itself"}),
-        ("--initialisations", {"type": int, "required": True, "help": "models to train without each of them"}), ONE_OUT,
+        ("--count", {"type": at_least(2), "required": True, "help": "samples to remove, each by itself"}),
+        ("--initialisations", {"type": at_least(1), "required": True, "help": "models to train without each of them"}),
+        ONE_OUT,
     ],
     fidelity: [(CONFIG[0], {**CONFIG[1], "required": True})],
     sensitivity: [

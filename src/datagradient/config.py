@@ -143,13 +143,14 @@ def _experiments(fraction: dict, count: dict) -> dict:
     data = {"type": "string", "enum": modules("data/sets"),
             "description": "one of " + ", ".join(modules("data/sets"))}  # fmt: skip
     model = _one_of(tuple(modules("models")))
+    several = {**count, "minimum": 2, "description": "a whole number of at least 2"}
     experiments = {
         "scalability": _mapping({
             "repeats": count,
             "datasets": _named(modules("data/sets"), _mapping({"models": models, "sizes": sizes})),
         }),
         "streaming": _mapping({"dataset": data, "model": model, "trained_on": count, "chunk": count, "sizes": sizes}),
-        "fidelity": _mapping({"halves": count, "single": count, "initialisations": count}),
+        "fidelity": _mapping({"halves": count, "single": several, "initialisations": count}),
         "sensitivity": _mapping({"fractions": _list(fraction)}),
     }  # fmt: skip
     return {name: {**content, "type": ["object", "null"]} for name, content in experiments.items()}

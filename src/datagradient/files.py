@@ -106,10 +106,13 @@ def write_json(path: Path, content: dict) -> None:
         stream.write("\n")
 
 
-def read_json(path: Path) -> dict:
-    """Read a JSON result file; raises UserError naming the job to run again."""
+def read_json(path: Path, *needed: str) -> dict:
+    """Read a JSON result file that has the needed keys; raises UserError naming the job to run again."""
     with reading(path), open(path, encoding="utf-8") as stream:
-        return json.load(stream)
+        content = json.load(stream)
+        for key in needed:
+            content[key]
+        return content
 
 
 def write_arrays(path: Path, meta: dict | None = None, **arrays: Any) -> None:

@@ -45,7 +45,7 @@ def write_halves(
 
 def read_halves(path: Path, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return which of n samples each half kept (halves, n), and the losses (halves,)."""
-    arrays, _ = read_arrays(path)
+    arrays, _ = read_arrays(path, "kept", "losses")
     return np.unpackbits(arrays["kept"], axis=1, count=n).astype(bool), arrays["losses"]
 
 

@@ -181,7 +181,7 @@ def forget_peak() -> bool:
 
 def gather_sizes(rows: list[Path], out: Path) -> None:
     """Write scalability.csv from the rows of `measure_size`, and beside it slopes.csv and the provenance."""
-    every = [read_json(row) for row in rows]
+    every = [read_json(row, "row", "provenance") for row in rows]
     table = sorted((one["row"] for one in every), key=lambda row: (row["dataset"], row["model"], row["n"]))
     write_rows(out, COLUMNS, table)
     write_rows(out.with_name("slopes.csv"), SLOPES, slope_rows(read_rows(out)))
@@ -231,9 +231,12 @@ def measure_stream(data: Path, name: str, settings: dict, solver: dict, plan: di
         out: streamed.csv.
 
     Raises:
-        UserError: a size is no multiple of the chunk.
+        UserError: a size is no multiple of the chunk, or a number is no positive whole one.
     """
     sizes, chunk, meta = plan["sizes"], plan["chunk"], read_meta(data)
+    numbers = [chunk, plan["trained_on"], *(sizes if isinstance(sizes, list) else [sizes])]
+    if not isinstance(sizes, list) or not sizes or not all(isinstance(k, int) and k > 0 for k in numbers):
+        raise UserError(f"--plan: {plan}: chunk and trained_on are positive whole numbers, sizes is a list of such")
     if any(size % chunk for size in sizes):
         raise UserError(f"streamed: the sizes {sizes} are not all multiples of the chunk, {chunk}")
     samples, validation = samples_of(family(name), data, plan["trained_on"])
