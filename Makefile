@@ -6,13 +6,14 @@ BIN := .venv/bin
 BENCHMARK_DATA := adult imdb cifar10
 PRESETS := $(filter-out defaults claims,$(notdir $(basename $(wildcard config/*.yaml))))
 CONFIG := --configfile config/$(PRESET).yaml
+REPORT := results/$(PRESET)/report.html
 
 .PHONY: reproduce experiments report test lint benchmark peers readme ui lock clean
 
 reproduce: .venv/installed
 	@test -f config/$(PRESET).yaml || { echo "config/$(PRESET).yaml: not found; presets are: $(PRESETS)"; exit 1; }
-	$(BIN)/snakemake --cores $(CORES) $(CONFIG) --quiet rules
-	$(MAKE) --no-print-directory report
+	$(BIN)/python -m snakemake --cores $(CORES) $(CONFIG) --report $(REPORT) --report-after-run
+	$(BIN)/python -m datagradient orchestration --results results/$(PRESET) --out paper_tables/$(PRESET)
 	@echo
 	@echo "Tables   paper_tables/$(PRESET)/*.md (and .csv, .tex)"
 	@echo "Figures  figures/$(PRESET)/*.png (and .pdf)"
@@ -22,34 +23,33 @@ reproduce: .venv/installed
 
 # Fidelity, sensitivity and streaming, which take about as long as the run itself, and a report with all of it.
 experiments: .venv/installed
-	$(BIN)/snakemake all experiments --cores $(CORES) $(CONFIG) --quiet rules
-	$(BIN)/snakemake all experiments --cores 1 $(CONFIG) --report results/$(PRESET)/report.html
+	$(BIN)/python -m snakemake all experiments --cores $(CORES) $(CONFIG) --report $(REPORT) --report-after-run
 
 report: .venv/installed
-	$(BIN)/snakemake --cores 1 $(CONFIG) --report results/$(PRESET)/report.html
+	$(BIN)/python -m snakemake --cores 1 $(CONFIG) --report $(REPORT)
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2  # two processes of one thread, not of as many as there are cores
 
 lint: .venv/installed
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 
 # Cost and worth of solvers on the real data, on a machine that does nothing else. Most of the hour or so goes into
 # models on random halves.
 benchmark: .venv/installed
-	$(BIN)/snakemake --cores $(CORES) results/cpu/config.json \
+	$(BIN)/python -m snakemake --cores $(CORES) results/cpu/config.json \
 		$(foreach d,$(BENCHMARK_DATA),results/cpu/$(d)/prepared/seed-0/noise-0/labels.npz \
 			results/cpu/$(d)/prepared/seed-0/noise-0.2/labels.npz) \
 		--configfile config/cpu.yaml --quiet rules
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/solvers.py cpu
-	$(BIN)/datagradient table solvers --results results/benchmarks --out paper_tables/benchmarks/solvers.csv
-	$(BIN)/datagradient figure solvers --results results/benchmarks --out figures/benchmarks/solvers.png
+	$(BIN)/python -m datagradient table solvers --results results/benchmarks --out paper_tables/benchmarks
+	$(BIN)/python -m datagradient figure solvers --results results/benchmarks --out figures/benchmarks
 
 # The same networks scored by published libraries, which need an environment of their own. After `make benchmark`.
 peers: .venv-peers/installed
 	OMP_NUM_THREADS=1 .venv-peers/bin/python -W ignore benchmarks/peers.py cpu
-	$(BIN)/datagradient table peers --results results/benchmarks --out paper_tables/benchmarks/peers.csv
+	$(BIN)/python -m datagradient table peers --results results/benchmarks --out paper_tables/benchmarks
 
 .venv-peers/installed: benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers
@@ -59,11 +59,11 @@ peers: .venv-peers/installed
 
 # The README's tables are those of the committed results, and paper_tables/verdict.* is the cpu preset's.
 readme: .venv/installed
-	$(BIN)/datagradient readme --readme README.md --results results
+	$(BIN)/python -m datagradient readme --readme README.md --results results
 	cp paper_tables/cpu/verdict.csv paper_tables/cpu/verdict.md paper_tables/cpu/verdict.tex paper_tables/
 
 ui: .venv/installed
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///results/mlflow.db}"
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/python -m mlflow ui --workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///results/mlflow.db}"
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

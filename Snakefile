@@ -2,7 +2,6 @@
 # snakemake --cores N [--configfile config/cpu.yaml]; one rule is one command of `datagradient`.
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from datagradient import layout
 from datagradient.preflight import preflight
 from datagradient.sources import source_hash
-from datagradient.workflow import hasten, lock, start
+from datagradient.workflow import begin, end, hasten, lock, start
 
 BASE = Path(workflow.basedir)
 
@@ -49,8 +48,12 @@ localrules: all, experiments, configuration
 onstart:
     hasten(workflow)
     lock(PRESET)
-    os.environ["DATAGRADIENT_CORES"] = str(workflow._cores or workflow.nodes or 1)
     print(preflight(CONFIG), file=sys.stderr)
+    begin(PRESET, workflow)
+
+
+onsuccess:
+    end(PRESET)
 
 
 rule all:
@@ -77,7 +80,7 @@ rule configuration:
     params:
         content=json.dumps(CONFIG, indent=1, sort_keys=True),
     shell:
-        "printf '%s\\n' {params.content:q} > {output} 2> {log}"
+        "printf '%s\\n' {params.content:q} > {output:q} 2> {log:q}"
 
 
 rule prepare:
@@ -96,8 +99,8 @@ rule prepare:
     conda:
         "environment.yml"
     shell:
-        "python -m datagradient prepare --dataset {wildcards.dataset} --seed {params.seeds} --plan {params.plan:q} "
-        "--out {output.features} 2> {log}"
+        "python -m datagradient prepare --dataset {wildcards.dataset} --seed {params.seeds:q} --plan {params.plan:q} "
+        "--out {output.features:q} 2> {log:q}"
 
 
 rule noise:
@@ -112,7 +115,7 @@ rule noise:
     conda:
         "environment.yml"
     shell:
-        "python -m datagradient noise --data {input.data} --rate {wildcards.noise} --out {output} 2> {log}"
+        "python -m datagradient noise --data {input.data:q} --rate {wildcards.noise} --out {output:q} 2> {log:q}"
 
 
 rule train:
@@ -137,8 +140,8 @@ rule train:
     conda:
         "environment.yml"
     shell:
-        "python -m datagradient train --model {wildcards.model} --settings {params.settings:q} --data {input.data} "
-        "--labels {input.labels} {params.kept} --out {output.model} 2> {log}"
+        "python -m datagradient train --model {wildcards.model} --settings {params.settings:q} --data {input.data:q} "
+        "--labels {input.labels:q} {params.kept:q} --out {output.model:q} 2> {log:q}"
 
 
 use rule train as train_first with:
@@ -167,7 +170,7 @@ rule evaluate:
     conda:
         "environment.yml"
     shell:
-        "python -m datagradient evaluate --predictions {input.predictions} --out {output} 2> {log}"
+        "python -m datagradient evaluate --predictions {input.predictions:q} --out {output:q} 2> {log:q}"
 
 
 use rule evaluate as evaluate_first with:
@@ -197,7 +200,7 @@ rule prune:
         "environment.yml"
     shell:
         "python -m datagradient prune --fraction {params.fraction} --iteration {wildcards.iteration} "
-        "--scores {input.scores} --out {output.kept} 2> {log}"
+        "--scores {input.scores:q} --out {output.kept:q} 2> {log:q}"
 
 
 rule control:
@@ -219,8 +222,8 @@ rule control:
     conda:
         "environment.yml"
     shell:
-        "python -m datagradient control --policy {params.policy} --iteration {wildcards.iteration} "
-        "--scores {input.scores} --like {input.like} {params.quality} --out {output.kept} 2> {log}"
+        "python -m datagradient control --policy {params.policy:q} --iteration {wildcards.iteration} "
+        "--scores {input.scores:q} --like {input.like:q} {params.quality:q} --out {output.kept:q} 2> {log:q}"
 
 
 rule cross_validate:
@@ -228,7 +231,8 @@ rule cross_validate:
         data=per_cell(f"{PREPARED}/features.npz"),
         labels=per_cell(f"{NOISE}/labels.npz"),
     output:
-        each(f"{FIRST}/quality.npz"),
+        quality=each(f"{FIRST}/quality.npz"),
+        seconds=each(f"{FIRST}/cross_validate.json"),
     log:
         f"{FIRST_LOG}/cross_validate.log",
     benchmark:
@@ -242,7 +246,7 @@ rule cross_validate:
         "environment.yml"
     shell:
         "python -m datagradient cross-validate --model {wildcards.model} --settings {params.settings:q} "
-        "--data {input.data} --labels {input.labels} --out {output} 2> {log}"
+        "--data {input.data:q} --labels {input.labels:q} --out {output.quality:q} 2> {log:q}"
 
 
 rule guard:
@@ -257,7 +261,7 @@ rule guard:
     conda:
         "environment.yml"
     shell:
-        "python -m datagradient guard --predictions {input} --out {output} 2> {log}"
+        "python -m datagradient guard --predictions {input:q} --out {output:q} 2> {log:q}"
 
 
 include: "workflow/experiments.smk"

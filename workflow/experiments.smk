@@ -19,7 +19,7 @@ rule prepare_scale:
         "../environment.yml"
     shell:
         "python -m datagradient prepare --dataset {wildcards.dataset} --seed {params.seed} --plan {params.plan:q} "
-        "--out {output.features} 2> {log}"
+        "--out {output.features:q} 2> {log:q}"
 
 
 rule scalability:
@@ -42,8 +42,8 @@ rule scalability:
         "../environment.yml"
     shell:
         ONE_THREAD + "python -m datagradient scalability --model {wildcards.model} --settings {params.settings:q} "
-        "--solver {params.solver:q} --data {input} --n {wildcards.n} --repeats {params.repeats} "
-        "--fraction {params.fraction} --out {output} 2> {log}"
+        "--solver {params.solver:q} --data {input:q} --n {wildcards.n} --repeats {params.repeats} "
+        "--fraction {params.fraction} --out {output:q} 2> {log:q}"
 
 
 rule scalability_table:
@@ -58,7 +58,7 @@ rule scalability_table:
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient scalability-table --rows {input} --out {output[0]} 2> {log}"
+        "python -m datagradient scalability-table --rows {input:q} --out {output[0]:q} 2> {log:q}"
 
 
 rule streamed:
@@ -83,7 +83,7 @@ rule streamed:
         "../environment.yml"
     shell:
         ONE_THREAD + "python -m datagradient streamed --model {params.model} --settings {params.settings:q} "
-        "--solver {params.solver:q} --data {input} --plan {params.plan:q} --out {output[0]} 2> {log}"
+        "--solver {params.solver:q} --data {input:q} --plan {params.plan:q} --out {output[0]:q} 2> {log:q}"
 
 
 rule halves:
@@ -103,8 +103,8 @@ rule halves:
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient halves --model {wildcards.model} --settings {params.settings:q} --data {input.data} "
-        "--labels {input.labels} --count {params.models} --out {output} 2> {log}"
+        "python -m datagradient halves --model {wildcards.model} --settings {params.settings:q} --data {input.data:q} "
+        "--labels {input.labels:q} --count {params.models} --out {output:q} 2> {log:q}"
 
 
 rule single:
@@ -128,8 +128,8 @@ rule single:
         "../environment.yml"
     shell:
         "python -m datagradient single --model {wildcards.model} --settings {params.settings:q} "
-        "--solver {params.solver:q} --model-file {input.model} --data {input.data} --labels {input.labels} "
-        "--count {params.removals} --initialisations {params.initialisations} --out {output} 2> {log}"
+        "--solver {params.solver:q} --model-file {input.model:q} --data {input.data:q} --labels {input.labels:q} "
+        "--count {params.removals} --initialisations {params.initialisations} --out {output:q} 2> {log:q}"
 
 
 rule fidelity:
@@ -146,7 +146,7 @@ rule fidelity:
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient fidelity --config {input.config} 2> {log}"
+        "python -m datagradient fidelity --config {input.config:q} 2> {log:q}"
 
 
 rule sensitivity:
@@ -169,8 +169,8 @@ rule sensitivity:
         "../environment.yml"
     shell:
         "python -m datagradient sensitivity --model {wildcards.model} --solver {params.solver:q} "
-        "--model-file {input.model} --data {input.data} --labels {input.labels} --noise {wildcards.noise} "
-        "--halves {input.halves} --removed {params.removed} --out {output} 2> {log}"
+        "--model-file {input.model:q} --data {input.data:q} --labels {input.labels:q} --noise {wildcards.noise} "
+        "--halves {input.halves:q} --removed {params.removed} --out {output:q} 2> {log:q}"
 
 
 rule fractions:
@@ -194,9 +194,9 @@ rule fractions:
         "../environment.yml"
     shell:
         "python -m datagradient fractions --model {wildcards.model} --settings {params.settings:q} "
-        "--model-file {input.model} --data {input.data} --labels {input.labels} --noise {wildcards.noise} "
-        "--scores {input.scores} --predictions {input.predictions} --fractions {params.fractions} --out {output} "
-        "2> {log}"
+        "--model-file {input.model:q} --data {input.data:q} --labels {input.labels:q} --noise {wildcards.noise} "
+        "--scores {input.scores:q} --predictions {input.predictions:q} --fractions {params.fractions} --out {output:q} "
+        "2> {log:q}"
 
 
 rule concatenate:
@@ -214,4 +214,4 @@ rule concatenate:
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient concatenate {wildcards.kind} --rows {input} --out {output.csv} 2> {log}"
+        "python -m datagradient concatenate {wildcards.kind} --rows {input:q} --out {output.csv:q} 2> {log:q}"

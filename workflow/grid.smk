@@ -25,7 +25,7 @@ SECTIONS = {
     "3. Controls": (["controls", "safety"], ["controls"]),
     "4. Iterations": (["rounds", "tracking", "iterations"], ["contribution", "optimism"]),
     "5. Scores": ([], ["influence"]),
-    "6. Cost": (["costs", "orchestration"], []),
+    "6. Cost": (["costs"], []),
     "7. Details": (["effects", "tests", "data", "environment"], []),
 }
 if max(CONFIG["noise"]) > 0:
@@ -46,6 +46,7 @@ EXPERIMENT_SECTIONS = {
 }
 ASKED = {name: content for name, content in EXPERIMENT_SECTIONS.items() if CONFIG[name]}
 EXPERIMENT_TABLES, EXPERIMENT_FIGURES = ([name for part in ASKED.values() for name in part[kind]] for kind in (1, 2))
+EXPERIMENT_RESULTS = [name for part in ASKED.values() for name in part[3]]
 SCALABILITY = ["scalability", "slopes"] if CONFIG["scalability"] else []
 STATISTICS = ["tests", "pooled", "rounds", "safety", "tracking", "iterations", "costs"]
 SMALL = [*STATISTICS, "data", "detection", "detection_curves", "influence_histogram"]
@@ -115,44 +116,23 @@ def settings(wildcards):
 
 def option(name):
     """A command line option that takes an input of the same name, left out where there is none."""
-    return lambda wildcards, input: f"--{name} {input[name]}" if input.get(name) else ""
+    return lambda wildcards, input: [f"--{name}", *input[name]] if input.get(name) else []
 
 
 def cells(name, **fixed):
     return [f"{layout.cell(root=ROOT, **keys)}/{name}" for keys in layout.grid(CONFIG, **fixed)]
 
 
-def timed_jobs(wildcards):
-    """The measured seconds of every job that prepares, trains, scores or cross-validates."""
-    keys = [{"dataset": d, "model": m, "noise": n} for d in CONFIG["datasets"] for m in CONFIG["models"]
-            for n in layout.noise_names(CONFIG)]
-    number = CONFIG["shards"]
-    shards = [f"project-{i}-of-{number}" for i in range(1, number + 1)]
-    steps = ["train", *(["direction", *shards, "gather"] if number > 1 else ["influence"])]
-    also = ["cross_validate"] if "confident" in TRAINED else []
-    first = expand(f"{FIRST_LOG}/{{step}}.tsv", step=[*steps, *also], seed=SEEDS, allow_missing=True)
-    refined = expand(f"{CELL_LOG}/{{step}}.tsv", step=steps, seed=SEEDS, policy=TRAINED,
-                     iteration=range(1, K + 1), allow_missing=True)
-    prepare = expand(PREPARE_TIME, seed=SEEDS, allow_missing=True)
-    return sorted({pattern.format(**key) for key in keys for pattern in [*prepare, *first, *refined]})
-
-
-def section(kind):
-    """The section of the report that a table (0) or a figure (1) stands in."""
-    sections = [(title, part[kind]) for title, part in SECTIONS.items()]
-    sections += [(part[0], part[kind + 1]) for part in EXPERIMENT_SECTIONS.values()]
-    return lambda wildcards: next(title for title, names in sections if wildcards.name in names)
-
-
-def made_from(kind):
-    """The results of experiments that a table (0) or a figure (1) is made from, beside those of every run."""
-
-    def files(wildcards):
-        parts = [part[3] for part in EXPERIMENT_SECTIONS.values() if wildcards.name in part[kind + 1]]
-        names = parts[0] if parts else SCALABILITY if wildcards.name in SCALABILITY else []
-        return [f"{ROOT}/{name}.csv" for name in names]
-
-    return files
+def in_report(path, kind, name, dataset=None):
+    """An output that stands in the report, in the section of its table (kind "tables") or figure."""
+    place = ["tables", "figures"].index(kind)
+    sections = [(title, part[place]) for title, part in SECTIONS.items()]
+    sections += [(part[0], part[place + 1]) for part in EXPERIMENT_SECTIONS.values()]
+    title = next((title for title, names in sections if name in names), "5. Scores")
+    captions = Path("src/datagradient/report/captions") / kind
+    caption = captions / f"{name if (BASE / captions / f'{name}.rst').exists() else 'others'}.rst"
+    label = {kind.removesuffix("s"): f"{name}, {dataset}" if dataset else name}
+    return report(path, category=title, labels=label, caption=f"../{caption}")
 
 
 def guards(**fixed):

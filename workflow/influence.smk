@@ -25,8 +25,8 @@ rule influence:
         "../environment.yml"
     shell:
         "python -m datagradient influence --model {wildcards.model} --solver {params.solver:q} "
-        "--model-file {input.model} --data {input.data} --labels {input.labels} {params.kept} --also {params.also} "
-        "--out {output.scores} 2> {log}"
+        "--model-file {input.model:q} --data {input.data:q} --labels {input.labels:q} {params.kept:q} --also {params.also:q} "
+        "--out {output.scores:q} 2> {log:q}"
 
 
 use rule influence as influence_first with:

@@ -11,7 +11,7 @@ rule mlflow_init:
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient mlflow-init --preset {params.preset} --out {output} 2> {log}"
+        "python -m datagradient mlflow-init --preset {params.preset:q} --out {output:q} 2> {log:q}"
 
 
 rule track:
@@ -30,8 +30,8 @@ rule track:
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient track --config {input.config} --dataset {params.dataset} --model {wildcards.model} "
-        "--out {output} 2> {log}"
+        "python -m datagradient track --config {input.config:q} --dataset {params.dataset:q} --model {wildcards.model} "
+        "--out {output:q} 2> {log:q}"
 
 
 rule track_report:
@@ -49,7 +49,7 @@ rule track_report:
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient track --report {input.figures} {input.galleries} {input.tables} --out {output} 2> {log}"
+        "python -m datagradient track --report {input.figures:q} {input.galleries:q} {input.tables:q} --out {output:q} 2> {log:q}"
 
 
 rule collect:
@@ -71,7 +71,7 @@ rule collect:
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient collect --config {input.config} 2> {log}"
+        "python -m datagradient collect --config {input.config:q} 2> {log:q}"
 
 
 rule statistics:
@@ -86,29 +86,12 @@ rule statistics:
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient statistics --metrics {input} 2> {log}"
-
-
-rule orchestration:
-    input:
-        metrics=f"{ROOT}/metrics.csv",
-        jobs=timed_jobs,
-    output:
-        f"{ROOT}/orchestration.csv",
-    log:
-        f"logs/{PRESET}/orchestration.log",
-    params:
-        source=source_hash("orchestration"),
-    conda:
-        "../environment.yml"
-    shell:
-        "python -m datagradient orchestration --metrics {input.metrics} --jobs {input.jobs} "
-        "--cores $DATAGRADIENT_CORES --out {output} 2> {log}"
+        "python -m datagradient statistics --metrics {input:q} 2> {log:q}"
 
 
 rule claims:
     input:
-        claims=BASE / "config/claims.yaml",
+        claims=lambda w: str(BASE / "config/claims.yaml"),  # a function's braces are no wildcards
         results=expand(f"{ROOT}/{{name}}.csv", name=[*STATISTICS, "data", *SCALABILITY]),
     output:
         f"{ROOT}/claims.json",
@@ -120,68 +103,94 @@ rule claims:
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient claims --claims {input.claims} --results {params.results} --out {output} 2> {log}"
+        "python -m datagradient claims --claims {input.claims:q} --results {params.results:q} --out {output:q} 2> {log:q}"
 
 
-rule table:
+rule tables:
     input:
-        expand(f"{ROOT}/{{name}}.csv", name=SMALL),
-        f"{ROOT}/orchestration.csv",
+        expand(f"{ROOT}/{{name}}.csv", name=[*SMALL, *SCALABILITY]),
         f"{ROOT}/claims.json",
         f"{ROOT}/provenance.json",
-        made_from(0),
     output:
-        csv=report(f"{TABLES}/{{name}}.csv", category=section(0), labels={"table": "{name}"},
-               caption="../src/datagradient/report/captions/table.rst"),
-        others=expand(f"{TABLES}/{{name}}.{{kind}}", kind=["md", "tex"], allow_missing=True),
+        [in_report(f"{TABLES}/{name}.csv", "tables", name) for name in TABLE_NAMES],
+        expand(f"{TABLES}/{{name}}.{{kind}}", name=TABLE_NAMES, kind=["md", "tex"]),
     log:
-        f"logs/{PRESET}/table-{{name}}.log",
+        f"logs/{PRESET}/tables.log",
     params:
+        names=TABLE_NAMES,
         results=ROOT,
+        out=TABLES,
         source=source_hash("table"),
-    wildcard_constraints:
-        name="|".join([*TABLE_NAMES, *EXPERIMENT_TABLES]),
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient table {wildcards.name} --results {params.results} --out {output.csv} 2> {log}"
+        "python -m datagradient table {params.names:q} --results {params.results:q} --out {params.out:q} 2> {log:q}"
 
 
-rule figure:
+rule figures:
     input:
-        expand(f"{ROOT}/{{name}}.csv", name=SMALL),
-        made_from(1),
+        expand(f"{ROOT}/{{name}}.csv", name=[*SMALL, *SCALABILITY]),
     output:
-        png=report(f"{FIGURES}/{{name}}.png", category=section(1), labels={"figure": "{name}"},
-               caption="../src/datagradient/report/captions/figure.rst"),
-        pdf=f"{FIGURES}/{{name}}.pdf",
+        [in_report(f"{FIGURES}/{name}.png", "figures", name) for name in FIGURE_NAMES],
+        expand(f"{FIGURES}/{{name}}.pdf", name=FIGURE_NAMES),
     log:
-        f"logs/{PRESET}/figure-{{name}}.log",
+        f"logs/{PRESET}/figures.log",
     params:
+        names=FIGURE_NAMES,
         results=ROOT,
+        out=FIGURES,
         source=source_hash("figure"),
-    wildcard_constraints:
-        name="|".join([*FIGURE_NAMES, *EXPERIMENT_FIGURES]),
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient figure {wildcards.name} --results {params.results} --out {output.png} 2> {log}"
+        "python -m datagradient figure {params.names:q} --results {params.results:q} --out {params.out:q} 2> {log:q}"
 
 
-rule gallery:
+use rule tables as experiment_tables with:
     input:
-        scores=lambda w: f"{FIRST}/scores.npz".format(dataset=w.dataset, model=CONFIG["models"][-1], seed=SEEDS[0],
-                                                      noise=f"{min(CONFIG['noise']):g}"),
-        data=lambda w: f"{PREPARED}/features.npz".format(dataset=w.dataset, seed=SEEDS[0]),
+        expand(f"{ROOT}/{{name}}.csv", name=[*SMALL, *EXPERIMENT_RESULTS]),
+        f"{ROOT}/provenance.json",
     output:
-        png=report(f"{FIGURES}/gallery-{{dataset}}.png", category="5. Scores", labels={"figure": "gallery, {dataset}"},
-               caption="../src/datagradient/report/captions/gallery.rst"),
-        pdf=f"{FIGURES}/gallery-{{dataset}}.pdf",
+        [in_report(f"{TABLES}/{name}.csv", "tables", name) for name in EXPERIMENT_TABLES],
+        expand(f"{TABLES}/{{name}}.{{kind}}", name=EXPERIMENT_TABLES, kind=["md", "tex"]),
     log:
-        f"logs/{PRESET}/gallery-{{dataset}}.log",
+        f"logs/{PRESET}/experiment_tables.log",
     params:
-        source=lambda w: source_hash("gallery", f"data.sets.{w.dataset}"),
+        names=EXPERIMENT_TABLES,
+        results=ROOT,
+        out=TABLES,
+        source=source_hash("table"),
+
+
+use rule figures as experiment_figures with:
+    input:
+        expand(f"{ROOT}/{{name}}.csv", name=[*SMALL, *EXPERIMENT_RESULTS]),
+    output:
+        [in_report(f"{FIGURES}/{name}.png", "figures", name) for name in EXPERIMENT_FIGURES],
+        expand(f"{FIGURES}/{{name}}.pdf", name=EXPERIMENT_FIGURES),
+    log:
+        f"logs/{PRESET}/experiment_figures.log",
+    params:
+        names=EXPERIMENT_FIGURES,
+        results=ROOT,
+        out=FIGURES,
+        source=source_hash("figure"),
+
+
+rule galleries:
+    input:
+        scores=[f"{FIRST}/scores.npz".format(dataset=dataset, model=CONFIG["models"][-1], seed=SEEDS[0],
+                                             noise=f"{min(CONFIG['noise']):g}") for dataset in CONFIG["datasets"]],
+        data=[f"{PREPARED}/features.npz".format(dataset=dataset, seed=SEEDS[0]) for dataset in CONFIG["datasets"]],
+    output:
+        png=[in_report(f"{FIGURES}/gallery-{dataset}.png", "figures", "gallery", dataset)
+             for dataset in CONFIG["datasets"]],
+        pdf=expand(f"{FIGURES}/gallery-{{dataset}}.pdf", dataset=CONFIG["datasets"]),
+    log:
+        f"logs/{PRESET}/galleries.log",
+    params:
+        source=source_hash("gallery", *(f"data.sets.{dataset}" for dataset in CONFIG["datasets"])),
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient gallery --scores {input.scores} --data {input.data} --out {output.png} 2> {log}"
+        "python -m datagradient gallery --scores {input.scores:q} --data {input.data:q} --out {output.png:q} 2> {log:q}"

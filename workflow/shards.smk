@@ -32,7 +32,7 @@ rule direction:
         "../environment.yml"
     shell:
         "python -m datagradient direction --model {wildcards.model} --solver {params.solver:q} "
-        "--model-file {input.model} --data {input.data} --labels {input.labels} {params.kept} --out {output} 2> {log}"
+        "--model-file {input.model:q} --data {input.data:q} --labels {input.labels:q} {params.kept:q} --out {output:q} 2> {log:q}"
 
 
 use rule direction as direction_first with:
@@ -70,9 +70,9 @@ rule project:
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient project --model {wildcards.model} --model-file {input.model} --data {input.data} "
-        "--labels {input.labels} {params.kept} --direction {input.direction} --shard {wildcards.scatteritem} "
-        "--also {params.also} --out {output} 2> {log}"
+        "python -m datagradient project --model {wildcards.model} --model-file {input.model:q} --data {input.data:q} "
+        "--labels {input.labels:q} {params.kept:q} --direction {input.direction:q} --shard {wildcards.scatteritem} "
+        "--also {params.also:q} --out {output:q} 2> {log:q}"
 
 
 use rule project as project_first with:
@@ -105,8 +105,8 @@ rule gather:
     conda:
         "../environment.yml"
     shell:
-        "python -m datagradient gather --direction {input.direction} --shards {input.shards} --out {output.scores} "
-        "2> {log}"
+        "python -m datagradient gather --direction {input.direction:q} --shards {input.shards:q} --out {output.scores:q} "
+        "2> {log:q}"
 
 
 use rule gather as gather_first with:

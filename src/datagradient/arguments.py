@@ -50,6 +50,7 @@ SCORES = ("--scores", {**MANY, "help": "scores.npz that 'influence' wrote"})
 ITERATION = ("--iteration", {"type": int, "required": True, "help": "the iteration that the removal leads to"})
 OUT = ("--out", {**MANY, "help": "file to write, one for each input"})
 ONE_OUT = ("--out", {"required": True, "help": "file to write"})
+OUT_FOLDER = ("--out", {"required": True, "help": "folder to write to"})
 
 
 def settings_of(args: argparse.Namespace, names: Sequence[str]) -> list[dict]:

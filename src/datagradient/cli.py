@@ -24,6 +24,7 @@ from datagradient.arguments import (
     ONE_OUT,
     ONE_SETTINGS,
     OUT,
+    OUT_FOLDER,
     RESULTS,
     ROWS,
     SCORES,
@@ -96,7 +97,7 @@ def train(args: argparse.Namespace) -> None:
         samples = load_training_set(model_family.INPUTS, data, labels, kept)
         with progress(f"train {out}"):
             model, record = model_family.fit(samples.inputs, samples.labels, samples.n_classes, settings, samples.seed)
-        facts = stamp(seed=samples.seed, dataset=samples.dataset, model=args.model, settings=settings)
+        facts = stamp(**samples.facts, model=args.model, settings=settings)
         model_family.save(out, model, facts)
         # While the model is in memory: to load a library and a model again takes longer than to predict.
         predictions, seconds = {}, 0.0
@@ -193,9 +194,9 @@ def control(args: argparse.Namespace) -> None:
 def cross_validate(args: argparse.Namespace) -> None:
     """Rate every training label by confident learning, from models that have not seen the sample.
 
-    Writes quality.npz: quality, low where a label is likely wrong.
+    Writes quality.npz: quality, low where a label is likely wrong; and beside it cross_validate.json: the seconds.
     """
-    from datagradient.files import write_arrays
+    from datagradient.files import write_arrays, write_json
     from datagradient.models import family
     from datagradient.provenance import stamp
     from datagradient.quality import label_quality, out_of_fold
@@ -206,9 +207,12 @@ def cross_validate(args: argparse.Namespace) -> None:
     for settings, (data, labels, out) in zip(every, zipped(args, "data", "labels", "out"), strict=True):
         samples = load_training_set(model_family.INPUTS, data, labels, None)
         with progress(f"cross-validate {out}"):
-            quality = label_quality(samples.labels, out_of_fold(model_family, samples, settings))
-        facts = stamp(seed=samples.seed, dataset=samples.dataset, model=args.model, settings=settings)
-        write_arrays(out, facts, quality=quality)
+            start = time.perf_counter()
+            probabilities = out_of_fold(model_family, samples, settings)
+            seconds = time.perf_counter() - start
+        facts = stamp(**samples.facts, model=args.model, settings=settings)
+        write_arrays(out, facts, quality=label_quality(samples.labels, probabilities))
+        write_json(Path(out).with_name("cross_validate.json"), {"seconds": seconds, "provenance": facts})
 
 
 def guard(args: argparse.Namespace) -> None:
@@ -267,7 +271,7 @@ def halves(args: argparse.Namespace) -> None:
     (settings,) = settings_of(args, model_family.SETTINGS)
     samples = load_training_set(model_family.INPUTS, args.data, args.labels, None)
     validation = load_part(model_family.INPUTS, args.data, "influence")
-    facts = stamp(seed=samples.seed, dataset=samples.dataset, model=args.model, settings=settings)
+    facts = stamp(**samples.facts, model=args.model, settings=settings)
     write_halves(model_family, samples, validation, settings, args.count, facts, Path(args.out))
 
 
@@ -292,20 +296,26 @@ def fidelity(args: argparse.Namespace) -> None:
 def sensitivity(args: argparse.Namespace) -> None:
     """Score a model with other dampings, solvers, curvature and validation samples: rows as JSON."""
     from datagradient.experiments.sensitivity import write_variations
+    from datagradient.files import read_meta
+    from datagradient.provenance import check_shared
     from datagradient.scoring import load_work
 
     work = load_work(args.model, solver_of(args), args.model_file, args.data, args.labels, None)
+    check_shared({args.model_file: work.facts, args.halves: read_meta(args.halves)})
     write_variations(work, Path(args.halves), args.noise, args.removed, Path(args.out))
 
 
 def fractions(args: argparse.Namespace) -> None:
     """Remove different shares of a training set and train again: rows as JSON."""
     from datagradient.experiments.sensitivity import write_fractions
+    from datagradient.files import read_meta
+    from datagradient.provenance import check_shared
     from datagradient.scoring import load_work
 
     work = load_work(args.model, {}, args.model_file, args.data, args.labels, None)
     (settings,) = settings_of(args, work.family.SETTINGS)
     files = (Path(args.scores[0]), Path(args.predictions), Path(args.data))
+    check_shared({args.model_file: work.facts} | {file: read_meta(file) for file in files})
     write_fractions(work, settings, *files, args.noise, args.fractions, Path(args.out))
 
 
@@ -340,10 +350,12 @@ def statistics(args: argparse.Namespace) -> None:
 
 
 def orchestration(args: argparse.Namespace) -> None:
-    """Say how much of a run's time was spent outside training and scoring: orchestration.csv."""
+    """Say how much of a preset's time was spent outside training and scoring: orchestration.csv, and its table."""
     from datagradient.orchestration import write_orchestration
+    from datagradient.report.tables import write_tables
 
-    write_orchestration(Path(args.metrics), [Path(job) for job in args.jobs], args.cores, Path(args.out))
+    write_orchestration(Path(args.results))
+    write_tables(["orchestration"], Path(args.results), Path(args.out))
 
 
 def claims(args: argparse.Namespace) -> None:
@@ -383,24 +395,25 @@ def track(args: argparse.Namespace) -> None:
 
 
 def table(args: argparse.Namespace) -> None:
-    """Make one of the paper's tables as CSV, Markdown and LaTeX from the small result tables."""
-    from datagradient.report.tables import write_table
+    """Make some of the paper's tables as CSV, Markdown and LaTeX from the small result tables."""
+    from datagradient.report.tables import write_tables
 
-    write_table(args.name, Path(args.results), Path(args.out))
+    write_tables(args.name, Path(args.results), Path(args.out))
 
 
 def figure(args: argparse.Namespace) -> None:
-    """Draw one figure as PNG and PDF from the small result tables."""
-    from datagradient.report.figures import write_figure
+    """Draw figures as PNG and PDF from the small result tables."""
+    from datagradient.report.figures import write_figures
 
-    write_figure(args.name, Path(args.results), Path(args.out))
+    write_figures(args.name, Path(args.results), Path(args.out))
 
 
 def gallery(args: argparse.Namespace) -> None:
-    """Show the most harmful and the most helpful training samples of one model as PNG and PDF."""
+    """Show the most harmful and the most helpful training samples of a model as PNG and PDF."""
     from datagradient.report.gallery import write_gallery
 
-    write_gallery(Path(args.scores), Path(args.data), Path(args.out))
+    for scores, data, out in zipped(args, "scores", "data", "out"):
+        write_gallery(Path(scores), Path(data), Path(out))
 
 
 def readme(args: argparse.Namespace) -> None:
@@ -490,11 +503,7 @@ COMMANDS = {
     concatenate: [("kind", {"choices": ("sensitivity", "fractions"), "help": "which rows"}), ROWS, ONE_OUT],
     collect: [(CONFIG[0], {**CONFIG[1], "required": True})],
     statistics: [METRICS],
-    orchestration: [
-        METRICS,
-        ("--jobs", {**MANY, "help": "benchmark files of the jobs that prepare, train, score and cross-validate"}),
-        ("--cores", {"type": int, "required": True, "help": "cores that the run had"}), ONE_OUT,
-    ],
+    orchestration: [RESULTS, OUT_FOLDER],
     claims: [
         ("--claims", {"required": True, "help": "config/claims.yaml"}), RESULTS, ONE_OUT,
     ],
@@ -507,17 +516,18 @@ COMMANDS = {
         ("--report", {"nargs": "+", "help": "figures and tables of a preset, figures/<preset>/… and so on"}),
         ("--rebuild", {"action": "store_true", "help": "make the whole store again from the result files"}),
     ],
-    table: [("name", {"help": "a name of datagradient.report.tables.TABLES, e.g. main"}), RESULTS, ONE_OUT],
-    figure: [("name", {"help": "a name of datagradient.report.figures.FIGURES, e.g. accuracy"}), RESULTS, ONE_OUT],
+    table: [
+        ("name", {"nargs": "+", "help": "names of datagradient.report.tables.TABLES, e.g. main"}), RESULTS, OUT_FOLDER,
+    ],
+    figure: [
+        ("name", {"nargs": "+", "help": "names of datagradient.report.figures.FIGURES, e.g. accuracy"}), RESULTS,
+        OUT_FOLDER,
+    ],
     readme: [
         ("--readme", {"required": True, "help": "the file to change"}),
         ("--results", {"required": True, "help": "the folder that holds one folder for each preset"}),
     ],
-    gallery: [
-        ("--scores", {"required": True, "help": "scores.npz that 'influence' wrote"}),
-        ("--data", {"required": True, "help": "features.npz that 'prepare' wrote"}),
-        ONE_OUT,
-    ],
+    gallery: [SCORES, DATA, OUT],
 }  # fmt: skip
 
 

@@ -8,9 +8,10 @@ import numpy as np
 from datagradient import layout
 from datagradient.data.splits import PARTS
 from datagradient.files import read_arrays, read_json, read_meta, write_json, write_rows
-from datagradient.provenance import config_hash, stamp
+from datagradient.provenance import check_shared, config_hash, stamp
 
 KEYS = ("dataset", "model", "noise", "policy", "seed", "iteration")
+RECORDS = ("metrics.json", "train.json", "influence.json")  # of one trained model
 METRICS = (
     *KEYS, "n_train", "accuracy", "f1", "val_accuracy", "val_f1", "val_loss", "selection_accuracy", "selection_loss",
     "test_loss", "dcs", "helpful_share", "harm_reduction", "stationarity", "removed", "removed_flipped",
@@ -78,8 +79,10 @@ def metrics_row(config: dict, root: Path, keys: dict) -> dict:
     """Return the row of one trained model; the columns are `METRICS`."""
     model = model_of(root, keys)
     folder, first = (Path(layout.cell(root=root, **{**model, "iteration": k})) for k in (model["iteration"], 0))
-    metrics = read_json(folder / "metrics.json")["metrics"]
-    training, influence = read_json(folder / "train.json"), read_json(folder / "influence.json")
+    records = {folder / name: read_json(folder / name, "provenance") for name in RECORDS}
+    check_shared({path: record["provenance"] for path, record in records.items()})
+    measured, training, influence = records.values()
+    metrics = measured["metrics"]
     contribution, solver, seconds = (influence[name] for name in ("contribution", "solver", "seconds"))
     harm, first_harm = contribution["mean_harm"], read_json(first / "influence.json")["contribution"]["mean_harm"]
     newly = keys["iteration"] == model["iteration"] > 0

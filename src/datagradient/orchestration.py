@@ -1,43 +1,71 @@
-"""How much of a run is spent outside training, predicting and scoring, by the jobs' own timings."""
+"""Where a run's time goes: what a clock on the wall counts, and how much of it is training, predicting and scoring.
 
-import csv
+`Clock` is kept by the process that runs the workflow, across runs that were interrupted; it lies in clock.json beside
+the results.
+"""
+
+import json
+import time
 from pathlib import Path
 
-from datagradient.files import read_rows, reading, write_rows
+from datagradient.files import read_json, read_rows, replacing, write_json, write_rows
 from datagradient.layout import GUARDED
 
 COLUMNS = (
-    "cores", "wall_seconds", "fit_seconds", "cross_validation_seconds", "predict_seconds", "score_seconds",
-    "jobs_seconds", "outside_share", "outside_share_of_jobs",
+    "cores", "runs", "wall_seconds", "fit_seconds", "cross_validation_seconds", "predict_seconds", "score_seconds",
+    "outside_share",
 )  # fmt: skip
 
 
-def write_orchestration(metrics: Path, jobs: list[Path], cores: int, out: Path) -> None:
-    """Write one row: seconds of training, cross-validation, predicting and scoring, and the shares outside.
-
-    The wall time runs from the start of the first of the jobs until their results are collected: the pause of a run
-    that was interrupted counts. Cross-validation counts with the start of its jobs, which keep no clock of their own.
+class Clock:
+    """The times of the workflow's runs of one preset, in seconds since 1970; each run is written as it goes on.
 
     Args:
-        metrics: metrics.csv.
-        jobs: the benchmark files that Snakemake writes of the jobs that prepare, train, score and cross-validate.
-        cores: that the run had.
-        out: the file to write.
+        path: clock.json.
+        started: when this run began.
+        cores: that it has.
     """
-    rows = [row for row in read_rows(metrics) if row["policy"] != GUARDED]
-    seconds = {job: _seconds(job) for job in jobs}
-    wall = metrics.stat().st_mtime - min(job.stat().st_mtime - value for job, value in seconds.items())
+
+    def __init__(self, path: Path, started: float, cores: int):
+        try:
+            before = read_json(path, "runs")["runs"] if path.exists() else []
+        except Exception:  # a damaged clock is no reason not to run
+            before = []
+        self.path, self.runs = path, [*before, {"started": started, "finished": started, "cores": cores}]
+        self.tick()
+
+    def tick(self) -> None:
+        """Note that this run goes on until now at least."""
+        self.runs[-1]["finished"] = time.time()
+        with replacing(self.path) as stream:
+            json.dump({"runs": self.runs}, stream, indent=1)
+
+
+def write_orchestration(results: Path) -> None:
+    """Write orchestration.csv of a preset, one row, from clock.json, metrics.csv and the jobs' own timings.
+
+    The wall time is that of all runs together, each from its first line of output to its last job, or to the report
+    where one was made after it. Inside are the seconds that models are trained, cross-validated, asked for predictions
+    and scored, as the jobs measure them; everything else is outside: starting programs, loading, preparing,
+    experiments, statistics, tables, figures, MLflow, Snakemake.
+
+    Args:
+        results: results/<preset>.
+    """
+    path = results / "clock.json"
+    runs = read_json(path, "runs")["runs"]
+    report = results / "report.html"
+    if report.exists() and report.stat().st_mtime > runs[-1]["finished"]:
+        runs[-1]["finished"] = report.stat().st_mtime
+        write_json(path, {"runs": runs})
+    rows = [row for row in read_rows(results / "metrics.csv") if row["policy"] != GUARDED]
     fit, predict, influence, others = (
         sum(float(row[f"{step}_seconds"]) for row in rows) for step in ("train", "predict", "influence", "other_scores")
     )
-    cross_validation = sum(value for job, value in seconds.items() if job.stem == "cross_validate")
-    score, every = influence + others, sum(seconds.values())
-    inside = fit + cross_validation + predict + score
-    outside = [1 - inside / whole for whole in (wall * cores, every)]
-    values = (cores, wall, fit, cross_validation, predict, score, every, *outside)
-    write_rows(out, COLUMNS, [dict(zip(COLUMNS, values, strict=True))])
-
-
-def _seconds(job: Path) -> float:
-    with reading(job), open(job, encoding="utf-8", newline="") as stream:
-        return float(next(csv.DictReader(stream, delimiter="\t"))["s"])
+    cross_validation = sum(read_json(job, "seconds")["seconds"] for job in results.rglob("cross_validate.json"))
+    wall = sum(run["finished"] - run["started"] for run in runs)
+    available = sum((run["finished"] - run["started"]) * run["cores"] for run in runs)
+    inside = fit + cross_validation + predict + influence + others
+    values = (runs[-1]["cores"], len(runs), wall, fit, cross_validation, predict, influence + others,
+              1 - inside / available)  # fmt: skip
+    write_rows(results / "orchestration.csv", COLUMNS, [dict(zip(COLUMNS, values, strict=True))])

@@ -9,7 +9,13 @@ import platform
 import subprocess
 from pathlib import Path
 
+import numpy as np
+
 from datagradient import __version__
+from datagradient.errors import UserError
+
+# What files that are read together must have in common.
+SHARED = ("dataset", "seed", "noise", "model", "settings", "training_set")
 
 # The workflow sets this variable once, so that a job need not ask git, and knows its preset.
 RUN_VARIABLE = "DATAGRADIENT_RUN"
@@ -56,6 +62,35 @@ def library_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def fingerprint(*arrays: np.ndarray) -> str:
+    """Return a short hash of arrays' values, e.g. of a training set's positions and labels."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def check_shared(files: dict[str | Path, dict], *ignored: str) -> None:
+    """Refuse files that do not belong together: other data, seed, noise, model, settings or training set.
+
+    Args:
+        files: for each file the facts that it holds; a fact that a file does not hold is not compared.
+        ignored: names of `SHARED` that may differ.
+
+    Raises:
+        UserError: names both files and the fact.
+    """
+    first: dict[str, tuple[str | Path, object]] = {}
+    for path, facts in files.items():
+        for key in SHARED:
+            if key in facts and key not in ignored:
+                other, value = first.setdefault(key, (path, facts[key]))
+                if value != facts[key]:
+                    name = key.replace("_", " ")
+                    raise UserError(f"{path}: does not belong to {other}: its {name} is {facts[key]}, there it is "
+                                    f"{value}; give files of the same run, or make them again")  # fmt: skip
 
 
 @functools.cache

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from datagradient.errors import UserError
-from datagradient.files import read_arrays, read_rows, write_arrays, write_json, write_rows
+from datagradient.files import read_arrays, read_meta, read_rows, write_arrays, write_json, write_rows
 from datagradient.metrics import losses
+from datagradient.provenance import check_shared
 from datagradient.seeds import generator
 
 
@@ -126,6 +127,7 @@ def prune_files(scores: str, fraction: float, iteration: int, out: str) -> None:
         out: kept.npz to write.
     """
     arrays, meta = read_arrays(scores)
+    _check_finite(arrays, "influence", scores)
     removal = by_influence(arrays["influence"], arrays["labels"], fraction)
     _write(removal, arrays, {**meta, "policy": "influence", "iteration": iteration}, out)
 
@@ -145,9 +147,18 @@ def control_files(policy: str, scores: str, like: str, quality: str | None, iter
     if policy == "confident":
         if quality is None:
             raise UserError("control: policy confident needs --quality, the quality.npz that 'cross-validate' writes")
-        arrays["quality"] = read_arrays(quality, "quality")[0]["quality"][arrays["positions"]]
+        rated, facts = read_arrays(quality, "quality")
+        # Rated once, as the whole training part was: the training sets differ from the second iteration on.
+        check_shared({scores: meta, quality: facts}, "training_set")
+        arrays["quality"] = rated["quality"][arrays["positions"]]
     elif policy in ("loss", "gradient") and policy not in arrays:
         raise UserError(f"{scores}: holds no {policy}; score again with: datagradient influence --also {policy}")
+    if policy in ("loss", "gradient", "confident"):
+        _check_finite(arrays, "quality" if policy == "confident" else policy, scores)
+    removal_facts = read_meta(Path(like).with_name("kept.npz"))
+    check_shared({scores: meta, like: removal_facts}, "training_set")
+    if removal_facts.get("iteration") != iteration:
+        raise UserError(f"{like}: is of iteration {removal_facts.get('iteration')}, and --iteration is {iteration}")
     removed = [int(row["label"]) for row in read_rows(like)]
     counts = np.bincount(removed, minlength=arrays["labels"].max() + 1)
     removal = by_control(policy, counts, arrays, meta["seed"], iteration)
@@ -156,6 +167,14 @@ def control_files(policy: str, scores: str, like: str, quality: str | None, iter
             f"{out}: {policy} can remove {len(removal.positions)} samples, influence removed {len(removed)}"
         )
     _write(removal, arrays, {**meta, "policy": policy, "iteration": iteration}, out)
+
+
+def _check_finite(arrays: dict, name: str, scores: str) -> None:
+    finite = np.isfinite(arrays[name])
+    if not finite.all():
+        sample = int(arrays["positions"][np.argmin(finite)])
+        raise UserError(f"{scores}: {name} of training sample {sample} is {arrays[name][np.argmin(finite)]}, which "
+                        "removals cannot go by; score the model again, with more damping")  # fmt: skip
 
 
 def _write(removal: Removal, arrays: dict, meta: dict, out: str) -> None:
@@ -178,6 +197,7 @@ def guard_files(predictions: list[str], out: str) -> None:
         out: guard.json to write: ``iteration``, the one that is kept, and selection loss and accuracy of each.
     """
     each_loss, correct, facts = [], [], {}
+    check_shared({path: read_meta(path) for path in predictions}, "training_set")
     for path in predictions:
         arrays, facts = read_arrays(path, "probabilities_selection", "labels_selection")
         p, labels = arrays["probabilities_selection"], arrays["labels_selection"]

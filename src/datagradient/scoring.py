@@ -1,6 +1,5 @@
 """Scoring a model's training samples: S once, then the projection, over all samples or over shards that run apart."""
 
-import hashlib
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from datagradient.influence.scores import (
 from datagradient.layout import PROBLEM_OPTIONS, solver_for
 from datagradient.metrics import losses
 from datagradient.models import family, load
+from datagradient.provenance import check_shared
 from datagradient.training import TrainingSet, load_part, load_training_set
 
 EVERY = slice(None)
@@ -54,10 +54,15 @@ class Work:
 
 
 def load_work(model: str, solver: dict, model_file: str, data: str, labels: str, kept: str | None) -> Work:
-    """Read what a model is scored with; `solver` may hold overrides by the kind of the data."""
+    """Read what a model is scored with; `solver` may hold overrides by the kind of the data.
+
+    Raises:
+        UserError: the model was trained on other samples or labels than these.
+    """
     module = family(model)
     trained, facts = load(model, model_file, data)
     samples = load_training_set(module.INPUTS, data, labels, kept)
+    check_shared({model_file: facts, f"{labels} with {kept}" if kept else labels: samples.facts})
     validation = load_part(module.INPUTS, data, "influence")
     return Work(module, trained, facts, samples, validation, solver_for(solver, read_meta(data)["modality"]))
 
@@ -133,12 +138,8 @@ def write_scores(scored: Scored, options: dict, facts: dict, out: Path) -> None:
 def write_direction(work: Work, found: Direction, out: Path) -> None:
     """Write direction.npz: S and ∇L_V, and in its facts what influence.json takes from here."""
     about = {"solver": found.record.as_dict(), "options": work.solver, "seconds": found.seconds, "facts": work.facts,
-             "n": len(work.samples.labels), "samples": _fingerprint(work.samples)}  # fmt: skip
+             "n": len(work.samples.labels)}  # fmt: skip
     write_arrays(out, about, solution=found.solution, gradient=found.validation_gradient)
-
-
-def _fingerprint(samples: TrainingSet) -> str:
-    return hashlib.sha256(samples.positions.tobytes() + samples.labels.tobytes()).hexdigest()[:16]
 
 
 def shard_of(n: int, number: int, count: int) -> slice:
@@ -154,7 +155,7 @@ def shard_of(n: int, number: int, count: int) -> slice:
 def score_shard(work: Work, direction: Path, shard: tuple[int, int], also: str | None, out: Path) -> None:
     """Score one shard of the training samples with the S of a file, and write the same arrays as scores.npz has."""
     arrays, about = read_arrays(direction)
-    if about["samples"] != _fingerprint(work.samples) or about["facts"] != work.facts:
+    if about["facts"] != work.facts:
         raise UserError(f"{direction}: is of another model or training set; make it again with 'direction'")
     rows, work = shard_of(len(work.samples.labels), *shard), replace(work, solver=about["options"])
     scored, setup = Scored({}, about["solver"], {"projection": 0.0}, 0.0), 0.0

@@ -8,6 +8,7 @@ import numpy as np
 
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_meta
+from datagradient.provenance import check_shared, fingerprint
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class TrainingSet:
         n_classes: number of classes.
         seed: the run's seed.
         dataset: name of the data set.
+        noise: share of the whole part's labels that were flipped; None where that is not known.
     """
 
     inputs: Any
@@ -31,6 +33,13 @@ class TrainingSet:
     n_classes: int
     seed: int
     dataset: str
+    noise: float | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What files made from this training set hold, so that they are not joined with those of another one."""
+        return {"dataset": self.dataset, "seed": self.seed, "noise": self.noise,
+                "training_set": fingerprint(self.positions.astype(np.int64), self.labels.astype(np.int64))}  # fmt: skip
 
 
 def load_training_set(form: str, data: str | Path, labels: str | Path, kept: str | Path | None) -> TrainingSet:
@@ -42,19 +51,36 @@ def load_training_set(form: str, data: str | Path, labels: str | Path, kept: str
         labels: labels.npz.
         kept: kept.npz.
     """
-    (inputs, _), meta = load_part(form, data, "train"), read_meta(data)
-    noisy, noise_meta = read_arrays(labels, "labels", "flipped")
-    n = inputs.shape[0]
-    if (noise_meta["dataset"], noise_meta["seed"], len(noisy["labels"])) != (meta["dataset"], meta["seed"], n):
-        raise UserError(f"{labels}: does not belong to {data}: another data set, seed or number of samples")
-    positions = np.arange(n) if kept is None else read_arrays(kept, "positions")[0]["positions"]
+    (inputs, clean), meta = load_part(form, data, "train"), read_meta(data)
+    noisy, noise_facts = read_arrays(labels, "labels", "flipped")
+    check_shared({data: meta, labels: noise_facts})
+    unchanged = ~noisy["flipped"] if noisy["flipped"].shape == clean.shape else None
+    if unchanged is None or not np.array_equal(noisy["labels"][unchanged], clean[unchanged]):
+        raise UserError(f"{labels}: was not made from {data}: the labels that it did not flip differ; make it again "
+                        "with 'noise'")  # fmt: skip
+    positions = np.arange(len(clean))
+    if kept is not None:
+        arrays, kept_facts = read_arrays(kept, "positions")
+        # The scores that kept.npz was made by are those of a model of an earlier training set.
+        check_shared({labels: noise_facts, kept: kept_facts}, "training_set")
+        positions = _checked(arrays["positions"], len(clean), kept)
     kept_labels, n_classes = noisy["labels"][positions], len(meta["class_names"])
     counts = np.bincount(kept_labels, minlength=n_classes)
     if not counts.all():
         numbers = ", ".join(f"{name} {count}" for name, count in zip(meta["class_names"], counts, strict=True))
         raise UserError(f"{kept or labels}: a class has no training sample: {numbers}; lower removal_fraction")
-    flipped = noisy["flipped"][positions]
-    return TrainingSet(inputs[positions], kept_labels, flipped, positions, n_classes, meta["seed"], meta["dataset"])
+    flipped, noise = noisy["flipped"][positions], noise_facts.get("noise")
+    return TrainingSet(
+        inputs[positions], kept_labels, flipped, positions, n_classes, meta["seed"], meta["dataset"], noise
+    )
+
+
+def _checked(positions: np.ndarray, n: int, kept: str | Path) -> np.ndarray:
+    """Return positions that are whole numbers from 0 to n − 1, none twice."""
+    whole = positions.ndim == 1 and np.issubdtype(positions.dtype, np.integer)
+    if not whole or len(np.unique(positions)) < len(positions) or ((positions < 0) | (positions >= n)).any():
+        raise UserError(f"{kept}: positions are not different whole numbers from 0 to {n - 1}; make it with 'prune'")
+    return positions
 
 
 def load_part(form: str, data: str | Path, part: str) -> tuple[Any, np.ndarray]:

@@ -1,15 +1,20 @@
 """What the Snakefile needs besides rules. Imports only what Snakemake itself depends on."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from datagradient.config import validate
 from datagradient.errors import UserError
+from datagradient.layout import root
+from datagradient.orchestration import Clock
+from datagradient.progress import show
 from datagradient.provenance import RUN_VARIABLE, run_facts
 
 _lock = None
+_clock: Clock | None = None
 
 
 def start(config: dict, files: list[str]) -> dict:
@@ -44,6 +49,25 @@ def hasten(workflow: Any) -> None:
         return None if threshold == 0 and not force else await checksum(self, threshold, force, algorithm)
 
     _IOFile.checksum = unless_unwanted
+
+
+def begin(preset: str, workflow: Any) -> None:
+    """Show the progress of the jobs that are about to run, and start the clock that orchestration.csv is made from."""
+    import psutil
+
+    global _clock
+    cores = workflow.global_resources["_cores"].value or workflow.global_resources["_nodes"].value or 1
+    _clock = Clock(Path(root(preset)) / "clock.json", psutil.Process().create_time(), cores)
+    show(preset, workflow.dag.needrun_jobs(), _clock.tick, workflow.output_settings.quiet or ())
+
+
+def end(preset: str) -> None:
+    """Write orchestration.csv and its table, where the run was one of the whole preset."""
+    results = Path(root(preset))
+    if _clock is not None and (results / "metrics.csv").exists():
+        _clock.tick()
+        command = ["python", "-m", "datagradient", "orchestration", "--results", str(results)]
+        subprocess.run([*command, "--out", f"paper_tables/{preset}"], check=False)
 
 
 def lock(preset: str) -> None:

@@ -29,18 +29,20 @@ from datagradient.report.style import (
 )
 
 
-def write_figure(name: str, results: Path, out: Path) -> None:
-    """Draw one figure to `out` (PNG) and beside it as PDF.
+def write_figures(names: list[str], results: Path, folder: Path) -> None:
+    """Draw figures to a folder, each as PNG and as PDF.
 
     Args:
-        name: one of `FIGURES`.
+        names: of `FIGURES`.
         results: folder of the small result tables.
-        out: path of the PNG file.
+        folder: where to.
     """
-    if name not in FIGURES:
-        raise UserError(f"no figure {name!r}; legal: {', '.join(FIGURES)}")
-    with plt.rc_context(STYLE):
-        save(FIGURES[name](results), out)
+    for name in names:
+        if name not in FIGURES:
+            raise UserError(f"no figure {name!r}; legal: {', '.join(FIGURES)}")
+    for name in names:
+        with plt.rc_context(STYLE):
+            save(FIGURES[name](results), folder / f"{name}.png")
 
 
 def pipeline(_: Path) -> plt.Figure:

@@ -25,18 +25,24 @@ Rows = list[dict[str, str]]
 LONG = 40  # rows, from which a table runs over several pages
 
 
-def write_table(name: str, results: Path, out: Path) -> None:
-    """Write one table to `out` (CSV), and beside it as Markdown and LaTeX with booktabs.
+def write_tables(names: list[str], results: Path, folder: Path) -> None:
+    """Write tables to a folder, each as CSV, as Markdown, and as LaTeX with booktabs.
 
     Args:
-        name: one of `TABLES`.
+        names: of `TABLES`.
         results: folder of the small result tables.
-        out: path of the CSV file.
+        folder: where to.
     """
+    for name in names:
+        if name not in TABLES:
+            raise UserError(f"no table {name!r}; legal: {', '.join(TABLES)}")
+    for name in names:
+        _write_table(name, results, folder / f"{name}.csv")
+
+
+def _write_table(name: str, results: Path, out: Path) -> None:
     import pandas as pd
 
-    if name not in TABLES:
-        raise UserError(f"no table {name!r}; legal: {', '.join(TABLES)}")
     make, caption = TABLES[name]
     frame = pd.DataFrame(make(results)).fillna("")
     run = read_json(results / "provenance.json")
@@ -322,11 +328,11 @@ def orchestration(results: Path) -> list[dict]:
     """What a run spent outside training and scoring."""
     row = read_rows(results / "orchestration.csv")[0]
     names = {"Wall": "wall", "Training": "fit", "Cross-validation": "cross_validation", "Predicting": "predict",
-             "Scoring": "score", "Jobs": "jobs"}  # fmt: skip
+             "Scoring": "score"}  # fmt: skip
     return [{
-        "Cores": row["cores"], **{f"{name} [s]": number(row[f"{key}_seconds"], 0) for name, key in names.items()},
+        "Cores": row["cores"], "Runs": row["runs"],
+        **{f"{name} [s]": number(row[f"{key}_seconds"], 0) for name, key in names.items()},
         "Outside, of wall × cores [%]": percent(row["outside_share"]),
-        "Outside, of the jobs' own time [%]": percent(row["outside_share_of_jobs"]),
     }]  # fmt: skip
 
 
@@ -390,8 +396,10 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
     "costs": (costs, "Cost of influence: mean seconds per trained model, and all influence seconds over all training "
                      "seconds. Two jobs may have run at once; the ratio is what compares. Stopped by count: solves "
                      "whose number of steps was fixed beforehand, which is no tolerance missed."),
-    "orchestration": (orchestration, "Where a run's time went. Outside: what is not training, cross-validation, "
-                                     "predicting or scoring: loading, preparing, writing, scheduling, reporting."),
+    "orchestration": (orchestration, "Where a run's time went, by a clock on the wall, from the first line of output "
+                                     "to the report. Outside: what is not training, cross-validation, predicting or "
+                                     "scoring: starting programs, loading, preparing, experiments, writing, "
+                                     "scheduling, tables, figures, MLflow, the report."),
     "data": (data, "Data sets: samples by part, features, and samples of a part that also stand in the training part "
                    "(range over seeds)."),
     "environment": (environment, "What the results were made with."),
