@@ -1,17 +1,19 @@
 """What the package promises about itself: light starts, source hashes, the lock, the help texts."""
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from conftest import REPOSITORY
+from datagradient import sources
 from datagradient.cli import COMMANDS, main
 from datagradient.influence.scores import solve
 from datagradient.influence.solvers import SolverError
 from datagradient.provenance import config_hash, stamp
 from datagradient.seeds import generator
-from datagradient.sources import _reach, source_hash
+from datagradient.sources import source_hash
 
 HEAVY = {"torch", "mlflow", "sklearn", "pandas", "matplotlib", "statsmodels", "xgboost", "datasets"}
 
@@ -31,15 +33,56 @@ def test_light_jobs_import_nothing_heavy(modules):
     assert not HEAVY & set(loaded.split())
 
 
-def test_source_hashes_follow_what_a_command_reaches():
-    def names(*modules):
-        return {path.stem for path in _reach({f"datagradient.{module}" for module in modules})}
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package that `source_hash` reads; `edit` changes one file of it and returns the new hashes."""
+    copy = tmp_path / "datagradient"
+    shutil.copytree(sources.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(sources, "PACKAGE", copy)
 
-    assert {"refine", "files", "seeds", "errors"} <= names("refine")
-    assert "figures" not in names("refine")
-    assert "glm" in names("models.logistic")
-    assert source_hash("train", "models.logistic") != source_hash("train")
-    assert source_hash("prune") == source_hash("prune")
+    def hashes():
+        sources.source_hash.cache_clear()
+        sources._tree.cache_clear()
+        return {"train": source_hash("train", "models.logistic"), "prune": source_hash("prune")}
+
+    def edit(file, old, new):
+        path, text = copy / file, (copy / file).read_text()
+        assert old in text, (file, old)
+        path.write_text(text.replace(old, new, 1))
+        return hashes()
+
+    yield hashes, edit
+    sources.source_hash.cache_clear()
+    sources._tree.cache_clear()
+
+
+BOTH, TRAIN, NONE = {"train", "prune"}, {"train"}, set()
+EDITS = [
+    # What every command runs through, and the options of one.
+    ("arguments.py", "return zip(", "return zip(*(), ", BOTH),
+    ("cli.py", "args.function(args)", "args.function(args) or 1", BOTH),
+    ("files.py", "allow_pickle=False", "allow_pickle=bool(0)", BOTH),
+    ("refine.py", "fraction * len(labels)", "fraction * len(labels) + 1", {"prune"}),
+    ("models/logistic.py", 'settings["tolerance"]', '2 * settings["tolerance"]', TRAIN),
+    ("metrics.py", "axis=1", "axis=-1", BOTH),
+    ("training.py", "np.arange(len(clean))", "np.arange(0, len(clean))", TRAIN),
+    ("cli.py", '"type": share(False), "required": True, "help": "at most', '"type": float, "help": "at most', {"prune"}),
+    # What does nothing.
+    ("files.py", "Reading and writing result files", "Writing and reading result files", NONE),
+    ("refine.py", "Remove the most harmful samples: the largest", "Remove the largest", NONE),
+    ("models/logistic.py", "    features, counts =", "    # why\n    features, counts =", NONE),
+    ("arguments.py", "features.npz that 'prepare' wrote", "what 'prepare' wrote", NONE),
+    ("report/tables.py", "import re", "import re, json", NONE),
+    ("models/boosted.py", "import json", "import json, re", NONE),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "old", "new", "changed"), EDITS, ids=[f"{file}-{old[:20]}" for file, old, *_ in EDITS])
+def test_a_source_hash_changes_with_what_its_command_does_and_with_nothing_else(package, file, old, new, changed):
+    hashes, edit = package
+    before = hashes()
+    after = edit(file, old, new)
+    assert {command for command in before if before[command] != after[command]} == changed
 
 
 def test_conda_and_pip_install_the_same_versions():

@@ -3,28 +3,81 @@
 import ast
 import functools
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 NAME = PACKAGE.name
+RUNS_ALL = ("main", "parser")  # functions of `cli` that every command runs through
 
 
 @functools.cache
 def source_hash(command: str, *modules: str) -> str:
-    """Return a hash of one command's function in `cli` and of every module of the package that it can reach.
+    """Return a hash of what one command does: of the syntax trees, so that docstrings, comments and help do not count.
 
-    Imports are read from the source, those inside functions too; nothing is imported.
+    The code is the command's function in `cli` and its options there, what every command runs through, and all
+    modules of the package that these can reach. Imports are read from the source, those inside functions too; nothing
+    is imported.
 
     Args:
         command: the name of the function in the module ``cli``.
         modules: names of further modules that the command loads by name, e.g. ``models.logistic``.
     """
-    tree = ast.parse((PACKAGE / "cli.py").read_text(encoding="utf-8"))
-    body = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == command)
-    digest = hashlib.sha256(ast.dump(body).encode())
-    for path in sorted(_reach(_imports(body) | {f"{NAME}.{module}" for module in modules})):
-        digest.update(path.read_bytes())
+    tree = _tree(PACKAGE / "cli.py")
+    used = _used(tree, command)
+    names = {name for part in used for name in _names(part)}
+    imported = _imports(used) | {f"{NAME}.{module}" for module in modules}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and names & {alias.asname or alias.name for alias in node.names}:
+            imported |= _imports([node])
+    digest = hashlib.sha256()
+    for part in used:
+        digest.update(ast.dump(part).encode())
+    for path in sorted(_reach(imported)):
+        digest.update(str(path.relative_to(PACKAGE)).encode() + ast.dump(_tree(path)).encode())
     return digest.hexdigest()[:12]
+
+
+def _used(tree: ast.Module, command: str) -> list[ast.AST]:
+    """Return the parts of `cli` that a command runs: its function, its options, and what these and `RUNS_ALL` name."""
+    defined = {name: node for node in tree.body for name in _defined(node)}
+    options = defined.pop("COMMANDS").value
+    used = [next(value for key, value in zip(options.keys, options.values, strict=True) if key.id == command)]
+    waiting, seen = [command, *RUNS_ALL, *_names(used[0])], set()
+    while waiting:
+        name = waiting.pop(0)
+        if name in defined and name not in seen:
+            seen.add(name)
+            used.append(defined[name])
+            waiting += _names(defined[name])
+    return used
+
+
+def _defined(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Assign):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
+
+
+def _names(part: ast.AST) -> list[str]:
+    return sorted({node.id for node in ast.walk(part) if isinstance(node, ast.Name)})
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    """Return a module's syntax tree without docstrings and without the help texts of options."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+        elif isinstance(node, ast.Dict):
+            kept = [(key, value) for key, value in zip(node.keys, node.values, strict=True) if not _is_help(key)]
+            node.keys, node.values = [key for key, _ in kept], [value for _, value in kept]
+    return tree
+
+
+def _is_help(key: ast.expr | None) -> bool:
+    return isinstance(key, ast.Constant) and key.value == "help"
 
 
 def _reach(names: set[str]) -> set[Path]:
@@ -34,13 +87,13 @@ def _reach(names: set[str]) -> set[Path]:
         path = waiting.pop()
         if path is not None and path not in found:
             found.add(path)
-            waiting += [_file(name) for name in _imports(ast.parse(path.read_text(encoding="utf-8")))]
+            waiting += [_file(name) for name in _imports([_tree(path)])]
     return found
 
 
-def _imports(tree: ast.AST) -> set[str]:
+def _imports(trees: Iterable[ast.AST]) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
