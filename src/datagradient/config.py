@@ -42,12 +42,12 @@ from datagradient.schema import (
     mapping,
     problems,
     refusing,
-    solver,
+    solver_options,
     some_of,
     stream_plan,
     value,
 )
-from datagradient.strict import read_yaml
+from datagradient.strict_yaml import read_yaml
 
 COMMAND_LINE = "command line (--config)"
 # Models in one job: its command names some 400 characters of files for each, and Linux takes 131,072.
@@ -88,8 +88,8 @@ def _schema() -> TypeAdapter:
     families, datasets = modules("models"), modules("data/sets")
     overrides = some_of({model: _settings(model, by_noise, needed=()) for model in families})
     dataset = {"max_development": value(LIMIT), "max_test": value(LIMIT), "models": overrides}
-    family = {model: mapping({"settings": _settings(model, value), "solver": solver(needed=("name",))})
-              for model in families}  # fmt: skip
+    solver = mapping(solver_options(), needed=("name",))
+    family = {model: mapping({"settings": _settings(model, value), "solver": solver}) for model in families}
     return TypeAdapter(mapping({
         "preset": _preset(),
         "datasets": some_of(dict.fromkeys(datasets, mapping(dataset, needed=(), null=True))),
@@ -121,7 +121,7 @@ def _preset() -> Any:
         return name
 
     word = Annotated[str, Field(strict=True, pattern="^[a-z][a-z0-9-]{0,59}$"), AfterValidator(free)]
-    return refusing(word, f"a word of a-z, 0-9 and '-', of at most 60 characters, and none of {', '.join(RESERVED)}")
+    return refusing(word, f"a word of a-z, 0-9 and '-', of at most 60 characters, and not one of {', '.join(RESERVED)}")
 
 
 def _noise() -> Any:

@@ -148,7 +148,7 @@ def control_files(policy: str, scores: str, like: str, quality: str | None, iter
         arrays["quality"] = read_arrays(quality, "quality")[0]["quality"][arrays["positions"]]
     elif policy in ("loss", "gradient") and policy not in arrays:
         raise UserError(f"{scores}: holds no {policy}; score again with: datagradient influence --also {policy}")
-    removed = [int(row["label"]) for row in read_rows(like)]
+    removed = [int(row["label"]) for row in read_rows(like, "label")]
     counts = np.bincount(removed, minlength=arrays["labels"].max() + 1)
     removal = by_control(policy, counts, arrays, meta["seed"], iteration)
     if len(removal.positions) != len(removed):

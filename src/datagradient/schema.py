@@ -83,6 +83,11 @@ def by_noise(declaration: Declaration) -> Any:
     return refusing(one | several, f"{in_words(declaration)}, or one for each noise rate")
 
 
+def text() -> Any:
+    """Return the pydantic type of a text."""
+    return refusing(Annotated[str, Field(strict=True)], "text")
+
+
 def refusing(kind: Any, words: str) -> Any:
     """Return a type that says in `words` what is legal, whatever is wrong with a value."""
 
@@ -137,10 +142,10 @@ def some_of(keys: dict[str, Any]) -> Any:
     return _mapping(keys, (), f"a mapping with at least one of {', '.join(keys)}", least=1, null=False)
 
 
-def solver(needed: tuple[str, ...] = ()) -> Any:
-    """Return the pydantic type of a solver with its options, and what overrides them by the kind of data."""
+def solver_options() -> dict[str, Any]:
+    """Return the types of a solver's name and options, and of what overrides them by the kind of data."""
     options = {"name": value(tuple(SOLVERS)), **{name: value(legal) for name, legal in SOLVER_OPTIONS.items()}}
-    return mapping({**options, **dict.fromkeys(MODALITIES, mapping(options, needed=(), null=True))}, needed=needed)
+    return {**options, **dict.fromkeys(MODALITIES, mapping(options, needed=(), null=True))}
 
 
 def split_plan() -> dict[str, Any]:
@@ -238,9 +243,11 @@ def _problem(error: dict) -> Problem:
 
 def _hint(content: object, words: str) -> str:
     """Return what to write where a number was read as text, or a word as true or false; mostly nothing."""
+    if isinstance(content, float) and content == 0:
+        return "; write 0.0" if "[0" in words or "at least 0" in words else ""
     if isinstance(content, float) and math.isfinite(content) and not _in_range(content):
         return f"; its size must be 0 or between {FINEST:g} and {COARSEST:g}"
-    if isinstance(content, bool) and "number" not in words:
+    if isinstance(content, bool) and "one of" in words:
         return "; YAML reads yes, no, on and off as true and false: put quotes around a word"
     if isinstance(content, str) and "number" in words:
         try:

@@ -1,10 +1,7 @@
-"""JSON and YAML without what their readers let pass: keys that stand twice, numbers that are none, octal numbers."""
+"""YAML without what PyYAML lets pass: keys that stand twice, and numbers that are read as others."""
 
-import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -14,24 +11,6 @@ from datagradient.errors import UserError, one_line, shown
 _MISREAD = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _MERGE = "tag:yaml.org,2002:merge"
-
-
-def parse_json(text: str, mapping: Callable[[dict], dict] = dict, finite: bool = True) -> Any:
-    """Return what a JSON text holds.
-
-    Args:
-        text: the JSON.
-        mapping: what every mapping is made into.
-        finite: refuse NaN and Infinity, which are no JSON.
-
-    Raises:
-        ValueError: the text is no JSON, or a key stands twice in a mapping; the message is one line.
-    """
-    constant = {"parse_constant": _refuse_constant} if finite else {}
-    try:
-        return json.loads(text, object_pairs_hook=lambda pairs: mapping(_unique(pairs)), **constant)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
 
 
 def read_yaml(path: Path) -> dict:
@@ -60,19 +39,6 @@ def read_yaml(path: Path) -> dict:
     if not isinstance(content, dict):
         what = "empty" if content is None else shown(content)
         raise UserError(f"{path}: is {what}, and not a mapping of keys to values")
-    return content
-
-
-def _refuse_constant(word: str) -> None:
-    raise ValueError(f"{word} is not a number")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {shown(twice)} stands twice")
     return content
 
 
