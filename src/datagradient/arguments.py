@@ -9,10 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from datagradient.errors import UserError, one_line, shown
 from datagradient.layout import modules
 from datagradient.strict_json import parse_json
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
 LAST_SEED = 2**32 - 1
@@ -108,10 +112,9 @@ def settings_of(args: argparse.Namespace) -> list[dict]:
 
     Commands that write one file take one.
     """
-    from datagradient.schema import family_settings, value
+    from datagradient.schema import settings_type
 
-    types = {name: value(legal) for name, legal in family_settings(args.model).items()}
-    given = [json_option(text, "settings", types) for text in args.settings]
+    given = [json_option(text, "settings", settings_type(args.model)) for text in args.settings]
     if isinstance(args.out, str):
         return given
     repeats, rest = divmod(len(args.out), len(given))
@@ -123,16 +126,16 @@ def settings_of(args: argparse.Namespace) -> list[dict]:
 
 def solver_of(args: argparse.Namespace) -> dict:
     """Return the solver and its options that --solver holds, with overrides by the kind of data."""
-    from datagradient.schema import solver_options
+    from datagradient.schema import solver_type
 
-    return json_option(args.solver, "solver", solver_options(), needed=())
+    return json_option(args.solver, "solver", solver_type())
 
 
 def split_plan_of(args: argparse.Namespace) -> dict:
     """Return what --plan says of how a data set is split."""
-    from datagradient.schema import split_plan
+    from datagradient.schema import split_plan_type
 
-    plan = json_option(args.plan, "plan", split_plan(), needed=())
+    plan = json_option(args.plan, "plan", split_plan_type())
     shares = {key: plan[key] for key in ("influence", "selection", "test") if key in plan}
     if sum(shares.values()) >= 1:
         raise UserError(f"--plan: the shares {shares} leave nothing to train on")
@@ -141,36 +144,33 @@ def split_plan_of(args: argparse.Namespace) -> dict:
 
 def stream_plan_of(args: argparse.Namespace) -> dict:
     """Return what --plan says of what is scored as a stream."""
-    from datagradient.schema import chunk_problem, stream_plan
+    from datagradient.schema import chunk_problem, stream_plan_type
 
-    plan = json_option(args.plan, "plan", stream_plan())
+    plan = json_option(args.plan, "plan", stream_plan_type())
     problem = chunk_problem(plan)
     if problem:
         raise UserError(f"--plan: sizes: {problem}")
     return plan
 
 
-def json_option(text: str, name: str, types: dict, needed: tuple[str, ...] | None = None) -> dict:
+def json_option(text: str, name: str, kind: "TypeAdapter") -> dict:
     """Return the JSON mapping that an option's `text` holds, checked.
 
     Args:
         text: what was given.
         name: of the option.
-        types: pydantic types by key, see `datagradient.schema`.
-        needed: keys that must be there; None for all.
+        kind: what it may be, see `datagradient.schema`.
 
     Raises:
         UserError: the text is no JSON mapping, or a value is not legal.
     """
-    from pydantic import TypeAdapter
-
-    from datagradient.schema import mapping, problems
+    from datagradient.schema import problems
 
     try:
         content = parse_json(text)
     except ValueError as error:
         raise UserError(f"--{name}: {shown(text)} is not JSON ({one_line(error)})") from None
-    for problem in problems(TypeAdapter(mapping(types, needed)), content):
+    for problem in problems(kind, content):
         raise UserError(f"--{name}: {problem}")
     return content
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import os
 import sys
 import time
@@ -281,9 +282,9 @@ def single(args: argparse.Namespace) -> None:
 def fidelity(args: argparse.Namespace) -> None:
     """Compare predicted with actual changes of the validation loss: fidelity.csv, single.csv and stability.csv."""
     from datagradient.experiments.fidelity import gather_fidelity
-    from datagradient.files import read_json
+    from datagradient.files import read_config
 
-    gather_fidelity(read_json(Path(args.config)), Path(args.config).parent)
+    gather_fidelity(read_config(Path(args.config)), Path(args.config).parent)
 
 
 def sensitivity(args: argparse.Namespace) -> None:
@@ -322,7 +323,9 @@ def collect(args: argparse.Namespace) -> None:
     beside the configuration.
     """
     from datagradient.collect import collect_preset
+    from datagradient.files import read_config
 
+    read_config(Path(args.config))
     collect_preset(Path(args.config))
 
 
@@ -365,14 +368,19 @@ def track(args: argparse.Namespace) -> None:
     With --rebuild the whole store is made again from the result files under results/; with --report figures and
     tables become artefacts of one run.
     """
+    from datagradient.files import read_config
+
+    alone = not (args.rebuild or args.report)
+    if alone and not (args.config and args.dataset and args.model):
+        raise UserError("needs --config, --dataset and --model, or --report, or --rebuild")
+    if alone:
+        read_config(Path(args.config))  # before the store is touched
     from datagradient.tracking import rebuild, track_cells, track_report
 
     if args.rebuild:
         rebuild(Path("results"))
     elif args.report:
         track_report(Path(args.report[0]).parent.name, [Path(file) for file in args.report])
-    elif not (args.config and args.dataset and args.model):
-        raise UserError("needs --config, --dataset and --model, or --report, or --rebuild")
     else:
         for dataset in args.dataset:
             track_cells(Path(args.config), dataset=dataset, model=args.model)
@@ -527,6 +535,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {one_line(message)} ({self.prog} --help explains)\n")
 
 
+@functools.cache
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     top = Parser(prog="datagradient", description=__doc__, epilog="'datagradient COMMAND --help' explains a command.")
@@ -547,16 +556,12 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. An error that the user can mend is one line on standard error and status 2."""
     try:
-        status = _run(parser().parse_args(arguments))
-        sys.stdout.flush()
-    except BrokenPipeError:  # who reads our output has had enough
+        try:
+            return _run(parser().parse_args(arguments))
+        finally:
+            sys.stdout.flush()  # now, and not when Python ends, where a closed pipe is a message
+    except BrokenPipeError:
         return _quiet()
-    except SystemExit:
-        with contextlib.suppress(BrokenPipeError):
-            sys.stdout.flush()
-            raise
-        return _quiet()
-    return status
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -594,9 +599,10 @@ def _quiet() -> int:
 
 
 def _expected(args: argparse.Namespace, path: Path) -> str:
-    """Return what the option that `path` was given for takes; nothing for a file that no option names."""
+    """Return what the options that `path` was given for take; nothing for a file that no option names."""
+    takes = []
     for flag, keywords in COMMANDS[args.function]:
         given = getattr(args, flag.strip("-").replace("-", "_"), None)
         if flag != "--out" and path in map(Path, given if isinstance(given, list) else [str(given)]):
-            return f"; {flag} takes {keywords['help']}"
-    return ""
+            takes.append(f"{flag} takes {keywords['help']}")
+    return "".join(f"; {words}" for words in takes)

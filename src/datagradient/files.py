@@ -153,6 +153,8 @@ def reading(path: Path) -> Iterator[None]:
         raise FileError(path, "is a folder, and a file is needed") from None
     except OSError as error:
         raise FileError(path, f"cannot be read ({error.strerror or error})") from None
+    except KeyError as error:
+        raise FileError(path, f"holds no {error}: a file of another kind") from None
     except UnicodeDecodeError as error:
         raise FileError(path, f"cannot be read (byte {error.start} is not UTF-8){_remedy(path)}") from None
     except Exception as error:  # zip, JSON and NumPy each have their own exceptions for a damaged file
@@ -188,9 +190,15 @@ def read_json(path: Path, *needed: str, **kinds: type) -> dict:
         raise FileError(path, f"holds {shown(content)}, and not a mapping of keys to values")
     for key in (*needed, *kinds):
         if not isinstance(content[key], kinds.get(key, object)):
-            words = {dict: "a mapping", list: "a list"}[kinds[key]]
+            words = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number"}[kinds[key]]
             raise FileError(path, f"{key}: {shown(content[key])} is not {words}")
     return content
+
+
+def read_config(path: Path) -> dict:
+    """Read the validated configuration of a preset, config.json, as far as its kind can be seen."""
+    lists = dict.fromkeys(("models", "policies", "noise", "seeds"), list)
+    return read_json(path, preset=str, datasets=dict, model_settings=dict, iterations=int, **lists)
 
 
 def write_arrays(path: Path, meta: dict | None = None, **arrays: Any) -> None:
