@@ -603,6 +603,7 @@ def _expected(args: argparse.Namespace, path: Path) -> str:
     takes = []
     for flag, keywords in COMMANDS[args.function]:
         given = getattr(args, flag.strip("-").replace("-", "_"), None)
-        if flag != "--out" and path in map(Path, given if isinstance(given, list) else [str(given)]):
+        words = [word for word in (given if isinstance(given, list) else [given]) if isinstance(word, str)]
+        if flag != "--out" and path in map(Path, words):
             takes.append(f"{flag} takes {keywords['help']}")
     return "".join(f"; {words}" for words in takes)
