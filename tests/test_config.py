@@ -1,23 +1,43 @@
 """One line for every mistake: file, key, value, what is legal."""
 
 import copy
+import json
+import subprocess
+from inspect import signature
+from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from conftest import REPOSITORY
 from datagradient.config import model_settings, validate
 from datagradient.errors import UserError
-from datagradient.layout import solver_for
+from datagradient.influence.solvers import cg, direct, explicit, lissa
+from datagradient.layout import PROBLEM_OPTIONS, RESERVED, SOLVER_OPTIONS, SOLVERS, modules, solver_for
+from datagradient.models import family
+from datagradient.provenance import config_hash
+from datagradient.schema import family_settings
+from datagradient.strict_yaml import read_yaml
 
 DEFAULTS = REPOSITORY / "config/defaults.yaml"
+
+
+CONTENT = read_yaml(DEFAULTS)
+
+
+@pytest.fixture(autouse=True)
+def _defaults_are_parsed_once(monkeypatch):
+    read = {DEFAULTS: lambda: copy.deepcopy(CONTENT)}
+    monkeypatch.setattr("datagradient.config.read_yaml", lambda path: read.get(path, lambda: read_yaml(path))())
 
 
 def merged(tmp_path, text):
     """What Snakemake makes of defaults.yaml and a preset file: later keys win, mappings are merged."""
     preset = tmp_path / "mine.yaml"
     preset.write_text(text)
-    config = yaml.safe_load(DEFAULTS.read_text())
+    config = copy.deepcopy(CONTENT)
 
     def update(base, new):
         for key, value in new.items():
@@ -171,3 +191,192 @@ def test_jobs_whose_commands_the_shell_would_refuse_are_refused_by_name(tmp_path
     with pytest.raises(UserError, match=r"one_job: all makes jobs of 480 models, .* one of policies, seeds, none$"):
         validate(*merged(tmp_path, GOOD + text))
     assert validate(*merged(tmp_path, GOOD + text.replace("all", "policies")))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("removal_fraction: .nan", r"mine.yaml: removal_fraction: nan is not a number in \(0, 1\)$"),
+        ("removal_fraction: .inf", "mine.yaml: removal_fraction: inf is not a number"),
+        ("noise: [.nan, 0.2]", r"mine.yaml: noise.0: nan is not a number in \[0, 1\)"),
+        ("model_settings: {logistic: {solver: {damping: .inf}}}", "logistic.solver.damping: inf is not a number of at"),
+        ("model_settings: {logistic: {settings: {l2: .nan}}}", "settings.l2: nan is not a number above 0$"),
+        ("model_settings: {boosted: {settings: {depth: 2.5}}}", "depth: 2.5 is not a whole number of at least 1"),
+        ("model_settings: {boosted: {settings: {subsample: 5}}}", r"subsample: 5 is not a number in \(0, 1\]$"),
+        ("model_settings: {boosted: {settings: {max_bins: 1}}}", "max_bins: 1 is not a whole number of at least 2"),
+        ("model_settings: {logistic: {settings: {max_iterations: 0.5}}}", "max_iterations: 0.5 is not a whole number"),
+        ("model_settings: {logistic: {settings: {C: 1.0}}}", "mine.yaml: model_settings.logistic.settings.C: unknown"),
+        ("model_settings: {logistic: {settings: {l2: 1.0e+300}}}", r"1e\+300 is not .* between 1e-30 and 1e\+30$"),
+        ("model_settings: {neural: {settings: {network: [small, small]}}}", r"network: \['small', 'small'\] is not"),
+        ("model_settings: {neural: {solver: {samples: 0}}}", "samples: 0 is not a .* of at least 1, or null$"),
+        ("model_settings: {neural: {solver: {curvature: null}}}", "curvature: None is not one of ggn, hessian$"),
+        ("model_settings: {neural: null}", "model_settings.neural: None is not a mapping with the keys settings, solv"),
+        ("iterations: 3.0", "mine.yaml: iterations: 3.0 is not a whole number"),
+        ('iterations: "3"', "iterations: '3' is not a whole number .*; it was read as text: write 3$"),
+        ("iterations: 100000000", "iterations: 100000000 is not a whole number of at least 1 and at most 100$"),
+        ("iterations: 1e1", "iterations: '1e1' is not a whole number .*: write 10$"),
+        ("removal_fraction: 1e-7", "'1e-7' is not a number in .*; it was read as text: write 1.0e-07$"),
+        ("gpu: true", "mine.yaml: gpu: True is not 0 or 1$"),
+        ("gpu: 1.0", "mine.yaml: gpu: 1.0 is not 0 or 1$"),
+        ("one_job: no", "one_job: False is not one of .*: put quotes around a word$"),
+        ("seeds: [0, 1.0]", "mine.yaml: seeds.1: 1.0 is not a whole number"),
+        ("seeds: [0, true]", "mine.yaml: seeds.1: True is not a whole number"),
+        ("seeds: [0, 4294967296]", "seeds.1: 4294967296 is not a whole number of at least 0 and at most 4294967295$"),
+        ("seeds: [0, 010]", "mine.yaml: line 4: 010 is read as 8: write 8, or put quotes"),
+        ("seeds: [0, 1:30]", "mine.yaml: line 4: 1:30 is read as 90: write 90"),
+        ("seeds: [0, 1]\nseeds: [2, 3]", "mine.yaml: line 5: the key 'seeds' stands in line 4 too; keep one of them$"),
+        ("split: {test: 0.1, test: 0.2}", "mine.yaml: line 4: the key 'test' stands in line 4 too"),
+        ("noise: [0.2, 0.20000001]", "mine.yaml: noise.1: 0.20000001 is not a number in .*, of at most six digits"),
+        ("noise: [0, 0.0]", r"mine.yaml: noise: \[0, 0.0\] is not a list without repeats"),
+        ("noise: [0, 1.0e-7]", "mine.yaml: noise.1: 1e-07 is not a number in"),
+        ("noise: [-0.0, 0.2]", "mine.yaml: noise.0: -0.0 is not a number in .*; write 0.0$"),
+        ("policies: [influence, influence]", "mine.yaml: policies: .* is not a list without repeats"),
+        ("policies: null", "mine.yaml: policies: None is not a list"),
+        ("split: [0.1, 0.1, 0.2]", r"mine.yaml: split: \[0.1, 0.1, 0.2\] is not a mapping with the keys inf"),
+        ("1: 2", "mine.yaml: 1: unknown; legal: preset"),
+        ('"a\\nb": 2', r"mine.yaml: 'a\\nb': unknown; legal: preset"),
+        (f"seeds: {list(range(2500))}\none_job: none\niterations: 20", "iterations: data sets, .* make 1200000"),
+        ("scalability: {repeats: 1, datasets: {digits: {models: [logistic], sizes: [1000000000]}}}",
+         "sizes.0: 1000000000 is not a whole number of at least 100 and at most 10000000$"),
+        ("preset: benchmarks", "preset: 'benchmarks' is not a word .*, and not one of defaults, claims, benchmarks"),
+        ("preset: claims", "preset: 'claims' is not a word"),
+        ('preset: "mine\\n"', r"preset: 'mine\\n' is not a word"),
+        ("preset: no", "preset: False is not a word of a-z"),
+        ("datasets: {}", r"mine.yaml: datasets: \{\} is not a mapping with at least one of adult"),
+        ("datasets: [digits]", r"datasets: \['digits'\] is not a mapping with at least one of adult"),
+        ("datasets: {digits: {models: {logistic: {l2: [0.1, .nan]}}}}", r"l2: \[0.1, nan\] is not a number above 0"),
+        ("datasets: {digits: {models: {logistic: {l2: []}}}}", r"l2: \[\] is not a number above 0, or one for each"),
+        ("datasets: {digits: {models: {boosted: {rounds: [1, 2.5]}}}}", r"rounds: \[1, 2.5\] is not a whole number"),
+    ],
+)  # fmt: skip
+def test_values_that_look_legal_are_refused(tmp_path, text, message):
+    base = GOOD.replace("preset: mine\n", "") if text.startswith("preset") else GOOD
+    base = "preset: mine\nmodels: [logistic]\n" if text.startswith("datasets") else base
+    config, files = merged(tmp_path, base + text)
+    with pytest.raises(UserError, match=message) as caught:
+        validate(config, files)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "mine.yaml: is empty, and not a mapping of keys to values$"),
+        (b"[1, 2]", r"mine.yaml: is \[1, 2\], and not a mapping"),
+        (b"preset: caf\xe9", "mine.yaml: byte 11 is not UTF-8; save the file as UTF-8$"),
+        (b"preset: a\n\tseeds: 3", "mine.yaml: line 2: found character"),
+        (b"preset: a\n---\npreset: b", "mine.yaml: line 2: but found another document$"),
+        (b"a: " + b"[" * 500, "mine.yaml: is not YAML that can be read"),
+        (b"a: 1" + b"0" * 5000, "mine.yaml: is not YAML that can be read"),
+        (b"a: !!python/object/apply:os.getcwd []", "mine.yaml: line 1: could not determine a constructor"),
+        (b"a: \x00", "mine.yaml: is not YAML"),
+        (None, r"mine.yaml: cannot be read \(No such file or directory\)$"),
+    ],
+)
+def test_files_that_hold_no_settings_are_refused(tmp_path, content, message):
+    config, files = merged(tmp_path, GOOD)
+    files[-1].unlink() if content is None else files[-1].write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        validate(config, files)
+    assert "\n" not in str(caught.value)
+
+
+def test_anchors_and_merge_keys_are_no_repeats(tmp_path):
+    text = "base: &shares {influence: 0.2, selection: 0.1}\n"
+    path = tmp_path / "a.yaml"
+    path.write_text(text + "split: {<<: *shares, influence: 0.3, test: 0.1}\nother: {<<: *shares, influence: 0.4}\n")
+    assert read_yaml(path)["split"] == {"influence": 0.3, "selection": 0.1, "test": 0.1}
+
+
+@pytest.mark.parametrize("model", modules("models"))
+def test_families_declare_the_settings_that_the_defaults_list(model):
+    declared = family_settings(model)
+    assert list(declared) == list(yaml.safe_load(DEFAULTS.read_text())["model_settings"][model]["settings"])
+    assert declared == family(model).SETTINGS  # what is read from the source is what the module holds
+
+
+def test_the_options_of_solvers_have_one_list():
+    functions = {"cg": cg, "explicit": explicit, "lissa": lissa, "ekfac": direct}
+    assert functions.keys() == SOLVERS.keys()
+    for name, options in SOLVERS.items():
+        assert set(options) <= SOLVER_OPTIONS.keys()
+        parameters = signature(functions[name]).parameters.values()
+        assert {entry.name for entry in parameters if entry.kind == entry.KEYWORD_ONLY} <= set(options)
+    used = {option for options in SOLVERS.values() for option in options} | set(PROBLEM_OPTIONS)
+    assert used == SOLVER_OPTIONS.keys()
+
+
+def test_no_preset_can_take_the_folder_of_something_else():
+    presets = {Path(name).stem for name in PRESETS} - {"defaults"}
+    tracked = subprocess.run(["git", "ls-files", "results", "figures", "paper_tables"], cwd=REPOSITORY,
+                             capture_output=True, text=True, check=False).stdout.split()  # fmt: skip
+    folders = {Path(file).parts[1] for file in tracked if len(Path(file).parts) > 2}
+    assert folders - presets <= set(RESERVED)
+    assert not presets & set(RESERVED)
+
+
+def test_settings_of_the_committed_presets_stay_as_they_were(tmp_path):
+    """Other settings, or 1.0 where 1 was, make another hash; change these only with the settings themselves."""
+    known = {"quick": "c97250c057f4", "cpu": "f2651da3b358", "seeds": "7a876d534931", "paper": "3a780cc85be6"}
+    for preset, expected in known.items():
+        text = (REPOSITORY / f"config/{preset}.yaml").read_text()
+        assert config_hash(validate(*merged(tmp_path, text))) == expected
+
+
+def leaves(node, path=()):
+    """The paths of all scalars."""
+    if isinstance(node, dict | list):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from leaves(value, (*path, key))
+    else:
+        yield path
+
+
+FULL = "\n".join(
+    f"{key}: {value}"
+    for key, value in {
+        "preset": "mine", "datasets": "{digits: {max_test: 500, models: {logistic: {l2: [0.1, 0.2]}}}}",
+        "scalability": "{repeats: 1, datasets: {digits: {models: [neural], sizes: [500]}}}",
+        "streaming": "{dataset: digits, model: neural, trained_on: 100, chunk: 100, sizes: [400]}",
+        "fidelity": "{halves: 3, single: 2, initialisations: 1}", "sensitivity": "{fractions: [0.1]}",
+    }.items()
+)  # fmt: skip
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.integers(0, 200), st.floats(), st.floats(0, 1), st.text(max_size=8),
+    st.sampled_from(["cg", "lissa", "ekfac", "all", "last", "influence", "digits", "1e-3", "-0.0", "2020-01-01", 1e-9]),
+    st.lists(st.integers(0, 3), max_size=3), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """A configuration that sets everything, its files, and what they hold, so that these are parsed once."""
+    config, files = merged(tmp_path_factory.mktemp("config"), FULL)
+    return config, files, {file: read_yaml(file) for file in files}
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_value_is_legal_or_refused_by_name(full, data):
+    config, files, contents = full
+    changed = copy.deepcopy(config)
+    *path, last = data.draw(st.sampled_from(list(leaves(config))))
+    node = changed
+    for key in path:
+        node = node[key]
+    node[last] = data.draw(SCALARS)
+    before = copy.deepcopy(changed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datagradient.config.read_yaml", contents.__getitem__)
+        try:
+            filled = validate(changed, files)
+        except UserError as error:
+            assert "\n" not in str(error)
+            # The key itself, or one that it does not go with.
+            assert any(f"{key}" in str(error) for key in (path[0] if path else last, "split", "iterations"))
+        else:
+            for dataset in filled["datasets"].values():
+                for model, values in dataset["models"].items():
+                    assert values.keys() == family_settings(model).keys()
+            json.dumps(filled, allow_nan=False)
+    assert repr(changed) == repr(before)

@@ -231,16 +231,21 @@ def test_numbers_that_are_too_small_are_refused(command, says, capsys):
 @pytest.mark.parametrize("command", [["scalability-table"], ["concatenate", "sensitivity"]])
 def test_rows_of_another_kind_are_refused_by_name(command, tmp_path, capsys):
     (tmp_path / "other.json").write_text('{"a": 1}')
-    assert main([*command, "--rows", str(tmp_path / "other.json"), "--out", str(tmp_path / "table.csv")]) == 1
-    assert "other.json: cannot be read" in capsys.readouterr().err
+    assert main([*command, "--rows", str(tmp_path / "other.json"), "--out", str(tmp_path / "table.csv")]) == 2
+    assert "other.json: holds no 'row" in capsys.readouterr().err
     assert not (tmp_path / "table.csv").exists()
 
 
-@pytest.mark.parametrize("plan", ['{"trained_on": 100, "chunk": 0, "sizes": [100]}',
-                                  '{"trained_on": 100, "chunk": 50, "sizes": 100}'])  # fmt: skip
-def test_a_plan_of_a_stream_is_checked_before_work(plan, tmp_path, capsys):
-    data, settings = tmp_path / "features.npz", '{"l2": 0.001, "tolerance": 1e-6, "max_iterations": 100}'
-    assert main(["prepare", "--dataset", "affairs", "--seed", "0", "--out", str(data)]) == 0
-    options = ["--model", "logistic", "--settings", settings, "--data", str(data), "--out", str(tmp_path / "s.csv")]
-    assert main(["streamed", *options, "--plan", plan]) == 1
-    assert "positive whole numbers" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        ('{"trained_on": 100, "chunk": 0, "sizes": [100]}', "--plan: chunk: 0 is not a whole number of at least 1"),
+        ('{"trained_on": 100, "chunk": 50, "sizes": 100}', "--plan: sizes: 100 is not a list"),
+        ('{"trained_on": 100, "chunk": 70, "sizes": [100]}', "[100] are not all multiples of the chunk, 70"),
+    ],
+)
+def test_a_plan_of_a_stream_is_checked_before_work(plan, says, tmp_path, capsys):
+    settings = '{"l2": 0.001, "tolerance": 1e-6, "max_iterations": 100}'
+    options = ["--model", "logistic", "--settings", settings, "--data", "none", "--out", str(tmp_path / "s.csv")]
+    assert main(["streamed", *options, "--plan", plan]) == 2
+    assert says in capsys.readouterr().err

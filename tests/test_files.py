@@ -56,8 +56,9 @@ def test_a_damaged_or_missing_json_names_the_job_to_run_again(tmp_path):
 
 def test_pickled_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "model.npz", weights=np.array([{"an": "object"}]), meta="{}")
-    with pytest.raises(UserError, match=r"cannot be read .*allow_pickle=False"):
+    with pytest.raises(UserError, match=r"cannot be read \(no .npz file of plain arrays\)") as caught:
         read_arrays(tmp_path / "model.npz")
+    assert "allow_pickle" not in str(caught.value)
 
 
 def test_rows_refuse_unknown_columns(tmp_path):

@@ -1,6 +1,7 @@
 """The whole workflow on a micro configuration: resumed after a kill, and bad inputs in its jobs."""
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -285,7 +286,7 @@ def test_a_damaged_result_stops_its_reader_and_leaves_nothing(undisturbed, tmp_p
     broken = tmp_path / "predictions.npz"
     broken.write_bytes((cell / "predictions.npz").read_bytes()[:-100])
     arguments = ["evaluate", "--predictions", str(broken), "--out", str(tmp_path / "metrics.json")]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"datagradient evaluate: {broken}: cannot be read")
     assert "made by the job 'train'" in error
@@ -298,29 +299,30 @@ def test_labels_of_another_seed_are_refused(undisturbed, tmp_path, capsys):
     arguments = ["train", "--model", "logistic", "--settings", settings]
     arguments += ["--data", str(prepared / "seed-0/features.npz")]
     labels = str(prepared / "seed-1/noise-0.2/labels.npz")
-    assert main([*arguments, "--labels", labels, "--out", str(tmp_path / "model.npz")]) == 1
+    assert main([*arguments, "--labels", labels, "--out", str(tmp_path / "model.npz")]) == 2
     assert "does not belong to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("settings", ["3", "[]", "null", '{"l2": 1}', "{"])
 def test_settings_that_are_no_mapping_are_refused(tmp_path, capsys, settings):
     arguments = ["train", "--model", "logistic", "--settings", settings, "--data", "a", "--labels", "b"]
-    assert main([*arguments, "--out", str(tmp_path / "model.npz")]) == 1
+    assert main([*arguments, "--out", str(tmp_path / "model.npz")]) == 2
     assert "--settings: " in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
 def test_settings_go_to_equal_parts_of_the_outputs():
-    every = argparse.Namespace(command="train", settings=['{"l2": 1}', '{"l2": 2}'], out=["a", "b", "c", "d"])
-    assert [settings["l2"] for settings in settings_of(every, ["l2"])] == [1, 1, 2, 2]
-    every.out = ["a", "b", "c"]
+    given = [json.dumps({"l2": l2, "tolerance": 1e-6, "max_iterations": 100}) for l2 in (1, 2)]
+    args = argparse.Namespace(model="logistic", settings=given, out=["a", "b", "c", "d"])
+    assert [settings["l2"] for settings in settings_of(args)] == [1, 1, 2, 2]
+    args.out = ["a", "b", "c"]
     with pytest.raises(UserError, match="--settings has 2 values, --out has 3"):
-        settings_of(every, ["l2"])
+        settings_of(args)
 
 
 def test_lists_of_different_length_are_refused(tmp_path, capsys):
     arguments = ["noise", "--rate", "0.1", "--data", "a", "b", "--out", str(tmp_path / "labels.npz")]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     assert "--data has 2 values, --out has 1" in capsys.readouterr().err
 
 

@@ -57,7 +57,7 @@ def test_shards_give_the_bytes_of_one_pass(affairs, tmp_path, case):
         record.pop("other_scores_seconds")
     assert found == expected
     for wrong in (shards[1:], [shards[0], *shards]):  # one is missing, one there twice
-        assert main(["gather", "--direction", direction, "--shards", *wrong, "--out", gathered]) == 1
+        assert main(["gather", "--direction", direction, "--shards", *wrong, "--out", gathered]) == 2
 
 
 @pytest.mark.parametrize(("n", "count"), [(1, 4), (ROWS, 2), (10 * ROWS + 1, 3), (25_000, 4)])

@@ -2,13 +2,68 @@
 
 import argparse
 import contextlib
-import json
+import math
+import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from datagradient.errors import UserError
-from datagradient.layout import MODALITIES, PROBLEM_OPTIONS, SOLVERS, modules
+from datagradient.errors import UserError, one_line, shown
+from datagradient.layout import modules
+from datagradient.strict_json import parse_json
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+_DIGITS = re.compile(r"[0-9]{1,18}")
+LAST_SEED = 2**32 - 1
+
+
+def _as_typed(text: str) -> str:
+    return text if re.fullmatch(r"[\w.+-]{1,40}", text) else shown(text)
+
+
+def share(low_included: bool) -> Callable[[str], float]:
+    """Return an argparse type for a number in (0, 1), or in [0, 1)."""
+    legal = f"a number in {'[' if low_included else '('}0, 1)"
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        zero = low_included and value == 0 and math.copysign(1, value) > 0
+        if not (0 < value < 1 or zero):
+            raise argparse.ArgumentTypeError(f"{_as_typed(text)} is not {legal}")
+        return value
+
+    return number
+
+
+def whole(least: int, most: int = 10**9) -> Callable[[str], int]:
+    """Return an argparse type for a whole number from `least` to `most`."""
+
+    def number(text: str) -> int:
+        if not _DIGITS.fullmatch(text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(
+                f"{_as_typed(text)} is not a whole number of at least {least} and at most {most}"
+            )
+        return int(text)
+
+    return number
+
+
+def shard(text: str) -> tuple[int, int]:
+    """Return the number of a shard, from 0, and of how many, from ``"1-of-4"``."""
+    number, _, count = text.partition("-of-")
+    digits = _DIGITS.fullmatch(number) and _DIGITS.fullmatch(count)
+    if not (digits and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{_as_typed(text)} is not like 1-of-4")
+    return int(number) - 1, int(count)
+
 
 MANY = {"nargs": "+", "required": True}
 DATA = ("--data", {**MANY, "help": "features.npz that 'prepare' wrote"})
@@ -47,79 +102,78 @@ DIRECTION = ("--direction", {"required": True, "help": "direction.npz that 'dire
 METRICS = ("--metrics", {"required": True, "help": "metrics.csv that 'collect' wrote"})
 RESULTS = ("--results", {"required": True, "help": "folder of the small result tables, results/<preset>"})
 SCORES = ("--scores", {**MANY, "help": "scores.npz that 'influence' wrote"})
-ITERATION = ("--iteration", {"type": int, "required": True, "help": "the iteration that the removal leads to"})
+ITERATION = ("--iteration", {"type": whole(1), "required": True, "help": "the iteration that the removal leads to"})
 OUT = ("--out", {**MANY, "help": "file to write, one for each input"})
 ONE_OUT = ("--out", {"required": True, "help": "file to write"})
 OUT_FOLDER = ("--out", {"required": True, "help": "folder to write to"})
 
 
-def settings_of(args: argparse.Namespace, names: Sequence[str]) -> list[dict]:
-    """Return the settings for every --out, from one --settings for all, or one for each of equal parts of them.
+def settings_of(args: argparse.Namespace) -> list[dict]:
+    """Return the settings of --model for every --out, from one --settings for all, or one for each of equal parts.
 
     Commands that write one file take one.
     """
-    every = [json_option(text, "settings", allowed=names, needed=names) for text in args.settings]
+    from datagradient.schema import settings_type
+
+    given = [json_option(text, "settings", settings_type(args.model)) for text in args.settings]
     if isinstance(args.out, str):
-        return every
-    each, rest = divmod(len(args.out), len(every))
+        return given
+    repeats, rest = divmod(len(args.out), len(given))
     if rest:
-        raise UserError(f"{args.command}: --settings has {len(every)} values, --out has {len(args.out)}: give one for "
+        raise UserError(f"--settings has {len(given)} values, --out has {len(args.out)}: give one for "
                         "all, one for each, or one for each of equal parts")  # fmt: skip
-    return [settings for settings in every for _ in range(each)]
+    return [settings for settings in given for _ in range(repeats)]
 
 
 def solver_of(args: argparse.Namespace) -> dict:
     """Return the solver and its options that --solver holds, with overrides by the kind of data."""
-    legal = ("name", *sorted({option for options in SOLVERS.values() for option in options}), *PROBLEM_OPTIONS)
-    by_kind = json_option(args.solver, "solver", allowed=(*legal, *MODALITIES))
-    for kind in set(MODALITIES) & by_kind.keys():
-        json_option(json.dumps(by_kind[kind]), f"solver: {kind}", allowed=legal)
-    return by_kind
+    from datagradient.schema import solver_type
+
+    return json_option(args.solver, "solver", solver_type())
 
 
-def json_option(text: str, name: str, allowed: Sequence[str], needed: Sequence[str] = ()) -> dict:
-    """Return the JSON mapping that an option's `text` holds, its keys checked."""
+def split_plan_of(args: argparse.Namespace) -> dict:
+    """Return what --plan says of how a data set is split."""
+    from datagradient.schema import split_plan_type
+
+    plan = json_option(args.plan, "plan", split_plan_type())
+    shares = {key: plan[key] for key in ("influence", "selection", "test") if key in plan}
+    if sum(shares.values()) >= 1:
+        raise UserError(f"--plan: the shares {shares} leave nothing to train on")
+    return plan
+
+
+def stream_plan_of(args: argparse.Namespace) -> dict:
+    """Return what --plan says of what is scored as a stream."""
+    from datagradient.schema import chunk_problem, stream_plan_type
+
+    plan = json_option(args.plan, "plan", stream_plan_type())
+    problem = chunk_problem(plan)
+    if problem:
+        raise UserError(f"--plan: sizes: {problem}")
+    return plan
+
+
+def json_option(text: str, name: str, kind: "TypeAdapter") -> dict:
+    """Return the JSON mapping that an option's `text` holds, checked.
+
+    Args:
+        text: what was given.
+        name: of the option.
+        kind: what it may be, see `datagradient.schema`.
+
+    Raises:
+        UserError: the text is no JSON mapping, or a value is not legal.
+    """
+    from datagradient.schema import problems
+
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"--{name}: {text!r} is not JSON ({error})") from None
-    wrong = [key for key in content if key not in allowed] if isinstance(content, dict) else [text]
-    missing = [] if wrong else [key for key in needed if key not in content]
-    if wrong or missing:
-        what = f"unknown {', '.join(map(str, wrong))}" if wrong else f"missing {', '.join(missing)}"
-        raise UserError(f"--{name}: {what}; a JSON mapping with {', '.join(allowed)} is legal")
+        content = parse_json(text)
+    except ValueError as error:
+        raise UserError(f"--{name}: {shown(text)} is not JSON ({one_line(error)})") from None
+    for problem in problems(kind, content):
+        raise UserError(f"--{name}: {problem}")
     return content
-
-
-def share(low_included: bool) -> Callable[[str], float]:
-    """Return an argparse type for a number in (0, 1), or in [0, 1)."""
-
-    def number(text: str) -> float:
-        value = float(text)
-        if not (0 < value < 1 or (low_included and value == 0)):
-            raise argparse.ArgumentTypeError(f"{text} is not in {'[' if low_included else '('}0, 1)")
-        return value
-
-    return number
-
-
-def at_least(least: int) -> Callable[[str], int]:
-    """Return an argparse type for a whole number of at least `least`."""
-
-    def number(text: str) -> int:
-        if not text.isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {least}")
-        return int(text)
-
-    return number
-
-
-def shard(text: str) -> tuple[int, int]:
-    """Return the number of a shard, from 0, and of how many, from ``"1-of-4"``."""
-    number, _, count = text.partition("-of-")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-        raise argparse.ArgumentTypeError(f"{text} is not like 1-of-4")
-    return int(number) - 1, int(count)
 
 
 def zipped(args: argparse.Namespace, *names: str) -> Iterator[tuple]:
@@ -128,8 +182,28 @@ def zipped(args: argparse.Namespace, *names: str) -> Iterator[tuple]:
     n = len(args.out)
     for name, values in zip(names, lists, strict=True):
         if values and len(values) != n:
-            raise UserError(f"{args.command}: --{name} has {len(values)} values, --out has {n}: give one for each")
+            raise UserError(f"--{name} has {len(values)} values, --out has {n}: give one for each")
     return zip(*(values or [None] * n for values in lists), strict=True)
+
+
+def check_outputs(paths: Iterable[str | None]) -> None:
+    """Refuse files that cannot be written, before the work that they are for.
+
+    Raises:
+        UserError: a name stands twice, is a folder's, or lies in what is no folder or may not be written to.
+    """
+    seen = set()
+    for path in map(Path, filter(None, paths)):
+        folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+        if path in seen:
+            raise UserError(f"--out: {path} stands twice; give each file once")
+        if path.is_dir():
+            raise UserError(f"--out: {path} is a folder; give a file")
+        if not folder.is_dir():
+            raise UserError(f"--out: {path} cannot be written: {folder} is no folder")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UserError(f"--out: {path} cannot be written: {folder} may not be written to")
+        seen.add(path)
 
 
 @contextlib.contextmanager

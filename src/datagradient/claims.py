@@ -13,10 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-import yaml
-
 from datagradient.errors import UserError
-from datagradient.files import read_rows, write_json
+from datagradient.files import Content, read_rows, write_json
+from datagradient.strict_yaml import read_yaml
 
 CONFIRMED, PARTLY, NOT_CONFIRMED = "confirmed", "partly", "not confirmed"
 NOT_ATTAINABLE, NOT_TESTED = "not attainable as stated", "not tested"
@@ -51,13 +50,28 @@ def judge_files(claims_file: Path, results: Path, out: Path) -> None:
         results: folder of the small result tables; scalability.csv may be missing.
         out: claims.json to write.
     """
-    claims = yaml.safe_load(claims_file.read_text(encoding="utf-8"))
-    if set(claims) != set(RULES):
-        raise UserError(f"{claims_file}: holds {', '.join(claims)}; there are rules for {', '.join(RULES)}")
+    claims = read_claims(claims_file)
     tables = {name: read_rows(results / f"{name}.csv") for name in TABLES}
     scalability = results / "scalability.csv"
     tables["scalability"] = read_rows(scalability) if scalability.exists() else []
     write_json(out, {"claims": judge(claims, tables)})
+
+
+def read_claims(file: Path) -> dict[str, dict]:
+    """Return the claims that there are rules for, by name."""
+    from pydantic import TypeAdapter
+
+    from datagradient.schema import COUNT, mapping, problems, text, value
+
+    claims = read_yaml(file)
+    if set(claims) != set(RULES):
+        raise UserError(f"{file}: holds {', '.join(map(str, claims))}; there are rules for {', '.join(RULES)}")
+    words = dict.fromkeys(("statement", "paper", "unit", "said"), text())
+    numbers = {**dict.fromkeys(("low", "high"), value({"type": "number", "ge": 0})), "samples": value(COUNT)}
+    claim = mapping({**words, **numbers}, needed=tuple(words))
+    for problem in problems(TypeAdapter(mapping(dict.fromkeys(RULES, claim))), claims):
+        raise UserError(f"{file}: {problem}")
+    return {name: Content(file, claim) for name, claim in claims.items()}
 
 
 def judge(claims: dict[str, dict], tables: Tables) -> list[dict]:

@@ -1,10 +1,13 @@
 """The command line: one command a rule of the workflow. Heavy imports stay inside the commands."""
 
 import argparse
-import dataclasses
+import contextlib
+import functools
+import os
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from datagradient import __version__
 from datagradient.arguments import (
@@ -15,6 +18,7 @@ from datagradient.arguments import (
     ITERATION,
     KEPT,
     LABELS,
+    LAST_SEED,
     MANY,
     METRICS,
     MODEL,
@@ -30,16 +34,18 @@ from datagradient.arguments import (
     SCORES,
     SETTINGS,
     SOLVER,
-    at_least,
-    json_option,
+    check_outputs,
     progress,
     settings_of,
     shard,
     share,
     solver_of,
+    split_plan_of,
+    stream_plan_of,
+    whole,
     zipped,
 )
-from datagradient.errors import UserError
+from datagradient.errors import FileError, UserError, one_line
 from datagradient.layout import GUARDED, POLICIES, modules
 
 
@@ -53,7 +59,7 @@ def prepare(args: argparse.Namespace) -> None:
     from datagradient.data.record import sample_keys
     from datagradient.data.splits import SplitPlan
 
-    plan = SplitPlan(**json_option(args.plan, "plan", allowed=[field.name for field in dataclasses.fields(SplitPlan)]))
+    plan = SplitPlan(**split_plan_of(args))
     with progress(f"load {args.dataset}"):
         dataset = sets.load(args.dataset)
         keys = sample_keys(dataset)
@@ -91,8 +97,7 @@ def train(args: argparse.Namespace) -> None:
     from datagradient.provenance import stamp
     from datagradient.training import load_part, load_training_set
 
-    model_family = family(args.model)
-    every = settings_of(args, model_family.SETTINGS)
+    every, model_family = settings_of(args), family(args.model)
     for settings, (data, labels, kept, out) in zip(every, zipped(args, "data", "labels", "kept", "out"), strict=True):
         samples = load_training_set(model_family.INPUTS, data, labels, kept)
         with progress(f"train {out}"):
@@ -202,8 +207,7 @@ def cross_validate(args: argparse.Namespace) -> None:
     from datagradient.quality import label_quality, out_of_fold
     from datagradient.training import load_training_set
 
-    model_family = family(args.model)
-    every = settings_of(args, model_family.SETTINGS)
+    every, model_family = settings_of(args), family(args.model)
     for settings, (data, labels, out) in zip(every, zipped(args, "data", "labels", "out"), strict=True):
         samples = load_training_set(model_family.INPUTS, data, labels, None)
         with progress(f"cross-validate {out}"):
@@ -224,7 +228,7 @@ def guard(args: argparse.Namespace) -> None:
 
     rounds = len(args.predictions) / len(args.out)
     if rounds != int(rounds) or rounds < 2:
-        raise UserError(f"guard: {len(args.predictions)} predictions for {len(args.out)} --out: give the same number, "
+        raise UserError(f"{len(args.predictions)} predictions for {len(args.out)} --out: give the same number, "
                         "the baseline first, for each")  # fmt: skip
     for i, out in enumerate(args.out):
         guard_files(args.predictions[i * int(rounds) : (i + 1) * int(rounds)], out)
@@ -233,12 +237,11 @@ def guard(args: argparse.Namespace) -> None:
 def scalability(args: argparse.Namespace) -> None:
     """Train one model on so many samples, and measure what scoring it costs, step by step: one row as JSON."""
     from datagradient.experiments.scalability import measure_size
-    from datagradient.models import family
 
-    (settings,) = settings_of(args, family(args.model).SETTINGS)
+    (settings,), solver = settings_of(args), solver_of(args)
     with progress(f"{args.model} on {args.n} samples"):
         plan = {"n": args.n, "repeats": args.repeats, "removal_fraction": args.fraction}
-        measure_size(Path(args.data), args.model, settings, solver_of(args), plan, Path(args.out))
+        measure_size(Path(args.data), args.model, settings, solver, plan, Path(args.out))
 
 
 def scalability_table(args: argparse.Namespace) -> None:
@@ -251,13 +254,9 @@ def scalability_table(args: argparse.Namespace) -> None:
 def streamed(args: argparse.Namespace) -> None:
     """Score ever more images with one S, a chunk of them at a time: streamed.csv."""
     from datagradient.experiments.scalability import measure_stream
-    from datagradient.models import family
 
-    (settings,) = settings_of(args, family(args.model).SETTINGS)
-    plan = json_option(
-        args.plan, "plan", allowed=("trained_on", "chunk", "sizes"), needed=("trained_on", "chunk", "sizes")
-    )
-    measure_stream(Path(args.data), args.model, settings, solver_of(args), plan, Path(args.out))
+    (settings,), solver, plan = settings_of(args), solver_of(args), stream_plan_of(args)
+    measure_stream(Path(args.data), args.model, settings, solver, plan, Path(args.out))
 
 
 def halves(args: argparse.Namespace) -> None:
@@ -267,8 +266,7 @@ def halves(args: argparse.Namespace) -> None:
     from datagradient.provenance import stamp
     from datagradient.training import load_part, load_training_set
 
-    model_family = family(args.model)
-    (settings,) = settings_of(args, model_family.SETTINGS)
+    (settings,), model_family = settings_of(args), family(args.model)
     samples = load_training_set(model_family.INPUTS, args.data, args.labels, None)
     validation = load_part(model_family.INPUTS, args.data, "influence")
     facts = stamp(**samples.facts, model=args.model, settings=settings)
@@ -280,17 +278,17 @@ def single(args: argparse.Namespace) -> None:
     from datagradient.experiments.fidelity import write_single
     from datagradient.scoring import load_work
 
-    work = load_work(args.model, solver_of(args), args.model_file, args.data, args.labels, None)
-    (settings,) = settings_of(args, work.family.SETTINGS)
+    (settings,), solver = settings_of(args), solver_of(args)
+    work = load_work(args.model, solver, args.model_file, args.data, args.labels, None)
     write_single(work, settings, args.count, args.initialisations, Path(args.out))
 
 
 def fidelity(args: argparse.Namespace) -> None:
     """Compare predicted with actual changes of the validation loss: fidelity.csv, single.csv and stability.csv."""
     from datagradient.experiments.fidelity import gather_fidelity
-    from datagradient.files import read_json
+    from datagradient.files import read_config
 
-    gather_fidelity(read_json(Path(args.config)), Path(args.config).parent)
+    gather_fidelity(read_config(Path(args.config)), Path(args.config).parent)
 
 
 def sensitivity(args: argparse.Namespace) -> None:
@@ -300,7 +298,8 @@ def sensitivity(args: argparse.Namespace) -> None:
     from datagradient.provenance import check_shared
     from datagradient.scoring import load_work
 
-    work = load_work(args.model, solver_of(args), args.model_file, args.data, args.labels, None)
+    solver = {"damping": 0.0, **solver_of(args)}
+    work = load_work(args.model, solver, args.model_file, args.data, args.labels, None)
     check_shared({args.model_file: work.facts, args.halves: read_meta(args.halves)})
     write_variations(work, Path(args.halves), args.noise, args.removed, Path(args.out))
 
@@ -312,8 +311,8 @@ def fractions(args: argparse.Namespace) -> None:
     from datagradient.provenance import check_shared
     from datagradient.scoring import load_work
 
+    (settings,) = settings_of(args)
     work = load_work(args.model, {}, args.model_file, args.data, args.labels, None)
-    (settings,) = settings_of(args, work.family.SETTINGS)
     files = (Path(args.scores[0]), Path(args.predictions), Path(args.data))
     check_shared({args.model_file: work.facts} | {file: read_meta(file) for file in files})
     write_fractions(work, settings, *files, args.noise, args.fractions, Path(args.out))
@@ -334,7 +333,9 @@ def collect(args: argparse.Namespace) -> None:
     beside the configuration.
     """
     from datagradient.collect import collect_preset
+    from datagradient.files import read_config
 
+    read_config(Path(args.config))
     collect_preset(Path(args.config))
 
 
@@ -379,14 +380,19 @@ def track(args: argparse.Namespace) -> None:
     With --rebuild the whole store is made again from the result files under results/; with --report figures and
     tables become artefacts of one run.
     """
+    from datagradient.files import read_config
+
+    alone = not (args.rebuild or args.report)
+    if alone and not (args.config and args.dataset and args.model):
+        raise UserError("needs --config, --dataset and --model, or --report, or --rebuild")
+    if alone:
+        read_config(Path(args.config))  # before the store is touched
     from datagradient.tracking import rebuild, track_cells, track_report
 
     if args.rebuild:
         rebuild(Path("results"))
     elif args.report:
         track_report(Path(args.report[0]).parent.name, [Path(file) for file in args.report])
-    elif not (args.config and args.dataset and args.model):
-        raise UserError("track: needs --config, --dataset and --model, or --report, or --rebuild")
     else:
         for dataset in args.dataset:
             track_cells(Path(args.config), dataset=dataset, model=args.model)
@@ -428,7 +434,7 @@ CONTROLS = tuple(policy for policy in POLICIES if policy not in ("influence", GU
 COMMANDS = {
     prepare: [
         ("--dataset", {"required": True, "choices": modules("data/sets"), "help": "data set"}),
-        ("--seed", {**MANY, "type": int, "help": "seed of the split"}),
+        ("--seed", {**MANY, "type": whole(0, LAST_SEED), "help": "seed of the split"}),
         ("--plan", {"default": "{}", "help": 'shares and limits as JSON, e.g. \'{"influence": 0.1, "test": 0.2}\''}),
         OUT,
     ],
@@ -466,9 +472,9 @@ COMMANDS = {
     ],
     scalability: [
         MODEL, ONE_SETTINGS, SOLVER, ONE_MODEL[1],
-        ("--n", {"type": at_least(100), "required": True,
+        ("--n", {"type": whole(100, 10**7), "required": True,
                  "help": "training samples; of images more than there are: variants"}),
-        ("--repeats", {"type": at_least(1), "default": 3, "help": "of scoring, after a warm-up; the median counts"}),
+        ("--repeats", {"type": whole(1), "default": 3, "help": "of scoring, after a warm-up; the median counts"}),
         ("--fraction", {"type": share(False), "default": 0.05, "help": "removed in a round, for the cost of three"}),
         ONE_OUT,
     ],
@@ -480,12 +486,12 @@ COMMANDS = {
     ],
     halves: [
         MODEL, ONE_SETTINGS, *ONE_MODEL[1:3],
-        ("--count", {"type": at_least(1), "required": True, "help": "models to train"}), ONE_OUT,
+        ("--count", {"type": whole(1), "required": True, "help": "models to train"}), ONE_OUT,
     ],
     single: [
         MODEL, ONE_SETTINGS, SOLVER, *ONE_MODEL[:3],
-        ("--count", {"type": at_least(2), "required": True, "help": "samples to remove, each by itself"}),
-        ("--initialisations", {"type": at_least(1), "required": True, "help": "models to train without each of them"}),
+        ("--count", {"type": whole(2), "required": True, "help": "samples to remove, each by itself"}),
+        ("--initialisations", {"type": whole(1), "required": True, "help": "models to train without each of them"}),
         ONE_OUT,
     ],
     fidelity: [(CONFIG[0], {**CONFIG[1], "required": True})],
@@ -531,11 +537,18 @@ COMMANDS = {
 }  # fmt: skip
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as those of the commands are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments, and where their help is; status 2."""
+        self.exit(2, f"{self.prog}: {one_line(message)} ({self.prog} --help explains)\n")
+
+
+@functools.cache
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    top = argparse.ArgumentParser(
-        prog="datagradient", description=__doc__, epilog="'datagradient COMMAND --help' explains a command."
-    )
+    top = Parser(prog="datagradient", description=__doc__, epilog="'datagradient COMMAND --help' explains a command.")
     top.add_argument("--version", action="version", version=f"datagradient {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for function, options in COMMANDS.items():
@@ -551,11 +564,56 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; an error that the user can mend is one line on standard error and status 1."""
-    args = parser().parse_args(arguments)
+    """Run one command. An error that the user can mend is one line on standard error and status 2."""
     try:
+        try:
+            return _run(parser().parse_args(arguments))
+        finally:
+            sys.stdout.flush()  # now, and not when Python ends, where a closed pipe is a message
+    except BrokenPipeError:
+        return _quiet()
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
+        check_outputs(args.out if isinstance(getattr(args, "out", None), list) else [getattr(args, "out", None)])
         args.function(args)
+    except FileError as error:
+        return _fail(args, f"{error}{_expected(args, error.path)}")
     except UserError as error:
-        print(f"datagradient {args.command}: {error}", file=sys.stderr)
-        return 1
+        return _fail(args, error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(args, f"{place}{error.strerror or error}")
+    except MemoryError as error:
+        return _fail(args, f"not enough memory ({error}); take fewer samples or smaller settings")
+    except KeyboardInterrupt:
+        return _fail(args, "interrupted", 130)
     return 0
+
+
+def _fail(args: argparse.Namespace, message: object, status: int = 2) -> int:
+    print(f"datagradient {args.command}: {one_line(message)}", file=sys.stderr)
+    return status
+
+
+def _quiet() -> int:
+    """Let nothing more be written, and return the status of a process that a closed pipe ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    return 141
+
+
+def _expected(args: argparse.Namespace, path: Path) -> str:
+    """Return what the options that `path` was given for take; nothing for a file that no option names."""
+    takes = []
+    for flag, keywords in COMMANDS[args.function]:
+        given = getattr(args, flag.strip("-").replace("-", "_"), None)
+        words = [word for word in (given if isinstance(given, list) else [given]) if isinstance(word, str)]
+        if flag != "--out" and path in map(Path, words):
+            takes.append(f"{flag} takes {keywords['help']}")
+    return "".join(f"; {words}" for words in takes)

@@ -32,7 +32,9 @@ TRACKED = (
 
 def analyse(metrics: Path) -> None:
     """Read metrics.csv and write the tables of `TABLES` beside it."""
-    rows = read_rows(metrics)
+    rows = read_rows(metrics, "dataset", "model", "policy", "seed", "iteration")
+    if not rows:
+        raise UserError(f"{metrics}: holds no trained model; collect the results again")
     for name, make in TABLES.items():
         table = make(rows)
         write_rows(metrics.with_name(f"{name}.csv"), list(table[0]), table)

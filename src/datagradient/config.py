@@ -1,33 +1,58 @@
 """Validation of the merged configuration, before any job runs. Imports nothing heavy: the Snakefile uses it."""
 
 import copy
+import functools
 import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import jsonschema
-import yaml
+from pydantic import AfterValidator, Field, TypeAdapter
 
-from datagradient.errors import UserError
+from datagradient.errors import UserError, shown
 from datagradient.layout import (
     BATCHES,
-    CURVATURES,
     MODALITIES,
-    PARAMETERS,
     POLICIES,
-    PRECONDITIONERS,
     PROBLEM_OPTIONS,
+    RESERVED,
     SOLVERS,
-    WORDS,
     modules,
+    noise_name,
     noise_names,
     solver_for,
     trained_policies,
 )
+from datagradient.schema import (
+    COUNT,
+    LIMIT,
+    RATE,
+    REPEATS,
+    SEED,
+    SEVERAL,
+    SHARE,
+    SIZE,
+    Problem,
+    by_noise,
+    chunk_problem,
+    family_settings,
+    in_words,
+    list_of,
+    listed,
+    mapping,
+    problems,
+    refusing,
+    solver_options,
+    some_of,
+    stream_plan,
+    value,
+)
+from datagradient.strict_yaml import read_yaml
 
 COMMAND_LINE = "command line (--config)"
 # Models in one job: its command names some 400 characters of files for each, and Linux takes 131,072.
 LONGEST_JOB = 250
+LARGEST_GRID = 100_000  # models to train: Snakemake holds a job for each, where a job does one
 _ABSENT = object()
 
 
@@ -36,35 +61,17 @@ def validate(config: dict, files: list[Path]) -> dict:
 
     Args:
         config: the merged content of `files`, and of what the command line overrides.
-        files: configuration files, later ones override earlier ones; used to name the one at fault.
+        files: configuration files, later ones override earlier ones; they are read again for what a merged
+            configuration no longer shows: which file is at fault, and keys that stand twice.
 
     Raises:
         UserError: one line with file, key, value and what is legal there.
     """
-    errors = jsonschema.Draft202012Validator(_schema()).iter_errors(config)
-    first = min(
-        errors, key=lambda error: ("additional" not in error.validator, list(map(str, error.path))), default=None
-    )
-    if first is not None:
-        raise UserError(_describe(first, files, config))
-    for model in config["models"]:
-        if model not in config["model_settings"]:
-            raise UserError(f"{_file_of(['models'], files, config)}: model_settings.{model}: missing")
-    for dataset, options in config["datasets"].items():
-        for model, settings in ((options or {}).get("models") or {}).items():
-            _check_settings(config, f"datasets.{dataset}.models.{model}", model, settings, files)
-    for model in config["model_settings"]:
-        _check_solver(config, model, files)
-    _check_job(config, files)
-    _check_experiments(config, files)
-    if "influence" not in config["policies"]:
-        raise UserError(
-            f"{_file_of(['policies'], files, config)}: policies: the others copy the numbers of influence; add it"
-        )
-    if sum(config["split"].values()) >= 1:
-        raise UserError(
-            f"{_file_of(['split'], files, config)}: split: the shares {config['split']} leave nothing to train on"
-        )
+    contents = {file: read_yaml(file) for file in files}
+    for check in (_structure, _families, _rates, _solvers, _job, _experiments, _policies, _split):
+        problem = next(iter(check(config)), None)
+        if problem is not None:
+            raise UserError(f"{_file_of(problem.path, contents, config)}: {problem}")
     return _filled(config)
 
 
@@ -75,187 +82,169 @@ def model_settings(config: dict, dataset: str, model: str, noise: str) -> dict:
     return {key: value[place] if isinstance(value, list) else value for key, value in settings.items()}
 
 
-def _schema() -> dict:
-    """Return the JSON schema. A leaf's description is what an error message calls legal."""
-    fraction = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "description": "a number in (0, 1)"}
-    rate = {"type": "number", "minimum": 0, "exclusiveMaximum": 1, "description": "a number in [0, 1)"}
-    count = {"type": "integer", "minimum": 1, "description": "a whole number of at least 1"}
-    not_negative = {"type": "number", "minimum": 0, "description": "a number of at least 0"}
-    positive = {"type": "number", "exclusiveMinimum": 0, "description": "a number above 0"}
-    limit = {"type": ["integer", "null"], "minimum": 100, "description": "a whole number of at least 100, or null"}
-    options = {
-        "name": _one_of(tuple(SOLVERS)),
-        "damping": not_negative,
-        "tolerance": not_negative,
-        "max_iterations": count,
-        "preconditioner": _one_of(PRECONDITIONERS),
-        "batch_size": count,
-        "repeats": count,
-        "samples": {**count, "type": ["integer", "null"], "description": "a whole number of at least 1, or null"},
-        "curvature": _one_of(CURVATURES),
-        "parameters": _one_of(PARAMETERS),
+@functools.cache
+def _schema() -> TypeAdapter:
+    """Return what a merged configuration may hold; built once."""
+    families, datasets = modules("models"), modules("data/sets")
+    overrides = some_of({model: _settings(model, by_noise, needed=()) for model in families})
+    dataset = {"max_development": value(LIMIT), "max_test": value(LIMIT), "models": overrides}
+    solver = mapping(solver_options(), needed=("name",))
+    family = {model: mapping({"settings": _settings(model, value), "solver": solver}) for model in families}
+    return TypeAdapter(mapping({
+        "preset": _preset(),
+        "datasets": some_of(dict.fromkeys(datasets, mapping(dataset, needed=(), null=True))),
+        "models": list_of(tuple(families)),
+        "model_settings": some_of(family),
+        "policies": list_of(POLICIES),
+        "noise": _noise(),
+        "seeds": list_of(SEED, least=2),
+        "iterations": value({**COUNT, "le": 100}),
+        "removal_fraction": value(SHARE),
+        "split": mapping(dict.fromkeys(("influence", "selection", "test"), value(SHARE))),
+        "one_job": value(tuple(BATCHES)),
+        "shards": value({**COUNT, "le": 1000}),
+        "gpu": value({"type": "whole", "ge": 0, "le": 1}),
+        **_experiment_types(families, datasets),
+    }))  # fmt: skip
+
+
+def _settings(model: str, kind: Callable, needed: tuple | None = None) -> Any:
+    return mapping({name: kind(legal) for name, legal in family_settings(model).items()}, needed)
+
+
+def _preset() -> Any:
+    """Return the type of a preset's name, which is a folder beside others."""
+
+    def free(name: str) -> str:
+        if name in RESERVED:
+            raise ValueError
+        return name
+
+    word = Annotated[str, Field(strict=True, pattern="^[a-z][a-z0-9-]{0,59}$"), AfterValidator(free)]
+    return refusing(word, f"a word of a-z, 0-9 and '-', of at most 60 characters, and not one of {', '.join(RESERVED)}")
+
+
+def _noise() -> Any:
+    """Return the type of noise rates: paths hold their names, so that a name must hold all of a rate."""
+
+    def in_paths(rate: float) -> float:
+        name = noise_name(rate)
+        if float(name) != rate or "e" in name:
+            raise ValueError
+        return rate
+
+    words = f"{in_words(RATE)}, of at most six digits and, unless it is 0, of at least 0.0001"
+    return listed(refusing(Annotated[value(RATE), AfterValidator(in_paths)], words), words, alike=noise_name)
+
+
+def _experiment_types(families: list[str], datasets: list[str]) -> dict[str, Any]:
+    """Return the types of the experiments besides refinement; each may be null."""
+    scaled = mapping({"models": list_of(tuple(families)), "sizes": list_of(SIZE)})
+    content = {
+        "scalability": {"repeats": value(REPEATS), "datasets": some_of(dict.fromkeys(datasets, scaled))},
+        "streaming": {"dataset": value(tuple(datasets)), "model": value(tuple(families)), **stream_plan()},
+        "fidelity": {"halves": value(REPEATS), "single": value(SEVERAL), "initialisations": value(REPEATS)},
+        "sensitivity": {"fractions": list_of(SHARE)},
     }
-    kind = {**_mapping(options, required=()), "type": ["object", "null"]}
-    solver = _mapping({**options, **dict.fromkeys(MODALITIES, kind)}, required=("name",))
-    words = {name: _one_of(values) for name, values in WORDS.items()}
-    model = _mapping({"settings": {"type": "object", "properties": words, "additionalProperties": positive},
-                      "solver": solver})  # fmt: skip
-    each = {"type": "array", "items": positive, "minItems": 1}
-    by_noise = {"anyOf": [positive, each], "description": "a number above 0, or one for each noise rate"}
-    overrides = {"type": "object", "properties": words, "additionalProperties": by_noise}
-    dataset = _mapping(
-        {
-            "max_development": limit,
-            "max_test": limit,
-            "models": _named(modules("models"), overrides),
-        },
-        required=(),
-    )
-    seed = {"type": "integer", "minimum": 0, "description": "a whole number of at least 0"}
-    return _mapping(
-        {
-            "preset": {"type": "string", "pattern": "^[a-z][a-z0-9-]*$", "description": "a word of a-z, 0-9 and '-'"},
-            "datasets": _named(modules("data/sets"), {**dataset, "type": ["object", "null"]}),
-            "models": _list(_one_of(tuple(modules("models")))),
-            "model_settings": _named(modules("models"), model),
-            "policies": _list(_one_of(POLICIES)),
-            "noise": _list(rate),
-            "seeds": {
-                **_list(seed),
-                "minItems": 2,
-                "description": "a list without repeats of at least two whole numbers",
-            },
-            "iterations": count,
-            "removal_fraction": fraction,
-            "split": _mapping({"influence": fraction, "selection": fraction, "test": fraction}),
-            "one_job": _one_of(tuple(BATCHES)),
-            "shards": count,
-            "gpu": {"enum": [0, 1], "description": "0 or 1"},
-            **_experiments(fraction, count),
-        }
-    )
+    return {name: mapping(keys, null=True) for name, keys in content.items()}
 
 
-def _experiments(fraction: dict, count: dict) -> dict:
-    """Return the schema of the experiments besides refinement; each may be null."""
-    sizes = _list({**count, "minimum": 100, "description": "a whole number of at least 100"})
-    models = _list(_one_of(tuple(modules("models"))))
-    data = {"type": "string", "enum": modules("data/sets"),
-            "description": "one of " + ", ".join(modules("data/sets"))}  # fmt: skip
-    model = _one_of(tuple(modules("models")))
-    several = {**count, "minimum": 2, "description": "a whole number of at least 2"}
-    experiments = {
-        "scalability": _mapping({
-            "repeats": count,
-            "datasets": _named(modules("data/sets"), _mapping({"models": models, "sizes": sizes})),
-        }),
-        "streaming": _mapping({"dataset": data, "model": model, "trained_on": count, "chunk": count, "sizes": sizes}),
-        "fidelity": _mapping({"halves": count, "single": several, "initialisations": count}),
-        "sensitivity": _mapping({"fractions": _list(fraction)}),
-    }  # fmt: skip
-    return {name: {**content, "type": ["object", "null"]} for name, content in experiments.items()}
+def _structure(config: dict) -> list[Problem]:
+    return problems(_schema(), config)
 
 
-def _mapping(keys: dict, required: tuple[str, ...] | None = None) -> dict:
-    needed = list(keys if required is None else required)
-    return {"type": "object", "properties": keys, "required": needed, "additionalProperties": False,
-            "description": "a mapping with the keys " + ", ".join(keys)}  # fmt: skip
-
-
-def _named(names: list[str], content: dict) -> dict:
-    return {"type": "object", "properties": dict.fromkeys(names, content), "additionalProperties": False,
-            "minProperties": 1, "description": "a mapping with at least one of " + ", ".join(names)}  # fmt: skip
-
-
-def _one_of(values: tuple[str, ...]) -> dict:
-    return {"enum": list(values), "description": "one of " + ", ".join(values)}
-
-
-def _list(items: dict) -> dict:
-    return {"type": "array", "items": items, "minItems": 1, "uniqueItems": True,
-            "description": f"a list without repeats of at least one entry, each {items['description']}"}  # fmt: skip
-
-
-def _describe(error: jsonschema.ValidationError, files: list[Path], config: dict) -> str:
-    path = [str(part) for part in error.absolute_path]
-    legal = error.schema.get("description", "a number above 0")
-    if error.validator == "additionalProperties":
-        known = error.schema["properties"]
-        unknown = next(key for key in error.instance if key not in known)
-        path = [*path, str(unknown)]
-        return f"{_file_of(path, files, config)}: {'.'.join(path)}: unknown; legal: {', '.join(known)}"
-    if error.validator == "required":
-        missing = next(key for key in error.validator_value if key not in error.instance)
-        where, needed = ".".join([*path, missing]), ", ".join(error.validator_value)
-        return f"{_file_of(path, files, config)}: {where}: missing; needed are {needed}"
-    return f"{_file_of(path, files, config)}: {'.'.join(path)}: {error.instance!r} is not {legal}"
-
-
-def _file_of(path: list[str], files: list[Path], config: dict) -> str:
+def _file_of(path: Sequence, contents: dict[Path, dict], config: dict) -> str:
     """Return the file whose value for the key at `path` counts: the last one that holds it, or the command line."""
+    while _lookup(config, path) is _ABSENT:
+        path = path[:-1]  # of a key that is missing: where it would stand
     value = _lookup(config, path)
-    for file in reversed(files):
-        found = _lookup(yaml.safe_load(file.read_text(encoding="utf-8")), path)
-        if found is not _ABSENT:
-            overridden = not isinstance(value, dict) and found != value
+    for file, content in reversed(contents.items()):
+        in_file = _lookup(content, path)
+        if in_file is not _ABSENT:
+            overridden = not isinstance(value, dict) and repr(in_file) != repr(value)
             return COMMAND_LINE if overridden else str(file)
     return COMMAND_LINE
 
 
-def _lookup(node: Any, path: list[str]) -> Any:
+def _lookup(node: Any, path: Sequence) -> Any:
     for part in path:
-        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
-            node = node[int(part)]
-        elif isinstance(node, dict) and part in node:
-            node = node[part]
-        else:
+        inside = range(len(node)) if isinstance(node, list) else node if isinstance(node, dict) else ()
+        if part not in inside:
             return _ABSENT
+        node = node[part]
     return node
 
 
-def _check_job(config: dict, files: list[Path]) -> None:
-    """Refuse jobs that do so much that the shell would not take their command."""
-    each = {"dataset": config["datasets"], "noise": config["noise"], "policy": trained_policies(config),
-            "seed": config["seeds"]}  # fmt: skip
-    sizes = {name: math.prod(len(each[key]) for key in keys) for name, keys in BATCHES.items()}
+def _families(config: dict) -> Iterator[Problem]:
+    """Yield the models that have no settings."""
+    for model in config["models"]:
+        if model not in config["model_settings"]:
+            yield Problem(("model_settings", model), "missing, and the preset has this model")
+
+
+def _rates(config: dict) -> Iterator[Problem]:
+    """Yield the settings that differ by noise rate, and are not as many as there are rates."""
+    for dataset, options in config["datasets"].items():
+        for model, settings in ((options or {}).get("models") or {}).items():
+            for key, setting in settings.items():
+                if isinstance(setting, list) and len(setting) != len(config["noise"]):
+                    text = f"{shown(setting)} is not one value for each noise rate of {shown(config['noise'])}"
+                    yield Problem(("datasets", dataset, "models", model, key), text)
+
+
+def _job(config: dict) -> Iterator[Problem]:
+    """Yield jobs that do so much that the shell would not take their command, and grids that no machine can hold."""
+    values = {"dataset": config["datasets"], "noise": config["noise"], "policy": trained_policies(config),
+              "seed": config["seeds"]}  # fmt: skip
+    sizes = {name: math.prod(len(values[key]) for key in keys) for name, keys in BATCHES.items()}
     chosen = config["one_job"]
     if sizes[chosen] > LONGEST_JOB:
         smaller = ", ".join(name for name, size in sizes.items() if size <= LONGEST_JOB)
-        raise UserError(
-            f"{_file_of(['one_job'], files, config)}: one_job: {chosen} makes jobs of {sizes[chosen]} models, whose "
-            f"command is too long for the shell (at most {LONGEST_JOB}); choose one of {smaller}"
-        )
+        yield Problem(("one_job",), f"{chosen} makes jobs of {sizes[chosen]} models, whose command is too long for the "
+                      f"shell (at most {LONGEST_JOB}); choose one of {smaller}")  # fmt: skip
+    trained = sizes["all"] * len(config["models"]) * config["iterations"]
+    if trained > LARGEST_GRID:
+        yield Problem(("iterations",), f"data sets, models, noise rates, policies, seeds and iterations make {trained} "
+                      f"models to train, more than {LARGEST_GRID}")  # fmt: skip
 
 
-def _check_experiments(config: dict, files: list[Path]) -> None:
-    """Refuse shards of jobs that do several models, and experiments that lack what they are made from."""
+def _split(config: dict) -> Iterator[Problem]:
+    if sum(config["split"].values()) >= 1:
+        yield Problem(("split",), f"the shares {dict(config['split'])} leave nothing to train on")
+
+
+def _policies(config: dict) -> Iterator[Problem]:
+    if "influence" not in config["policies"]:
+        yield Problem(("policies",), "the others copy the numbers of influence; add it")
+
+
+def _experiments(config: dict) -> Iterator[Problem]:
+    """Yield shards of jobs that do several models, and experiments that lack what they are made from."""
     if config["shards"] > 1 and config["one_job"] != "none":
-        raise UserError(f"{_file_of(['shards'], files, config)}: shards: {config['shards']} are for one_job: none, and "
-                        f"one_job is {config['one_job']}")  # fmt: skip
+        yield Problem(("shards",), f"{config['shards']} are for one_job: none, and one_job is {config['one_job']}")
     if config["sensitivity"] and not config["fidelity"]:
-        raise UserError(f"{_file_of(['sensitivity'], files, config)}: sensitivity: needs the models of fidelity")
-    wanted = [("scalability.datasets", name, model) for name, entry in (config["scalability"] or {}).get(
-              "datasets", {}).items() for model in entry["models"]]  # fmt: skip
+        yield Problem(("sensitivity",), "needs the models of fidelity")
+    scaled = (config["scalability"] or {}).get("datasets", {})
+    wanted = [("scalability", name, model) for name, entry in scaled.items() for model in entry["models"]]
     if config["streaming"]:
-        wanted.append(("streaming.dataset", config["streaming"]["dataset"], config["streaming"]["model"]))
-        chunk, sizes = config["streaming"]["chunk"], config["streaming"]["sizes"]
-        if any(size % chunk for size in sizes):
-            raise UserError(f"{_file_of(['streaming', 'sizes'], files, config)}: streaming.sizes: {sizes} are not all "
-                            f"multiples of the chunk, {chunk}")  # fmt: skip
-    for where, dataset, model in wanted:
+        wanted.append(("streaming", config["streaming"]["dataset"], config["streaming"]["model"]))
+        problem = chunk_problem(config["streaming"])
+        if problem:
+            yield Problem(("streaming", "sizes"), problem)
+    for experiment, dataset, model in wanted:
         if dataset not in config["datasets"] or model not in config["models"]:
-            raise UserError(f"{_file_of(where.split('.'), files, config)}: {where}: {dataset} with {model} is not "
-                            "among the preset's datasets and models")  # fmt: skip
+            key = {"scalability": "datasets", "streaming": "dataset"}[experiment]
+            problem = f"{dataset} with {model} is not among the preset's datasets and models"
+            yield Problem((experiment, key), problem)
 
 
-def _check_settings(config: dict, where: str, model: str, settings: dict, files: list[Path]) -> None:
-    legal = config["model_settings"][model]["settings"]
-    for key, value in settings.items():
-        file = _file_of([*where.split("."), key], files, config)
-        if key not in legal:
-            raise UserError(f"{file}: {where}.{key}: unknown; legal: {', '.join(legal)}")
-        if isinstance(value, list) and len(value) != len(config["noise"]):
-            raise UserError(f"{file}: {where}.{key}: {value} is not one value for each noise rate of {config['noise']}")
+def _solvers(config: dict) -> Iterator[Problem]:
+    """Yield options of a solver that do not go together, for any kind of data."""
+    for model, entry in config["model_settings"].items():
+        for kind in MODALITIES:
+            for key, text in _misfits(_applying(entry["solver"], kind)):
+                overridden = (kind, key) if key in (entry["solver"].get(kind) or {}) else (key,)
+                yield Problem(("model_settings", model, "solver", *overridden), f"for {kind}s: {text}")
 
 
 def _filled(config: dict) -> dict:
@@ -272,24 +261,15 @@ def _filled(config: dict) -> dict:
     return full
 
 
-def _check_solver(config: dict, model: str, files: list[Path]) -> None:
-    """Refuse options of a solver that do not go together, for any kind of data."""
-    every, where = config["model_settings"][model]["solver"], ["model_settings", model, "solver"]
-    for kind in MODALITIES:
-        solver = _applying(every, kind)
-
-        def fail(key: str, problem: str, kind: str = kind) -> None:
-            path = [*where, kind, key] if key in (every.get(kind) or {}) else [*where, key]
-            raise UserError(f"{_file_of(path, files, config)}: {'.'.join(path)}: for {kind}s: {problem}")
-
-        if solver["name"] != "cg" and solver.get("tolerance") == 0:
-            fail("tolerance", f"{solver['name']} needs a tolerance above 0")
-        if "ekfac" in (solver["name"], solver.get("preconditioner")):
-            key = "name" if solver["name"] == "ekfac" else "preconditioner"
-            if "parameters" not in solver:
-                fail(key, "ekfac is for networks")
-            if solver["parameters"] != "all":
-                fail("parameters", f"{solver['parameters']}, and ekfac needs all")
+def _misfits(solver: dict) -> Iterator[tuple[str, str]]:
+    """Yield the options of a solver for one kind of data that do not go with the others, and why."""
+    if solver["name"] != "cg" and solver.get("tolerance") == 0:
+        yield "tolerance", f"{solver['name']} needs a tolerance above 0"
+    if "ekfac" in (solver["name"], solver.get("preconditioner")):
+        if "parameters" not in solver:
+            yield "name" if solver["name"] == "ekfac" else "preconditioner", "ekfac is for networks"
+        elif solver["parameters"] != "all":
+            yield "parameters", f"{solver['parameters']}, and ekfac needs all"
 
 
 def _applying(solver: dict, kind: str) -> dict:

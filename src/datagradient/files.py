@@ -2,15 +2,19 @@
 
 import contextlib
 import csv
+import glob
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import numpy as np
 
-from datagradient.errors import UserError
+from datagradient.errors import FileError, UserError, one_line, shown
+from datagradient.strict_json import parse_json
+
+LONGEST_LIST = 120  # characters of names in a message
 
 # Which job of the workflow writes a file of this name.
 MADE_BY = {
@@ -60,24 +64,80 @@ MADE_BY = {
 }
 
 
+class Content(dict):
+    """What a file holds, by name. A name that is missing is the mistake of who gave the file, and named so."""
+
+    def __init__(self, path: str | Path, items: dict | Iterable[tuple] = ()):
+        super().__init__(items)
+        self.path = path
+
+    def __missing__(self, name: object) -> NoReturn:
+        """Say which file lacks what, and what it holds instead."""
+        held = ", ".join(map(str, self)) or "nothing"
+        held = held if len(held) <= LONGEST_LIST else f"{held[:LONGEST_LIST]} …"
+        raise FileError(self.path, f"holds no {shown(name)}, but {one_line(held)}: a file of another kind")
+
+    def __reduce__(self) -> tuple:
+        """Copy and pickle as a plain dict."""
+        return dict, (dict(self),)
+
+
+class Cell(str):
+    """A cell of a CSV file. Made into a number, it says which file, line and column holds none."""
+
+    def __new__(cls, text: str, path: str | Path, line: int, column: str) -> "Cell":
+        """Keep where the cell stands."""
+        cell = super().__new__(cls, text)
+        cell.place = (path, line, column)
+        return cell
+
+    def __float__(self) -> float:
+        """Return the number."""
+        return self._number(float, "a number")
+
+    def __int__(self) -> int:
+        """Return the whole number."""
+        return self._number(int, "a whole number")
+
+    def __reduce__(self) -> tuple:
+        """Copy and pickle as plain text."""
+        return str, (str(self),)
+
+    def _number(self, kind: type, words: str) -> Any:
+        text = str(self)
+        try:
+            return kind(text)
+        except ValueError:
+            path, line, column = self.place
+            raise FileError(path, f"line {line}, column {column}: {shown(text)} is not {words}") from None
+
+
 @contextlib.contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO]:
     """Open a temporary file beside `path` and rename it onto `path` when the block succeeds.
 
     A reader, or a run after a kill, finds the old file or the new one and never a part of one.
+
+    Raises:
+        UserError: the file cannot be written: no right, no space, a folder of this name.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for scrap in path.parent.glob(f".{path.name}.*.tmp"):
-        scrap.unlink()  # of a job that was killed; one job writes a file at a time
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for scrap in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            scrap.unlink()  # of a job that was killed; one job writes a file at a time
         text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
         with open(temporary, mode, **text) as stream:
             yield stream
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is not None and Path(error.filename) not in (temporary, path, *path.parents):
+            raise  # the block's own
+        raise FileError(path, f"cannot be written ({error.strerror or error})") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -88,15 +148,26 @@ def reading(path: Path) -> Iterator[None]:
     except UserError:
         raise
     except FileNotFoundError:
-        raise UserError(f"{path}: not found; {_remedy(path)}") from None
+        raise FileError(path, f"not found{_remedy(path)}") from None
+    except IsADirectoryError:
+        raise FileError(path, "is a folder, and a file is needed") from None
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror or error})") from None
+    except KeyError as error:
+        raise FileError(path, f"holds no {error}: a file of another kind") from None
+    except UnicodeDecodeError as error:
+        raise FileError(path, f"cannot be read (byte {error.start} is not UTF-8){_remedy(path)}") from None
     except Exception as error:  # zip, JSON and NumPy each have their own exceptions for a damaged file
-        raise UserError(f"{path}: cannot be read ({type(error).__name__}: {error}); {_remedy(path)}") from None
+        # NumPy's own words on what is no array are advice to unpickle it.
+        unsafe = "pickle" in str(error)
+        why = "no .npz file of plain arrays" if unsafe else f"{type(error).__name__}: {one_line(error)}"
+        raise FileError(path, f"cannot be read ({why}){_remedy(path)}") from None
 
 
 def _remedy(path: Path) -> str:
     job = MADE_BY.get(Path(path).name)
-    made = f"it is made by the job '{job}'" if job else "it is made by a job of the workflow"
-    return f"{made}; make it again with: snakemake --cores 1 --force {path} (and the --configfile of the run)"
+    again = f"make it again with: snakemake --cores 1 --force {path} (and the --configfile of the run)"
+    return f"; it is made by the job '{job}'; {again}" if job else ""
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -106,13 +177,28 @@ def write_json(path: Path, content: dict) -> None:
         stream.write("\n")
 
 
-def read_json(path: Path, *needed: str) -> dict:
-    """Read a JSON result file that has the needed keys; raises UserError naming the job to run again."""
+def read_json(path: Path, *needed: str, **kinds: type) -> dict:
+    """Read a JSON result file that has the needed keys, and under some of them values of the given kinds.
+
+    Raises:
+        UserError: the file cannot be read, is of another kind, or, later, lacks a key that is asked for.
+    """
     with reading(path), open(path, encoding="utf-8") as stream:
-        content = json.load(stream)
-        for key in needed:
-            content[key]
-        return content
+        # Results may hold NaN, for what could not be measured.
+        content = parse_json(stream.read(), lambda mapping: Content(path, mapping), finite=False)
+    if not isinstance(content, dict):
+        raise FileError(path, f"holds {shown(content)}, and not a mapping of keys to values")
+    for key in (*needed, *kinds):
+        if not isinstance(content[key], kinds.get(key, object)):
+            words = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number"}[kinds[key]]
+            raise FileError(path, f"{key}: {shown(content[key])} is not {words}")
+    return content
+
+
+def read_config(path: Path) -> dict:
+    """Read the validated configuration of a preset, config.json, as far as its kind can be seen."""
+    lists = dict.fromkeys(("models", "policies", "noise", "seeds"), list)
+    return read_json(path, preset=str, datasets=dict, model_settings=dict, iterations=int, **lists)
 
 
 def write_arrays(path: Path, meta: dict | None = None, **arrays: Any) -> None:
@@ -135,16 +221,36 @@ def read_arrays(path: Path, *names: str) -> tuple[dict, dict]:
 
     Nothing is unpickled. Only the arrays asked for are read from the disk.
     """
-    with reading(path), np.load(path, allow_pickle=False) as archive:
+    with reading(path), _archive(path) as archive:
         stored = [name for name in archive.files if name != "meta"]
         wanted = names or tuple(dict.fromkeys(_base_name(name) for name in stored))
-        return {name: _read_one(archive, name) for name in wanted}, json.loads(str(archive["meta"]))
+        held = Content(path, dict.fromkeys(map(_base_name, archive.files)))
+        for name in (*wanted, "meta"):
+            held[name]
+        return Content(path, {name: _read_one(archive, name) for name in wanted}), _meta(path, archive)
 
 
 def read_meta(path: Path) -> dict:
     """Read the facts about the arrays of a file alone."""
-    with reading(path), np.load(path, allow_pickle=False) as archive:
-        return json.loads(str(archive["meta"]))
+    with reading(path), _archive(path) as archive:
+        return _meta(path, archive)
+
+
+def _archive(path: Path) -> Any:
+    """Open an .npz file; a single array, which NumPy opens too, is none."""
+    archive = np.load(path, allow_pickle=False)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise FileError(path, "holds one array, and an .npz file of several is needed")
+    return archive
+
+
+def _meta(path: Path, archive: Any) -> Content:
+    if "meta" not in archive.files:
+        Content(path, dict.fromkeys(archive.files))["meta"]
+    facts = parse_json(str(archive["meta"]), lambda mapping: Content(path, mapping), finite=False)
+    if not isinstance(facts, dict):
+        raise FileError(path, f"its facts are {shown(facts)}, and not a mapping")
+    return facts
 
 
 def _base_name(stored: str) -> str:
@@ -169,7 +275,23 @@ def write_rows(path: Path, columns: list[str], rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read a CSV as dicts of strings; raises UserError naming the job to run again."""
+def read_rows(path: Path, *needed: str) -> list[dict[str, str]]:
+    """Read a CSV as dicts of strings.
+
+    Raises:
+        UserError: the file cannot be read, lacks a needed column, or has a line that is not as long as the header; and
+            later, where a row is asked for a column that it lacks, or a number for a cell that holds none.
+    """
     with reading(path), open(path, encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+        lines = csv.reader(stream)
+        columns = next(lines, [])
+        for name in needed:
+            Content(path, dict.fromkeys(columns))[name]
+        rows = []
+        for cells in filter(None, lines):
+            line = lines.line_num
+            if len(cells) != len(columns):
+                raise FileError(path, f"line {line}: {len(cells)} cells, and the header has {len(columns)} columns")
+            row = {name: Cell(text, path, line, name) for name, text in zip(columns, cells, strict=True)}
+            rows.append(Content(path, row))
+        return rows

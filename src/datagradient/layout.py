@@ -25,9 +25,21 @@ SOLVERS = {
 PROBLEM_OPTIONS = ("samples", "curvature", "parameters")
 CURVATURES, PARAMETERS = ("ggn", "hessian"), ("last", "all")
 PRECONDITIONERS = ("own", "ekfac")  # of CG: the model family's own, if it has one; EK-FAC is for networks
+# What each option may be, as `datagradient.schema` reads it.
+SOLVER_OPTIONS = {
+    "damping": {"type": "number", "ge": 0},
+    "tolerance": {"type": "number", "ge": 0},
+    "max_iterations": {"type": "whole", "ge": 1},
+    "preconditioner": PRECONDITIONERS,
+    "batch_size": {"type": "whole", "ge": 1},
+    "repeats": {"type": "whole", "ge": 1},
+    "samples": {"type": "whole", "ge": 1, "null": True},
+    "curvature": CURVATURES,
+    "parameters": PARAMETERS,
+}
 MODALITIES = ("table", "text", "image")
-# Settings of models that are words and no numbers, and what is legal.
-WORDS = {"network": ("small", "resnet18"), "precision": ("float32", "bfloat16")}
+# Names that no preset can have: of files in config/, and of folders beside those of presets.
+RESERVED = ("defaults", "claims", "benchmarks", "cpu-last-layer", "mlartifacts", "mlflow", "mlruns", "verdict")
 BASELINE = "baseline"  # the policy of iteration 0, which all policies share
 
 
@@ -51,9 +63,14 @@ def cell(policy: str, iteration: int, **keys: object) -> str:
     return CELL.format(policy=policy if iteration else BASELINE, iteration=iteration, **keys)
 
 
+def noise_name(rate: float) -> str:
+    """Return a noise rate as it stands in paths and tables: 0 and 0.2, not 0.0 and 0.20."""
+    return f"{rate:g}"
+
+
 def noise_names(config: dict) -> list[str]:
-    """Return the noise rates as they stand in paths and tables: 0 and 0.2, not 0.0 and 0.20."""
-    return [f"{rate:g}" for rate in config["noise"]]
+    """Return the noise rates of a configuration as they stand in paths and tables."""
+    return [noise_name(rate) for rate in config["noise"]]
 
 
 def grid(config: dict, **fixed: object) -> Iterator[dict]:

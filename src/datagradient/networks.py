@@ -61,6 +61,8 @@ def cnn(shape: tuple[int, ...], n_classes: int, settings: dict) -> nn.Module:
     """Return three convolutions, each pooled and then normalised by groups, and a linear layer."""
     width = int(settings["width"])
     channels, height, breadth = shape
+    if width % max(1, width // 8) or 2 * width % max(1, width // 4):
+        raise UserError(f"neural: width {width} cannot be divided into groups of channels; give a multiple of 8")
 
     def block(fan_in: int, fan_out: int) -> list[nn.Module]:
         convolution = Conv2d(fan_in, fan_out, kernel_size=3, padding=1)

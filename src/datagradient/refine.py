@@ -159,7 +159,7 @@ def control_files(policy: str, scores: str, like: str, quality: str | None, iter
     check_shared({scores: meta, like: removal_facts}, "training_set")
     if removal_facts.get("iteration") != iteration:
         raise UserError(f"{like}: is of iteration {removal_facts.get('iteration')}, and --iteration is {iteration}")
-    removed = [int(row["label"]) for row in read_rows(like)]
+    removed = [int(row["label"]) for row in read_rows(like, "label")]
     counts = np.bincount(removed, minlength=arrays["labels"].max() + 1)
     removal = by_control(policy, counts, arrays, meta["seed"], iteration)
     if len(removal.positions) != len(removed):

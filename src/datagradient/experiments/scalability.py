@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from datagradient.errors import UserError
 from datagradient.experiments.cost_model import forward_passes
 from datagradient.experiments.enlarge import batches, enlarged
 from datagradient.files import read_arrays, read_json, read_meta, read_rows, write_json, write_rows
@@ -181,7 +180,7 @@ def forget_peak() -> bool:
 
 def gather_sizes(rows: list[Path], out: Path) -> None:
     """Write scalability.csv from the rows of `measure_size`, and beside it slopes.csv and the provenance."""
-    every = [read_json(row, "row", "provenance") for row in rows]
+    every = [read_json(row, row=dict, provenance=dict) for row in rows]
     table = sorted((one["row"] for one in every), key=lambda row: (row["dataset"], row["model"], row["n"]))
     write_rows(out, COLUMNS, table)
     write_rows(out.with_name("slopes.csv"), SLOPES, slope_rows(read_rows(out)))
@@ -229,16 +228,8 @@ def measure_stream(data: Path, name: str, settings: dict, solver: dict, plan: di
         solver: its options, with overrides by the kind of data.
         plan: ``trained_on`` samples the model is trained; ``sizes``, multiples of ``chunk``, the samples held at once.
         out: streamed.csv.
-
-    Raises:
-        UserError: a size is no multiple of the chunk, or a number is no positive whole one.
     """
     sizes, chunk, meta = plan["sizes"], plan["chunk"], read_meta(data)
-    numbers = [chunk, plan["trained_on"], *(sizes if isinstance(sizes, list) else [sizes])]
-    if not isinstance(sizes, list) or not sizes or not all(isinstance(k, int) and k > 0 for k in numbers):
-        raise UserError(f"--plan: {plan}: chunk and trained_on are positive whole numbers, sizes is a list of such")
-    if any(size % chunk for size in sizes):
-        raise UserError(f"streamed: the sizes {sizes} are not all multiples of the chunk, {chunk}")
     samples, validation = samples_of(family(name), data, plan["trained_on"])
     work, _ = trained(name, samples, validation, settings, solver_for(solver, meta["modality"]), 1)
     found = solve_direction(work)

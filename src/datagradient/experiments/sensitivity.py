@@ -164,6 +164,6 @@ def _accuracies(work: Work, settings: dict, rest: np.ndarray, parts: dict) -> di
 
 def gather_rows(parts: list[Path], columns: tuple[str, ...], out: Path) -> None:
     """Write one table from the rows of many JSON files, and their provenance beside it."""
-    every = [read_json(part, "rows", "provenance") for part in parts]
+    every = [read_json(part, rows=list, provenance=dict) for part in parts]
     write_rows(out, columns, [row for one in every for row in one["rows"]])
     write_json(out.with_suffix(".json"), {"runs": [one["provenance"] for one in every]})

@@ -15,7 +15,17 @@ from datagradient.influence.glm import LeafProblem
 from datagradient.seeds import integer_seed
 
 INPUTS = "features"
-SETTINGS = ("rounds", "depth", "learning_rate", "subsample", "columns", "max_features", "l2", "max_bins")
+# What each setting may be, as `datagradient.schema` reads it: from this text, without importing it.
+SETTINGS = {
+    "rounds": {"type": "whole", "ge": 1, "le": 100_000},
+    "depth": {"type": "whole", "ge": 1, "le": 20},
+    "learning_rate": {"type": "number", "gt": 0, "le": 1},
+    "subsample": {"type": "number", "gt": 0, "le": 1},
+    "columns": {"type": "number", "gt": 0, "le": 1},
+    "max_features": {"type": "whole", "ge": 1},
+    "l2": {"type": "number", "ge": 0},
+    "max_bins": {"type": "whole", "ge": 2, "le": 65_535},
+}
 
 
 @dataclass(frozen=True)

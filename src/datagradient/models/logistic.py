@@ -14,7 +14,12 @@ from datagradient.files import read_arrays, write_arrays
 from datagradient.influence.glm import LinearProblem, rows_times
 
 INPUTS = "features"
-SETTINGS = ("l2", "tolerance", "max_iterations")
+# What each setting may be, as `datagradient.schema` reads it: from this text, without importing it.
+SETTINGS = {
+    "l2": {"type": "number", "gt": 0},
+    "tolerance": {"type": "number", "gt": 0},
+    "max_iterations": {"type": "whole", "ge": 1},
+}
 
 
 @dataclass(frozen=True)

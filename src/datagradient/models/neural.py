@@ -20,7 +20,17 @@ from datagradient.networks import build
 from datagradient.seeds import integer_seed
 
 INPUTS = "raw"
-SETTINGS = ("network", "width", "vocabulary", "epochs", "batch_size", "learning_rate", "weight_decay", "precision")
+# What each setting may be, as `datagradient.schema` reads it: from this text, without importing it.
+SETTINGS = {
+    "network": ("small", "resnet18"),
+    "width": {"type": "whole", "ge": 1, "le": 4096},
+    "vocabulary": {"type": "whole", "ge": 3, "le": 100_000},  # 0 and 1 stand for no word and for an unknown one
+    "epochs": {"type": "whole", "ge": 1, "le": 100_000},
+    "batch_size": {"type": "whole", "ge": 1},
+    "learning_rate": {"type": "number", "gt": 0},
+    "weight_decay": {"type": "number", "ge": 0},
+    "precision": ("float32", "bfloat16"),
+}
 SCORING_BATCH = {"image": 200, "text": 500, "table": 2000}  # small enough to stay in the processor's cache
 WARM_UP = 0.2  # share of the steps in which the learning rate rises
 
