@@ -28,6 +28,7 @@ from datagradient.layout import CELL, GUARD
 ONE_LINE = (
     r"MLflow store sqlite:///\S*results/mlflow.db.*; make it again from the result files with: datagradient track"
 )
+AWKWARD = """it's a "trial" $(touch X) {a}:b"""  # name of a folder
 # Processes that have MLflow imported already: it takes seconds.
 FORK = multiprocessing.get_context("fork")
 
@@ -176,7 +177,9 @@ def test_a_store_whose_maker_was_killed_is_made_by_the_next(monkeypatch):
     assert scraps() == []
 
 
-def test_presets_that_start_at_once_in_a_fresh_folder_find_their_experiments():
+def test_presets_that_start_at_once_in_a_fresh_folder_find_their_experiments(tmp_path, monkeypatch):
+    (tmp_path / AWKWARD).mkdir()
+    enter(tmp_path / AWKWARD, monkeypatch)
     presets = ("a", "b", "c")
     assert at_once(*(lambda preset=preset: tracking.initialise(preset) for preset in presets)) == [0, 0, 0]
     assert {experiment.name for experiment in client().search_experiments()} == {*presets, "Default"}
@@ -193,9 +196,13 @@ def test_what_a_full_disk_interrupts_leaves_nothing_and_is_one_line():
 
 def test_what_a_killed_writer_left_is_not_played_into_a_new_store(store):
     store.unlink()
-    store.with_name("mlflow.db-journal").write_bytes(b"of a store that was deleted")
+    with contextlib.closing(sqlite3.connect("other.db")) as connection:
+        connection.executescript("CREATE TABLE t(x); PRAGMA cache_size = 5; BEGIN")
+        connection.executemany("INSERT INTO t VALUES (?)", [("x" * 1000,)] * 1000)
+        shutil.copy("other.db-journal", "results/mlflow.db-journal")  # it would cut any file to two pages
     store.with_name("mlflow.db-backup").touch()
     tracking.initialise("tiny")
+    assert client().get_experiment_by_name("tiny") is not None
     assert {path.name for path in store.parent.glob("mlflow*")} == {"mlflow.db", "mlflow.db-backup"}
 
 
@@ -315,6 +322,20 @@ def test_processes_that_log_the_same_cells_at_once_leave_one_run_a_name(store, m
     assert names() == once(seeds=[0])
 
 
+def test_a_writer_that_another_overtook_leaves_the_other_its_run(store, monkeypatch):
+    log, calls = MlflowClient.log_batch, iter(range(100))
+
+    def overtaken(*arguments, **options):
+        if next(calls) == 0:
+            tracking.track_cells(CONFIG, seed=0)
+        log(*arguments, **options)
+
+    monkeypatch.setattr(tracking, "locked", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(MlflowClient, "log_batch", overtaken)
+    assert tracking.track_cells(CONFIG, seed=0) == 2
+    assert names() == once(seeds=[0])
+
+
 def test_an_interrupted_writer_leaves_the_earlier_run_and_the_next_cleans_up(store, monkeypatch):
     tracking.track_cells(CONFIG, seed=0)
     first = {run.info.run_id for run in runs()}
@@ -420,7 +441,7 @@ def test_a_store_made_again_in_a_moved_folder_holds_the_same(store, tmp_path, mo
     figure.write_bytes(b"a figure")
     tracking.track_cells(CONFIG)
     earlier = set(tracking.ARTEFACTS.iterdir())
-    moved = tmp_path / """it's a "trial" $(touch X) {a}"""
+    moved = tmp_path / AWKWARD
     moved.mkdir()
     for name in ("results", "figures"):
         shutil.move(tmp_path / name, moved / name)
