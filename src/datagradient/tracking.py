@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sqlite3
+import textwrap
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -181,8 +182,8 @@ def _one_line(uri: str) -> Iterator[None]:
     except UserError:
         raise
     except FAILURES as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise UserError(f"{_called(uri)}: {_masked(reason)}; {_remedy()}") from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{_called(uri)}: {_masked(textwrap.shorten(reason, 250))}; {_remedy()}") from None
 
 
 def _called(uri: str) -> str:
