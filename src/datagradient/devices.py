@@ -11,6 +11,8 @@ from typing import IO
 
 import torch
 
+from datagradient.errors import UserError
+
 CHOSEN = "DATAGRADIENT_DEVICE"  # tells the processes that a job starts which device it has
 _held: list[IO] = []  # locks of this process; the system frees them when it ends, also by a kill
 
@@ -26,13 +28,19 @@ def best_device() -> torch.device:
     if not count:
         return torch.device("cpu")
     if CHOSEN in os.environ:
-        return torch.device("cuda", int(os.environ[CHOSEN]))
+        return torch.device("cuda", _chosen(os.environ[CHOSEN], count))
     names = [str(getattr(torch.cuda.get_device_properties(i), "uuid", i)) for i in range(count)]
     number, lock = take(names, Path(tempfile.gettempdir()) / f"datagradient-gpu-{os.getuid()}")
     _held.append(lock)
     os.environ[CHOSEN] = str(number)
     torch.cuda.set_device(number)
     return torch.device("cuda", number)
+
+
+def _chosen(number: str, count: int) -> int:
+    if not (number.isdecimal() and int(number) < count):
+        raise UserError(f"{CHOSEN}={number}: this process sees {count} GPUs, counted from 0; unset it")
+    return int(number)
 
 
 def take(names: list[str], folder: Path, pause: float = 1.0) -> tuple[int, IO]:

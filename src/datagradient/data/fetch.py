@@ -1,18 +1,27 @@
 """Getting a source's files: from a local copy or from the official address, always checked."""
 
+import contextlib
 import hashlib
+import http.client
 import os
+import re
 import sys
-import urllib.error
-import urllib.request
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from datagradient.errors import UserError
+from datagradient.locks import locked
 
 DATA_VARIABLE = "DATAGRADIENT_DATA"
 CACHE_VARIABLE = "DATAGRADIENT_CACHE"
-CHUNK = 1 << 20
+ENDPOINT_VARIABLE = "HF_ENDPOINT"
+CHUNK = 1 << 18
+TIMEOUT = 60.0  # seconds without an answer, or without a byte
+PAUSES = (1.0, 5.0)  # seconds before another try, where the failure may pass
+PASSING = (408, 429, 500, 502, 503, 504)  # answers that may be another one soon
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class CheckedFile:
 
 def hugging_face(repository: str, revision: str, path: str, checksums: dict[str, str]) -> SourceFile:
     """Return the record of a file in a Hugging Face data set at a pinned revision."""
-    host = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    host = (os.environ.get(ENDPOINT_VARIABLE) or "https://huggingface.co").rstrip("/")
     return SourceFile(f"{repository}/{path}", f"{host}/datasets/{repository}/resolve/{revision}/{path}", checksums)
 
 
@@ -51,7 +60,8 @@ def fetch(file: SourceFile) -> CheckedFile:
 
     With the environment variable ``DATAGRADIENT_DATA`` the file is read below that folder and
     nothing is downloaded. Without it the file is downloaded once into the cache
-    (``DATAGRADIENT_CACHE``, by default ``~/.cache/datagradient``); a broken download resumes.
+    (``DATAGRADIENT_CACHE``, by default ``~/.cache/datagradient``), by one process at a time; a broken
+    download resumes.
 
     Raises:
         UserError: the file is missing, its checksum is none of the accepted ones, or the
@@ -59,36 +69,46 @@ def fetch(file: SourceFile) -> CheckedFile:
     """
     folder = os.environ.get(DATA_VARIABLE)
     if folder:
-        path = Path(folder) / file.path
-        if not path.is_file():
-            raise UserError(
-                f"{path}: not found; {DATA_VARIABLE} must name a folder in the layout of the sources "
-                f"(unset it to download {file.url})"
-            )
-        return verify(path, file)
+        return verify(_local(Path(folder) / file.path, file), file)
     path = cache_folder() / file.path
-    if not path.is_file():
-        download(file, path)
+    with _writing(path):
+        if not path.is_file():
+            download(file, path)
     return verify(path, file)
 
 
+def _local(path: Path, file: SourceFile) -> Path:
+    with _reading(path):
+        if path.is_file():
+            return path
+    raise UserError(
+        f"{path}: not found; {DATA_VARIABLE} must name a folder in the layout of the sources "
+        f"(unset it to download {file.url})"
+    )
+
+
 def cache_folder() -> Path:
-    """Return the folder that downloads are kept in."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "datagradient"
-    return Path(os.environ.get(CACHE_VARIABLE, default))
+    """Return the folder that downloads are kept in; raise UserError where there is no home folder for it."""
+    try:
+        default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "datagradient"
+        return Path(os.environ.get(CACHE_VARIABLE) or default).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"no folder for downloads ({error}); set {CACHE_VARIABLE} to one") from None
 
 
 def verify(path: Path, file: SourceFile) -> CheckedFile:
     """Return `path` with the name of the copy that it is; raise UserError when its checksum is unknown."""
-    found = {kind: checksum(path, kind) for kind in {accepted.partition(":")[0] for accepted in file.checksums}}
+    with _reading(path):
+        size = path.stat().st_size
+        sums = {kind: checksum(path, kind) for kind in {accepted.partition(":")[0] for accepted in file.checksums}}
     for accepted, name in file.checksums.items():
         kind, _, value = accepted.partition(":")
-        if found[kind] == value:
+        if sums[kind] == value:
             return CheckedFile(path, name, accepted)
     expected = " or ".join(file.checksums)
-    got = ", ".join(f"{kind}:{value}" for kind, value in found.items())
+    got = ", ".join(f"{kind}:{value}" for kind, value in sums.items())
     raise UserError(
-        f"{path}: altered or truncated ({path.stat().st_size} bytes): expected {expected}, found {got}; "
+        f"{path}: altered or truncated ({size} bytes): expected {expected}, found {got}; "
         f"replace it by the file at {file.url}"
     )
 
@@ -102,48 +122,137 @@ def checksum(path: Path, kind: str) -> str:
 def download(file: SourceFile, path: Path) -> None:
     """Download a file and move it to `path` once its checksum is right.
 
-    An interrupted download leaves ``<name>.part``, from which the next call goes on. A finished
-    download with a wrong checksum is deleted.
+    Processes that want one file take turns: the first downloads it, the others find it. An interrupted download
+    leaves ``<name>.part``, from which the next call, or the next in turn, goes on. A finished download with a wrong
+    checksum is deleted.
     """
+    if path.is_dir():
+        raise UserError(f"{path}: a folder stands where the file from {file.url} belongs; move it away")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        _append_rest(file.url, part)
-    except (urllib.error.URLError, OSError) as error:
-        raise UserError(
-            f"{file.url}: download failed ({error}); run again to resume, or set {DATA_VARIABLE} to a folder "
-            f"that holds {file.path}"
-        ) from None
+    with locked(cache_folder() / ".locks" / f"{file.path}.lock", f"download of {file.url}"):
+        if not path.is_file():
+            _complete(file, path.with_name(path.name + ".part")).replace(path)
+
+
+def _complete(file: SourceFile, part: Path) -> Path:
+    resumed = _size(part) > 0
+    _receive(file, part)
     try:
         verify(part, file)
     except UserError:
         part.unlink()
-        raise
-    part.replace(path)
+        if not resumed:
+            raise
+        return _complete(file, part)  # the bytes that this process found may be those of another file
+    return part
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _receive(file: SourceFile, part: Path) -> None:
+    """Download what `part` lacks, with a few more tries where a failure may pass."""
+    import requests
+    import urllib3
+
+    failures = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, ValueError)
+    for pause in (*PAUSES, None):
+        try:
+            return _append_rest(file.url, part)
+        except failures as error:
+            reason, passing = _reason(error), _may_pass(error)
+        if pause is None or not passing:
+            break
+        print(f"{file.url}: {reason}; next try in {pause:g} s", file=sys.stderr)
+        time.sleep(pause)
+    raise UserError(f"{file.url}: download failed ({reason}); {_remedy(file, passing)}")
 
 
 def _append_rest(url: str, part: Path) -> None:
-    done = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=60)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and done:  # nothing is left to send: the part is whole, or not this file
+    import requests
+
+    done = _size(part)
+    # A range is one of the bytes as they are sent: they must be those of the file.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == 416 and done:  # nothing is left to send: the part is whole, or not this file
             return
-        raise
-    with response:
-        resumed = response.status == 206
-        expected = (done if resumed else 0) + int(response.headers.get("Content-Length") or 0)
-        with open(part, "ab" if resumed else "wb") as stream:
-            while chunk := response.read(CHUNK):
-                stream.write(chunk)
-                _progress(url, stream.tell(), expected)
-    if part.stat().st_size < expected:
-        raise OSError(f"connection closed after {part.stat().st_size} of {expected} bytes")
+        response.raise_for_status()
+        start = _start(response, done)
+        encoded = response.headers.get("Content-Encoding", "identity") != "identity"
+        if done and (start > done or (start and encoded)):  # not the bytes that the part lacks
+            response.close()
+            part.unlink()
+            return _append_rest(url, part)
+        if start > done:
+            raise requests.exceptions.InvalidHeader(f"asked for the whole file, was sent bytes from {start} on")
+        length = "" if encoded else response.headers.get("Content-Length", "")
+        if start:
+            os.truncate(part, start)
+        with open(part, "ab" if start else "wb") as stream:
+            _copy(response.iter_content(CHUNK), stream, url, start + int(length) if length.isdecimal() else 0)
 
 
-def _progress(url: str, done: int, expected: int) -> None:
-    share = f"{done / expected:4.0%} of " if expected else ""
-    print(f"\r{url}: {share}{max(done, expected) / 1e6:.1f} MB", end="", file=sys.stderr, flush=True)
-    if done >= expected:
+def _start(response, done: int) -> int:
+    """Return the position in the file of an answer's first byte: 0 where a server ignores the range asked for."""
+    if response.status_code != 206:
+        return 0
+    stated = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return int(stated[1]) if stated else done
+
+
+def _copy(chunks: Iterator[bytes], stream: IO[bytes], url: str, expected: int) -> None:
+    try:
+        for chunk in chunks:
+            stream.write(chunk)
+            share = f"{stream.tell() / expected:4.0%} of " if expected else ""
+            print(f"\r{url}: {share}{max(stream.tell(), expected) / 1e6:.1f} MB", end="", file=sys.stderr, flush=True)
+    finally:
         print(file=sys.stderr)
+
+
+def _reason(error: BaseException) -> str:
+    """Return in one line what went wrong: the first cause, without the layers of libraries around it."""
+    import requests
+
+    if isinstance(error, requests.HTTPError):
+        return " ".join(f"HTTP Error {error.response.status_code}: {error.response.reason}".split())
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _may_pass(error: Exception) -> bool:
+    import requests
+
+    if isinstance(error, requests.HTTPError):
+        return error.response.status_code in PASSING
+    return isinstance(error, (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError))
+
+
+def _remedy(file: SourceFile, passing: bool) -> str:
+    again = ["run again to resume"] if passing else []
+    endpoint = os.environ.get(ENDPOINT_VARIABLE)
+    mirror = [f"check {ENDPOINT_VARIABLE}"] if endpoint and file.url.startswith(endpoint.rstrip("/")) else []
+    return ", or ".join([*again, *mirror, f"set {DATA_VARIABLE} to a folder that holds {file.path}"])
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        raise UserError(
+            f"{where}: cannot be written ({error.strerror or error}); set {CACHE_VARIABLE} to a folder that can be "
+            "written and has space"
+        ) from None
