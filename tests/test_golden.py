@@ -1,4 +1,4 @@
-"""The stored numbers hold on this machine under every kernel that it has, and a change of one per cent does not pass."""
+"""The stored numbers hold under every kernel that this machine has, and a change of one per cent does not pass."""
 
 import csv
 import io

@@ -1,8 +1,11 @@
-"""The whole workflow on a micro configuration: resumed after a kill, and bad inputs in its jobs."""
+"""The whole workflow on a micro configuration, in a clone with an awkward name: also resumed after a kill, in jobs of
+every size and in shards, with jobs that fail, and bad inputs in its jobs.
+"""
 
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,16 +47,33 @@ def environment():
     return {name: value for name, value in os.environ.items() if name not in outside}
 
 
-def snakemake(folder, *arguments, log=subprocess.PIPE):
-    (folder / "micro.yaml").write_text(MICRO)
+AWKWARD = 'it\'s a "trial" $(touch X) {a}'  # nothing in a folder's name may reach a shell, or count as a wildcard
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A copy of the repository's files, in a folder with an awkward name."""
+    copy = tmp_path_factory.mktemp("clones") / AWKWARD
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    files = subprocess.run(listed, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.split("\0")
+    for name in filter(None, files):
+        if (REPOSITORY / name).is_file() and name.split("/")[0] not in ("results", "figures", "paper_tables"):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, copy / name)
+    yield copy
+    assert not list(copy.parent.rglob("X"))
+
+
+def snakemake(clone, folder, *arguments, config=MICRO, log=subprocess.PIPE, quiet=("--quiet", "progress")):
+    folder.mkdir(exist_ok=True)
+    (folder / "micro.yaml").write_text(config)
     command = [
         sys.executable, "-m", "snakemake", *arguments, "--directory", str(folder), "--cores", "2",
-        "--quiet", "progress", "--configfile", str(folder / "micro.yaml"),
+        *quiet, "--configfile", str(folder / "micro.yaml"),
     ]  # fmt: skip
     return subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment(), start_new_session=True, text=True,
-        stdout=log, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        command, cwd=clone, env=environment(), start_new_session=True, text=True, stdout=log, stderr=subprocess.STDOUT
+    )
 
 
 def finish(process):
@@ -63,16 +83,16 @@ def finish(process):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    finish(snakemake(folder))
+def undisturbed(clone):
+    folder = clone / "run"
+    finish(snakemake(clone, folder))
     return folder
 
 
-def test_experiments_run_and_leave_tables_and_figures(undisturbed, tmp_path):
+def test_experiments_run_and_leave_tables_and_figures(clone, undisturbed, tmp_path):
     folder = tmp_path / "experiments"
     shutil.copytree(undisturbed, folder)
-    finish(snakemake(folder, "experiments"))
+    finish(snakemake(clone, folder, "experiments"))
     rows = {
         name: read_rows(folder / f"results/micro/{name}.csv")
         for name in ("scalability", "slopes", "streamed", "fidelity", "single", "stability", "sensitivity", "fractions")
@@ -113,9 +133,9 @@ def results(folder):
     return {str(path.relative_to(folder)): without_times(path) for path in [*found, *tables] if path.stem not in TIMED}
 
 
-def test_a_killed_run_resumes_to_the_same_results(undisturbed, tmp_path):
+def test_a_killed_run_resumes_to_the_same_results(clone, undisturbed, tmp_path):
     with open(tmp_path / "log", "w+") as log:  # nobody reads a pipe meanwhile: a full one would stop the run
-        process = snakemake(tmp_path, log=log)
+        process = snakemake(clone, tmp_path, log=log)
         while len(list(tmp_path.rglob("model.npz"))) < CELLS / 2:
             assert process.poll() is None, (tmp_path / "log").read_text()
             time.sleep(0.05)
@@ -123,7 +143,7 @@ def test_a_killed_run_resumes_to_the_same_results(undisturbed, tmp_path):
     process.wait()
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("features.npz")}
     assert not (tmp_path / "results/micro/metrics.csv").exists()
-    finish(snakemake(tmp_path))
+    finish(snakemake(clone, tmp_path))
     assert made == {path: path.stat().st_mtime_ns for path in made}  # what was finished is not done again
     assert not list((tmp_path / "results").rglob("*.tmp"))
     expected, found = results(undisturbed), results(tmp_path)
@@ -131,11 +151,11 @@ def test_a_killed_run_resumes_to_the_same_results(undisturbed, tmp_path):
     assert [name for name in expected if found[name] != expected[name]] == []
 
 
-def test_every_cell_is_in_the_tables_and_nothing_is_left_to_do(undisturbed):
+def test_every_cell_is_in_the_tables_and_nothing_is_left_to_do(clone, undisturbed):
     rows = read_rows(undisturbed / "results/micro/metrics.csv")
     assert len(rows) == CELLS + 2 * 3 * 2  # and what the policy guarded keeps
     assert {row["solver_status"] for row in rows} == {"converged"}
-    assert "Nothing to be done" in finish(snakemake(undisturbed, "--dry-run"))
+    assert "Nothing to be done" in finish(snakemake(clone, undisturbed, "--dry-run"))
 
 
 def test_every_policy_removes_as_many_samples(undisturbed):
@@ -202,11 +222,16 @@ def test_random_removal_has_the_class_mix_of_influence(undisturbed):
         assert read_rows(path) != read_rows(other)
 
 
-def test_the_time_outside_training_and_scoring_is_reported(undisturbed):
+def test_the_time_outside_training_and_scoring_is_reported_by_the_clock(undisturbed):
     (row,) = read_rows(undisturbed / "results/micro/orchestration.csv")
     inside = sum(float(row[f"{name}_seconds"]) for name in ("fit", "cross_validation", "predict", "score"))
-    assert 0 < inside < float(row["jobs_seconds"]) < float(row["wall_seconds"]) * int(row["cores"])
+    assert 0 < inside < float(row["wall_seconds"]) * int(row["cores"])
     assert float(row["outside_share"]) == pytest.approx(1 - inside / float(row["wall_seconds"]) / int(row["cores"]))
+    # From before the first job until after the last table.
+    (run,) = read_json(undisturbed / "results/micro/clock.json")["runs"]
+    made = [path.stat().st_mtime for path in undisturbed.rglob("*") if path.is_file() and path.parent.name == "micro"
+            and path.stem not in ("orchestration", "clock") and ".snakemake" not in path.parts]  # fmt: skip
+    assert run["started"] < min(made) < max(made) < run["finished"]
 
 
 def test_results_name_what_made_them(undisturbed):
@@ -249,14 +274,14 @@ def test_mlflow_mirrors_the_files_and_can_be_rebuilt(undisturbed):
     assert store() == before
 
 
-def test_the_report_holds_every_figure_and_caption(undisturbed):
-    finish(snakemake(undisturbed, "--report", "report.html"))
+def test_the_report_holds_every_figure_and_caption(clone, undisturbed):
+    finish(snakemake(clone, undisturbed, "--report", "report.html"))
     report = (undisturbed / "report.html").read_text()
     assert "Cohen&#x27;s d" in report or "Cohen's d" in report
     assert len(report) > 1_000_000
 
 
-def test_a_second_run_in_the_same_folder_is_refused(undisturbed):
+def test_a_second_run_in_the_same_folder_is_refused(clone, undisturbed):
     holder = subprocess.Popen(
         [sys.executable, "-c", "import sys, time; from datagradient.workflow import lock; lock('micro');"
                                "print('held', flush=True); time.sleep(60)"],
@@ -264,7 +289,7 @@ def test_a_second_run_in_the_same_folder_is_refused(undisturbed):
     )  # fmt: skip
     assert holder.stdout.readline() == "held\n"
     try:
-        process = snakemake(undisturbed, "--forcerun", "statistics")
+        process = snakemake(clone, undisturbed, "--forcerun", "statistics")
         output, _ = process.communicate(timeout=100)
         assert process.returncode != 0
         assert "another run of preset micro is at work" in output
@@ -273,8 +298,8 @@ def test_a_second_run_in_the_same_folder_is_refused(undisturbed):
         holder.wait()
 
 
-def test_a_bad_configuration_stops_before_any_work(tmp_path):
-    process = snakemake(tmp_path, "--config", "removal_fraction=2")
+def test_a_bad_configuration_stops_before_any_work(clone, tmp_path):
+    process = snakemake(clone, tmp_path, "--config", "removal_fraction=2")
     output, _ = process.communicate(timeout=100)
     assert process.returncode != 0
     assert "command line (--config): removal_fraction: 2 is not a number in (0, 1)" in output
@@ -327,13 +352,69 @@ def test_lists_of_different_length_are_refused(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("preset", ["quick", "cpu", "seeds", "paper"])
-def test_every_preset_plans(tmp_path, preset):
-    process = snakemake(tmp_path, "--dry-run", "--configfile", str(REPOSITORY / f"config/{preset}.yaml"))
+def test_every_preset_plans(clone, tmp_path, preset):
+    process = snakemake(clone, tmp_path, "--dry-run", "--configfile", str(REPOSITORY / f"config/{preset}.yaml"))
     assert "This was a dry-run" in finish(process)
 
 
-@pytest.mark.parametrize("one_job", BATCHES)
 @pytest.mark.parametrize("policies", ["[influence]", "[influence,guarded]", "[influence,uniform,confident]"])
-def test_every_set_of_policies_plans_in_jobs_of_every_size(tmp_path, one_job, policies):
-    process = snakemake(tmp_path, "--dry-run", "--config", f"one_job={one_job}", f"policies={policies}")
+def test_every_set_of_policies_plans(clone, tmp_path, policies):
+    process = snakemake(clone, tmp_path, "--dry-run", "--config", "one_job=all", f"policies={policies}")
     assert "This was a dry-run" in finish(process)
+
+
+NANO = """
+preset: micro
+models: [logistic]
+seeds: [0, 1]
+iterations: 1
+noise: [0.0, 0.2]
+policies: [influence, uniform, confident, guarded]
+datasets: {affairs: {max_development: 300, max_test: 100}}
+"""
+CLOCKED = re.compile("_seconds$")
+
+
+@pytest.fixture(scope="module")
+def one_by_one(clone):
+    """metrics.csv of a run whose jobs do one model each, without what a clock says."""
+    return metrics_of(clone, clone / "none", "one_job: none")
+
+
+def metrics_of(clone, folder, setting):
+    finish(snakemake(clone, folder, "results/micro/metrics.csv", config=f"{NANO}{setting}\n"))
+    rows = read_rows(folder / "results/micro/metrics.csv")
+    return [{key: row[key] for key in row if not CLOCKED.search(key)} for row in rows]
+
+
+@pytest.mark.parametrize("setting", [*(f"one_job: {size}" for size in BATCHES if size != "none"),
+                                     "one_job: none\nshards: 2"])  # fmt: skip
+def test_jobs_of_every_size_and_shards_give_the_same_numbers(clone, one_by_one, tmp_path, setting):
+    assert metrics_of(clone, tmp_path, setting) == one_by_one
+
+
+def test_a_failed_job_is_told_by_rule_data_model_and_reason_and_what_is_finished_is_kept(clone, tmp_path):
+    target = "results/micro/affairs/logistic/noise-0.2/baseline/seed-0/iter-0/model.npz"
+    config = f"{NANO}one_job: none\nmodel_settings: {{logistic: {{settings: {{max_iterations: 1}}}}}}\n"
+    process = snakemake(clone, tmp_path, target, config=config, quiet=())
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode != 0
+    failed = output[output.index("failed: ") :]
+    assert failed.startswith("failed: train_first affairs logistic, noise 0.2, seed 0 (logs/micro/affairs/logistic/")
+    assert "datagradient train: logistic: the fit did not converge" in failed
+    assert "python -m datagradient" not in output  # the command, which may be thousands of characters long
+    assert "Select jobs" not in output
+    assert "micro: 0 of 3 jobs done" in output
+    assert (tmp_path / "results/micro/affairs/prepared/seed-0/features.npz").exists()
+
+
+def test_two_presets_that_start_at_once_in_a_fresh_folder_both_end_well(clone, tmp_path):
+    targets = ("results/micro/mlflow_ready", "results/other/mlflow_ready")
+    (tmp_path / "other.yaml").write_text(NANO.replace("micro", "other"))
+    first = snakemake(clone, tmp_path, targets[0], config=NANO)
+    command = [sys.executable, "-m", "snakemake", targets[1], "--directory", str(tmp_path), "--cores", "1",
+               "--configfile", str(tmp_path / "other.yaml")]  # fmt: skip
+    other = subprocess.run(command, cwd=clone, env=environment(), check=False, capture_output=True, text=True)
+    finish(first)
+    assert other.returncode == 0, other.stderr
+    assert all((tmp_path / target).exists() for target in targets)

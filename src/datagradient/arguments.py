@@ -105,7 +105,7 @@ SCORES = ("--scores", {**MANY, "help": "scores.npz that 'influence' wrote"})
 ITERATION = ("--iteration", {"type": whole(1), "required": True, "help": "the iteration that the removal leads to"})
 OUT = ("--out", {**MANY, "help": "file to write, one for each input"})
 ONE_OUT = ("--out", {"required": True, "help": "file to write"})
-OUT_FOLDER = ("--out", {"required": True, "help": "folder to write to"})
+OUT_FOLDER = ("--out", {"dest": "folder", "required": True, "help": "folder to write to"})
 
 
 def settings_of(args: argparse.Namespace) -> list[dict]:

@@ -356,7 +356,7 @@ def orchestration(args: argparse.Namespace) -> None:
     from datagradient.report.tables import write_tables
 
     write_orchestration(Path(args.results))
-    write_tables(["orchestration"], Path(args.results), Path(args.out))
+    write_tables(["orchestration"], Path(args.results), Path(args.folder))
 
 
 def claims(args: argparse.Namespace) -> None:
@@ -404,14 +404,14 @@ def table(args: argparse.Namespace) -> None:
     """Make some of the paper's tables as CSV, Markdown and LaTeX from the small result tables."""
     from datagradient.report.tables import write_tables
 
-    write_tables(args.name, Path(args.results), Path(args.out))
+    write_tables(args.name, Path(args.results), Path(args.folder))
 
 
 def figure(args: argparse.Namespace) -> None:
     """Draw figures as PNG and PDF from the small result tables."""
     from datagradient.report.figures import write_figures
 
-    write_figures(args.name, Path(args.results), Path(args.out))
+    write_figures(args.name, Path(args.results), Path(args.folder))
 
 
 def gallery(args: argparse.Namespace) -> None:

@@ -126,7 +126,7 @@ class Progress(logging.Handler):
 
     def _write(self, text: str, over: bool) -> None:
         clear = "\r\x1b[2K" if self.is_terminal else ""
-        self.stream.write(f"{clear}{text[:_width(self.stream)] if over else text}" + ("" if over else "\n"))
+        self.stream.write(f"{clear}{text[: _width(self.stream)] if over else text}" + ("" if over else "\n"))
         self.stream.flush()
 
 
