@@ -1,9 +1,22 @@
+import copy
+import json
+import pickle
+
 import numpy as np
 import pytest
 from scipy.sparse import random as random_sparse
 
 from datagradient.errors import UserError
-from datagradient.files import read_arrays, read_json, replacing, write_arrays, write_json, write_rows
+from datagradient.files import (
+    read_arrays,
+    read_json,
+    read_meta,
+    read_rows,
+    replacing,
+    write_arrays,
+    write_json,
+    write_rows,
+)
 
 
 def test_arrays_come_back_dense_and_sparse(tmp_path):
@@ -65,3 +78,65 @@ def test_rows_refuse_unknown_columns(tmp_path):
     with pytest.raises(ValueError, match="wrong"):
         write_rows(tmp_path / "a.csv", ["right"], [{"wrong": 1}])
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_missing_in_a_file_is_named_wherever_it_is_asked_for(tmp_path):
+    write_arrays(tmp_path / "a.npz", {"seed": 3, "inner": {"x": 1}}, labels=np.arange(3))
+    write_json(tmp_path / "a.json", {"metrics": {"accuracy": 1}})
+    arrays, facts = read_arrays(tmp_path / "a.npz")
+    for holder, held in ((arrays, "labels"), (facts, "inner, seed"), (facts["inner"], "x"),
+                         (read_json(tmp_path / "a.json")["metrics"], "accuracy")):  # fmt: skip
+        with pytest.raises(UserError, match=rf"a\.(npz|json): holds no 'other', but {held}: a file of another kind$"):
+            holder["other"]
+        assert holder.get("other") is None
+    with pytest.raises(UserError, match=r"a.npz: holds no 'flipped', but labels, meta"):
+        read_arrays(tmp_path / "a.npz", "labels", "flipped")
+
+
+def test_what_a_file_holds_is_copied_and_written_as_plain_values(tmp_path):
+    write_arrays(tmp_path / "a.npz", {"inner": {"x": 1}}, labels=np.arange(3))
+    write_rows(tmp_path / "a.csv", ["n"], [{"n": 2.5}])
+    facts, row = read_meta(tmp_path / "a.npz"), read_rows(tmp_path / "a.csv")[0]
+    for content in (facts, row):
+        sent = pickle.loads(pickle.dumps(content))  # noqa: S301 (as between our own processes)
+        for copied in (copy.deepcopy(content), sent, json.loads(json.dumps(content))):
+            assert (copied, type(copied)) == (content, dict)
+    assert type(copy.deepcopy(row)["n"]) is str
+
+
+def test_a_cell_that_is_no_number_is_named_by_line_and_column(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('name,n\n"two\nlines",2.5\nthree,many\n')
+    first, second = read_rows(path, "n")
+    assert (first["name"], float(first["n"]), first["n"] == "2.5") == ("two\nlines", 2.5, True)
+    with pytest.raises(UserError, match=r"a.csv: line 4, column n: 'many' is not a number$"):
+        float(second["n"])
+    with pytest.raises(UserError, match=r"a.csv: line 3, column n: '2.5' is not a whole number$"):
+        int(first["n"])
+    with pytest.raises(UserError, match=r"a.csv: holds no 'm', but name, n: a file of another kind$"):
+        read_rows(path, "m")
+    path.write_text("name,n\nx\n")
+    with pytest.raises(UserError, match=r"a.csv: line 2: 1 cells, and the header has 2 columns"):
+        read_rows(path)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for path, why in (
+        (tmp_path / "file/a.json", "File exists|Not a directory"),
+        (tmp_path / "folder", "Is a directory"),
+    ):
+        with pytest.raises(UserError, match=rf"{path}: cannot be written \(({why})\)$"):
+            write_json(path, {})
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+def test_an_error_of_the_block_is_not_taken_for_one_of_writing(tmp_path):
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "a.json"):
+        open(tmp_path / "elsewhere/b.json")
+
+
+def test_numbers_that_could_not_be_measured_are_read(tmp_path):
+    write_json(tmp_path / "a.json", {"peak": float("nan")})
+    assert np.isnan(read_json(tmp_path / "a.json")["peak"])

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from datagradient import layers
 from datagradient.data.features import UNKNOWN
+from datagradient.errors import UserError
 from datagradient.influence import ekfac
 from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.influence.network import NetworkProblem
@@ -401,3 +402,15 @@ def test_a_network_that_does_not_end_in_its_last_linear_layer_is_refused(random)
     inputs[17] = np.nan
     with pytest.raises(SolverError, match="sample 17 is not finite"):
         last_layer_of(mlp(), inputs, labels).project(np.ones(18))
+
+
+def test_a_width_makes_a_cnn_or_is_refused():
+    """Group normalisation asks for channels that its groups divide."""
+    for width in (*range(1, 33), 40, 48, 64):
+        try:
+            nn.GroupNorm(max(1, width // 8), width), nn.GroupNorm(max(1, 2 * width // 8), 2 * width)
+        except ValueError:
+            with pytest.raises(UserError, match=rf"width {width} .* give a multiple of 8"):
+                cnn((3, 8, 8), 2, {"width": width})
+        else:
+            assert cnn((3, 8, 8), 2, {"width": width})

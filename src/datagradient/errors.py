@@ -27,4 +27,4 @@ def shown(value: object) -> str:
 
 def one_line(text: object) -> str:
     """Return a message without line breaks, which names of files and words of libraries may hold."""
-    return " ".join(str(text).split())
+    return " ".join(line.strip() for line in str(text).splitlines())

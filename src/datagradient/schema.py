@@ -34,8 +34,6 @@ LIMIT = {"type": "whole", "ge": 100, "null": True}
 SIZE = {"type": "whole", "ge": 100, "le": 10**7}
 SEED = {"type": "whole", "ge": 0, "le": 2**32 - 1}
 CHUNK = {"type": "whole", "ge": 1, "le": 10**7}  # samples that are held in memory at once
-
-
 _PLAIN = re.compile(r"[\w-]{1,60}")
 
 
