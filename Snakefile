@@ -12,6 +12,8 @@ from datagradient.sources import source_hash
 from datagradient.workflow import begin, end, hasten, lock, start
 
 BASE = Path(workflow.basedir)
+# Snakemake formats this path: braces in the folder of a clone are doubled.
+ENVIRONMENT = str(BASE / "environment.yml").replace("{", "{{").replace("}", "}}")
 
 
 configfile: str(BASE / "config/defaults.yaml")
@@ -97,7 +99,7 @@ rule prepare:
                                    for key in ("max_development", "max_test")}}),
         source=lambda w: source_hash("prepare", f"data.sets.{w.dataset}"),
     conda:
-        "environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient prepare --dataset {wildcards.dataset} --seed {params.seeds:q} --plan {params.plan:q} "
         "--out {output.features:q} 2> {log:q}"
@@ -113,7 +115,7 @@ rule noise:
     params:
         source=source_hash("noise"),
     conda:
-        "environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient noise --data {input.data:q} --rate {wildcards.noise} --out {output:q} 2> {log:q}"
 
@@ -138,7 +140,7 @@ rule train:
     resources:
         gpu=gpus,
     conda:
-        "environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient train --model {wildcards.model} --settings {params.settings:q} --data {input.data:q} "
         "--labels {input.labels:q} {params.kept:q} --out {output.model:q} 2> {log:q}"
@@ -168,7 +170,7 @@ rule evaluate:
     params:
         source=source_hash("evaluate"),
     conda:
-        "environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient evaluate --predictions {input.predictions:q} --out {output:q} 2> {log:q}"
 
@@ -197,7 +199,7 @@ rule prune:
         fraction=CONFIG["removal_fraction"],
         source=source_hash("prune"),
     conda:
-        "environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient prune --fraction {params.fraction} --iteration {wildcards.iteration} "
         "--scores {input.scores:q} --out {output.kept:q} 2> {log:q}"
@@ -220,7 +222,7 @@ rule control:
     wildcard_constraints:
         policy="|".join(CONTROLS) or "(?!)",
     conda:
-        "environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient control --policy {params.policy:q} --iteration {wildcards.iteration} "
         "--scores {input.scores:q} --like {input.like:q} {params.quality:q} --out {output.kept:q} 2> {log:q}"
@@ -243,7 +245,7 @@ rule cross_validate:
     resources:
         gpu=gpus,
     conda:
-        "environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient cross-validate --model {wildcards.model} --settings {params.settings:q} "
         "--data {input.data:q} --labels {input.labels:q} --out {output.quality:q} 2> {log:q}"
@@ -259,7 +261,7 @@ rule guard:
     params:
         source=source_hash("guard"),
     conda:
-        "environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient guard --predictions {input:q} --out {output:q} 2> {log:q}"
 

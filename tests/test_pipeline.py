@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import golden
 from conftest import REPOSITORY
 from datagradient.arguments import settings_of
 from datagradient.cli import main
@@ -181,16 +182,30 @@ def test_guarded_keeps_an_iteration_of_influence(undisturbed):
 
 
 def test_the_numbers_are_those_of_a_stored_run(undisturbed):
-    """Stored by a run of this micro configuration; libraries of other versions may change the last digits."""
+    """By the tolerances of `golden`: processors differ, and a swapped sample changes all that comes after it."""
     stored = read_rows(REPOSITORY / "tests/stored/micro_metrics.csv")
     found = read_rows(undisturbed / "results/micro/metrics.csv")
     assert len(stored) == len(found)
+    wrong = []
     for expected, row in zip(stored, found, strict=True):
+        refined = int(row["iteration"]) > 0
+        relative, samples = golden.ALLOWED["logistic"] * (10 if refined else 1), golden.SAMPLES_ALLOWED[int(refined)]
+        allowed = {
+            **golden.COUNTS, "helpful_share": samples / int(row["n_train"]), "harm_reduction": 10 * relative,
+            "stationarity": relative, "dcs": 0.1 * relative, "solver_residual": 1e-4,  # the solve's own tolerance
+            **{f"{part}accuracy": samples / 60 for part in ("val_", "selection_")}, "accuracy": samples / 300,
+            "f1": samples / 50, "val_f1": samples / 10,
+        }  # fmt: skip
         for name, value in expected.items():
             try:
-                assert float(row[name]) == pytest.approx(float(value), rel=1e-5, abs=1e-7), (name, expected)
+                most = allowed.get(name, relative * abs(float(value)))
+                close = abs(float(row[name]) - float(value)) <= most + 1e-12
             except ValueError:
-                assert row[name] == value, (name, expected)
+                close = row[name] == value
+            if not close:
+                wrong.append(f"{row['dataset']} {row['policy']} {row['seed']} {row['iteration']}: {name} {row[name]}, "
+                             f"stored {value}")  # fmt: skip
+    assert wrong == []
 
 
 def test_every_table_and_figure_is_there(undisturbed):

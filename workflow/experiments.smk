@@ -16,7 +16,7 @@ rule prepare_scale:
         plan=json.dumps(CONFIG["split"]),
         source=lambda w: source_hash("prepare", f"data.sets.{w.dataset}"),
     conda:
-        "../environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient prepare --dataset {wildcards.dataset} --seed {params.seed} --plan {params.plan:q} "
         "--out {output.features:q} 2> {log:q}"
@@ -39,7 +39,7 @@ rule scalability:
     resources:
         gpu=gpus,
     conda:
-        "../environment.yml"
+        ENVIRONMENT
     shell:
         ONE_THREAD + "python -m datagradient scalability --model {wildcards.model} --settings {params.settings:q} "
         "--solver {params.solver:q} --data {input:q} --n {wildcards.n} --repeats {params.repeats} "
@@ -56,7 +56,7 @@ rule scalability_table:
     params:
         source=source_hash("scalability_table"),
     conda:
-        "../environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient scalability-table --rows {input:q} --out {output[0]:q} 2> {log:q}"
 
@@ -80,7 +80,7 @@ rule streamed:
     resources:
         gpu=CONFIG["gpu"],
     conda:
-        "../environment.yml"
+        ENVIRONMENT
     shell:
         ONE_THREAD + "python -m datagradient streamed --model {params.model} --settings {params.settings:q} "
         "--solver {params.solver:q} --data {input:q} --plan {params.plan:q} --out {output[0]:q} 2> {log:q}"
@@ -101,7 +101,7 @@ rule halves:
     resources:
         gpu=gpus,
     conda:
-        "../environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient halves --model {wildcards.model} --settings {params.settings:q} --data {input.data:q} "
         "--labels {input.labels:q} --count {params.models} --out {output:q} 2> {log:q}"
@@ -125,7 +125,7 @@ rule single:
     resources:
         gpu=gpus,
     conda:
-        "../environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient single --model {wildcards.model} --settings {params.settings:q} "
         "--solver {params.solver:q} --model-file {input.model:q} --data {input.data:q} --labels {input.labels:q} "
@@ -144,7 +144,7 @@ rule fidelity:
     params:
         source=source_hash("fidelity"),
     conda:
-        "../environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient fidelity --config {input.config:q} 2> {log:q}"
 
@@ -166,7 +166,7 @@ rule sensitivity:
     resources:
         gpu=gpus,
     conda:
-        "../environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient sensitivity --model {wildcards.model} --solver {params.solver:q} "
         "--model-file {input.model:q} --data {input.data:q} --labels {input.labels:q} --noise {wildcards.noise} "
@@ -191,7 +191,7 @@ rule fractions:
     resources:
         gpu=gpus,
     conda:
-        "../environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient fractions --model {wildcards.model} --settings {params.settings:q} "
         "--model-file {input.model:q} --data {input.data:q} --labels {input.labels:q} --noise {wildcards.noise} "
@@ -212,6 +212,6 @@ rule concatenate:
     wildcard_constraints:
         kind="sensitivity|fractions",
     conda:
-        "../environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient concatenate {wildcards.kind} --rows {input:q} --out {output.csv:q} 2> {log:q}"

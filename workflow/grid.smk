@@ -8,6 +8,7 @@ from datagradient.layout import trained_policies
 
 PRESET, SEEDS, K = CONFIG["preset"], CONFIG["seeds"], CONFIG["iterations"]
 ROOT = layout.root(PRESET)
+CLAIMS = BASE / "config/claims.yaml"
 TABLES, FIGURES = f"paper_tables/{PRESET}", f"figures/{PRESET}"
 PREPARED, NOISE, CELL = (p.replace("{root}", ROOT) for p in (layout.PREPARED, layout.NOISE, layout.CELL))
 TRAINED, CONTROLS = trained_policies(CONFIG), [p for p in trained_policies(CONFIG) if p != "influence"]

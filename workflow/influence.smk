@@ -22,7 +22,7 @@ rule influence:
     resources:
         gpu=gpus,
     conda:
-        "../environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient influence --model {wildcards.model} --solver {params.solver:q} "
         "--model-file {input.model:q} --data {input.data:q} --labels {input.labels:q} {params.kept:q} --also {params.also:q} "

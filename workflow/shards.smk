@@ -29,7 +29,7 @@ rule direction:
     resources:
         gpu=gpus,
     conda:
-        "../environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient direction --model {wildcards.model} --solver {params.solver:q} "
         "--model-file {input.model:q} --data {input.data:q} --labels {input.labels:q} {params.kept:q} --out {output:q} 2> {log:q}"
@@ -68,7 +68,7 @@ rule project:
     resources:
         gpu=gpus,
     conda:
-        "../environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient project --model {wildcards.model} --model-file {input.model:q} --data {input.data:q} "
         "--labels {input.labels:q} {params.kept:q} --direction {input.direction:q} --shard {wildcards.scatteritem} "
@@ -103,7 +103,7 @@ rule gather:
     params:
         source=source_hash("gather"),
     conda:
-        "../environment.yml"
+        ENVIRONMENT
     shell:
         "python -m datagradient gather --direction {input.direction:q} --shards {input.shards:q} --out {output.scores:q} "
         "2> {log:q}"
