@@ -253,7 +253,7 @@ def test_a_silent_server_ends_as_one_line(source, server, monkeypatch):
         {"headers": "Content-Length: many"},
         {"headers": "Content-Encoding: gzip\nContent-Length: {length}", "encode": gzip.compress},
     ],
-    ids=str,
+    ids=["ignored", "too early", "too late", "no length", "a word for the length", "compressed"],
 )
 def test_a_download_goes_on_whatever_the_server_makes_of_a_range(source, server, folder, change):
     vars(server).update(change)
@@ -311,7 +311,7 @@ def another(source, log):
 
 
 def wait_until(condition):
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -329,7 +329,7 @@ def test_five_processes_download_one_file_once(source, server, folder, tmp_path)
     processes = [another(source, log) for log in logs]
     wait_until(lambda: sum("waiting for another process" in log.read_text() for log in logs) == 4)
     server.released.set()
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert outputs == [f"fetched {SUM}\n"] * 5, [log.read_text() for log in logs]
     assert server.starts == [0]
     assert [path.name for path in folder.iterdir()] == ["file.bin"]
@@ -342,7 +342,7 @@ def test_after_a_kill_the_next_in_turn_goes_on_from_the_part(source, server, fol
     second = another(source, tmp_path / "second")
     wait_until(lambda: "waiting for another process" in (tmp_path / "second").read_text())
     kill_at(first, folder / "file.bin.part", 4_000_000)
-    assert second.communicate(timeout=60)[0] == f"fetched {SUM}\n"
+    assert second.communicate(timeout=120)[0] == f"fetched {SUM}\n"
     assert server.starts[0] == 0 and 4_000_000 <= server.starts[1] <= 5_000_000
 
 

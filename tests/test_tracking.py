@@ -133,7 +133,7 @@ def at_once(*calls):
     gate = FORK.Barrier(len(calls))
 
     def run(call):
-        gate.wait(60)
+        gate.wait(120)
         call()
 
     processes = [FORK.Process(target=run, args=(call,)) for call in calls]
@@ -163,7 +163,7 @@ def test_a_store_whose_maker_was_killed_is_made_by_the_next(monkeypatch):
     for size in (0, 200_000):  # of the file that becomes the store
         process = FORK.Process(target=tracking.initialise, args=("tiny",))
         process.start()
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while not any(path.stat().st_size >= size for path in Path().glob("results/.mlflow.db.*.tmp")):
             assert time.monotonic() < end and process.is_alive()
         process.kill()
