@@ -84,14 +84,7 @@ def _read(series: Any, wanted: str | None, where: str) -> Column:
     """Return one column as the kind that is asked for, or as the one that it looks like."""
     form, values, note = _decode(series, where)
     if form in ("category", "words"):
-        codes, words = _factorise(values, where)
-        if form == "words" and wanted is None and words:
-            kind, values, guess = _guess(values, codes, words)
-            note = "; ".join(filter(None, (note, guess)))
-        elif wanted in ("number", "date"):
-            kind, values = wanted, _converted(codes, words, wanted, where)
-        else:
-            kind = wanted or "category"
+        kind, values, note = _interpret(form, values, note, wanted, where)
     elif wanted == "category":
         kind, values = wanted, _words(series)
     elif wanted == "date" and form == "number":
@@ -108,6 +101,22 @@ def _read(series: Any, wanted: str | None, where: str) -> Column:
     return Column(name, kind, values, "" if wanted else note)
 
 
+def _interpret(form: str, values: np.ndarray, note: str, wanted: str | None, where: str) -> tuple[str, np.ndarray, str]:
+    """Return kind, values and note of a column of words."""
+    codes, words = _factorise(values, where)
+    remarks = [note]
+    if form == "words" and wanted is None and words:
+        kind, values, guess = _guess(values, codes, words)
+        remarks.append(guess)
+    elif wanted in ("number", "date"):
+        kind, values = wanted, _converted(codes, words, wanted, where)
+    else:
+        kind = wanted or "category"
+    if kind == "category" and len(words) > min(MANY_WORDS, max(FEW_WORDS, len(values) / 2)):
+        remarks.append(f"has {len(words)} different words → category, a feature for each")
+    return kind, values, "; ".join(filter(None, remarks))
+
+
 def _decode(series: Any, where: str) -> tuple[str, np.ndarray, str]:
     """Return what form a column has, its values, and a note where the reader should know how they came about.
 
@@ -121,8 +130,12 @@ def _decode(series: Any, where: str) -> tuple[str, np.ndarray, str]:
         series, dtype = series.sparse.to_dense(), dtype.subtype
     if pd.api.types.is_complex_dtype(dtype):
         raise UserError(f"{where} holds complex numbers: replace it by its real and imaginary parts")
+    if dtype == np.longdouble and dtype.itemsize > 8:
+        raise UserError(f"{where} is {dtype}: convert it with astype('float64')")
     if isinstance(dtype, (pd.CategoricalDtype, pd.IntervalDtype)) or pd.api.types.is_bool_dtype(dtype):
         return "category", _words(series), ""
+    if isinstance(dtype, pd.ArrowDtype) and not pd.api.types.is_numeric_dtype(dtype):
+        return _decode_objects(series, where)
     if isinstance(dtype, pd.PeriodDtype):
         series = series.dt.to_timestamp()
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
@@ -146,10 +159,10 @@ def _decode_objects(series: Any, where: str) -> tuple[str, np.ndarray, str]:
         values[~missing] = [_float(cell) for cell in cells[~missing]]
         return "number", values, ""
     if sorts == {"date"}:
-        dates = pd.to_datetime(series, utc=True, errors="coerce")
+        dates = pd.to_datetime(pd.Series(cells), utc=True, errors="coerce")
         return "date", _days(dates), f"holds dates → date (days since {EPOCH})"
     if sorts == {"duration"}:
-        return "number", _days(pd.to_timedelta(series)), "holds durations → number (days)"
+        return "number", _days(pd.to_timedelta(pd.Series(cells))), "holds durations → number (days)"
     if sorts == {"bool"}:
         return "category", _words(series), ""
     mixed = f"mixes {' and '.join(sorted(sorts))}, read as words" if len(sorts) > 1 else ""
@@ -205,15 +218,14 @@ def _words(series: Any) -> np.ndarray:
 
 def _factorise(words: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:
     """Return for every row the number of its word, −1 where missing, and the different words."""
-    import pandas as pd
-
-    codes, different = pd.factorize(words)
-    for code, word in enumerate(different):
+    numbers: dict[str, int] = {}
+    codes = np.array([-1 if word is None else numbers.setdefault(word, len(numbers)) for word in words], dtype=np.int64)
+    for word, code in numbers.items():
         if half := lone_surrogate(word):
             row = np.flatnonzero(codes == code)[0]
             raise UserError(f"{where}, row {row} holds {half!r}, half of a surrogate pair, which is no character: read "
                             "the file in its own encoding")  # fmt: skip
-    return codes, list(different)
+    return codes, list(numbers)
 
 
 def _guess(values: np.ndarray, codes: np.ndarray, words: list[str]) -> tuple[str, np.ndarray, str]:
@@ -229,8 +241,7 @@ def _guess(values: np.ndarray, codes: np.ndarray, words: list[str]) -> tuple[str
     rows, different = int((codes >= 0).sum()), len(words)
     if different >= max(FEW_WORDS, NEARLY_ALL * rows):
         return "ignore", values, f"has {different} different words in {rows} rows → ignore"
-    many = different > MANY_WORDS or different > max(FEW_WORDS, rows / 2)
-    return "category", values, f"has {different} different words → category, a feature for each" if many else ""
+    return "category", values, ""
 
 
 def _all_there(parsed: list[float | None]) -> bool:
@@ -247,7 +258,9 @@ def _converted(codes: np.ndarray, words: list[str], wanted: str, where: str) -> 
     parsed = parse_numbers(words)[0] if wanted == "number" else parse_dates(words)
     if None in parsed:
         code = parsed.index(None)
-        remedy = "an ISO date such as 2020-12-31: use pandas.to_datetime" if wanted == "date" else "a number: mend it"
+        remedy = (
+            "an ISO date such as 2020-12-31: use pandas.to_datetime" if wanted == "date" else "a number: fix the cell"
+        )
         raise UserError(f"{where}, row {np.flatnonzero(codes == code)[0]}: {words[code]!r} is not {remedy}, or set its "
                         "kind to category or ignore")  # fmt: skip
     return _spread(codes, parsed)
@@ -301,6 +314,6 @@ def _check_finite(values: np.ndarray, where: str) -> None:
     beyond = np.flatnonzero(np.abs(values) > LARGEST)
     if len(beyond):
         value = values[beyond[0]]
-        fault = "is infinite" if np.isinf(value) else f"{value:g} is more than float32 can hold ({LARGEST:.3g})"
-        raise UserError(f"{where}, row {beyond[0]}: {fault} ({len(beyond)} of {len(values)} cells): leave such rows "
-                        "out, make the cells missing (numpy.nan), or scale the column")  # fmt: skip
+        fault = "no finite number" if np.isinf(value) else f"more than float32 can hold ({LARGEST:.3g})"
+        raise UserError(f"{where}, row {beyond[0]}: {value:g} is {fault} ({len(beyond)} of {len(values)} cells): "
+                        "leave such rows out, make the cells missing (numpy.nan), or scale the column")  # fmt: skip

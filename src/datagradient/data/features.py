@@ -105,14 +105,17 @@ def _number_features(columns: dict[str, np.ndarray], parts: dict[str, np.ndarray
     imputer = SimpleImputer(strategy="median", add_indicator=True).fit(table[parts["train"]])
     whole = {name: imputer.transform(table[rows]) for name, rows in parts.items()}
     d = len(columns)
-    typical = _typical(whole["train"][:, :d])
+    train = whole["train"][:, :d]
+    # A large constant is not exactly its own mean: without it the column is exactly 0.
+    constant = np.where(np.ptp(train, axis=0) == 0, train[0], 0.0)
+    typical = _typical(train - constant)
     scaler = StandardScaler().fit(typical)
     robust = np.isnan(typical).any(axis=0)
     limits = np.where(robust, ROBUST_LIMIT, LIMIT)
     features = {}
     beyond = np.zeros(d, dtype=int)
     for name, values in whole.items():
-        scaled = scaler.transform(values[:, :d])
+        scaled = scaler.transform(values[:, :d] - constant)
         beyond += (np.abs(scaled) > limits).sum(axis=0)
         flags = values[:, d:]
         features[name] = np.hstack([np.clip(scaled, -limits, limits), flags]).astype(np.float32)
@@ -137,8 +140,10 @@ def _typical(train: np.ndarray) -> np.ndarray:
 
 
 def _on_extremes(name: str, robust: bool, limit: float, beyond: int) -> str:
-    why = " (mean and deviation are those of the other training values, which would all look alike)" if robust else ""
-    return f"column {name}: {beyond} values more than {limit:g} deviations from the mean count as {limit:g}{why}"
+    scale = (
+        "of the typical training values, for the extreme ones would make them all alike" if robust else "of training"
+    )
+    return f"column {name}: values more than {limit:g} deviations from the mean ({scale}) count as {limit:g}: {beyond}"
 
 
 def _word_features(words: np.ndarray, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

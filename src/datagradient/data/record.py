@@ -109,7 +109,7 @@ def class_labels(answers: Sequence[Any], classes: Sequence[Any], where: str) -> 
     if len(wrong):
         value = values[wrong[0]]
         n = sum(other is value or other == value or bool(pd.isna(value) and pd.isna(other)) for other in values[wrong])
-        raise UserError(f"{where}: {value!r} in {n} rows (first: row {wrong[0]}) is none of the classes "
+        raise UserError(f"{where}: {value!r} in {n} row{'s' * (n != 1)} (first: row {wrong[0]}) is none of the classes "
                         f"{', '.join(map(repr, classes))}: leave rows without a label out")  # fmt: skip
     return labels.astype(np.int64)
 
