@@ -201,8 +201,9 @@ def test_cells_that_no_feature_can_be_made_of_are_refused(column, message):
 
 CELLS = st.one_of(
     st.floats(), st.integers(), st.booleans(), st.none(), st.text(max_size=3), st.dates(), st.datetimes(),
-    st.sampled_from(["1,5", "1.5", "?", "NA", "2020-01-31", "inf", "1e400", "007", "-", "1 000", 1e30, np.nan, pd.NA, pd.NaT]),
-    st.decimals(), st.timedeltas(), st.binary(max_size=2), st.complex_numbers(), st.lists(st.integers(), max_size=2),
+    st.sampled_from(["1,5", "1.5", "?", "NA", "2020-01-31", "inf", "1e400", "007", "-", "1 000", 1e30, np.nan, pd.NA]),
+    st.decimals(allow_nan=False), st.timedeltas(), st.binary(max_size=2), st.complex_numbers(),
+    st.lists(st.integers(), max_size=2),
 )  # fmt: skip
 COLUMN = st.one_of(
     st.lists(st.floats(), min_size=30, max_size=30), st.lists(CELLS, min_size=30, max_size=30),
@@ -212,7 +213,7 @@ COLUMN = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(columns=st.lists(COLUMN, min_size=1, max_size=3), kind=st.sampled_from([None, "category", "number", "ignore"]))
 @pytest.mark.filterwarnings("ignore")
 def test_any_table_gives_finite_features_or_one_line(columns, kind, tmp_path_factory):
@@ -234,10 +235,10 @@ def test_any_table_gives_finite_features_or_one_line(columns, kind, tmp_path_fac
 
 @given(st.floats(-1e30, 1e30))
 def test_numbers_and_dates_are_read_back(x):
-    for word in (repr(x), f"{x:,}", repr(x).replace(".", ","), f" {x!r}\t"):
-        assert parse_numbers([word, "0,1" if "," in repr(x).replace(".", ",") and "." not in word else "0.1"])[0][0] in (
-            pytest.approx(x), None)  # fmt: skip
-    assert parse_numbers([repr(x)])[0] == [pytest.approx(x)]
+    for word in (repr(x), f"{x:,.3f}", f" {x:.3f}\t"):
+        assert parse_numbers([word, "0.1"])[0][0] == pytest.approx(x, abs=6e-4)
+    for word in (f"{x:.4f}".replace(".", ","), f"{x:,.3f}".translate(str.maketrans(",.", ".,"))):
+        assert parse_numbers([word, "0,1"])[0][0] == pytest.approx(x, abs=6e-4)
 
 
 @pytest.mark.parametrize("word", ["1,2,3", "1.2.3", "12 34", "1_000", "0x1", "a1", "1-2", "١a", "²", "1,23,456", "--1"])
@@ -263,10 +264,9 @@ def test_features_are_fitted_on_the_training_part_only():
 
 
 def test_codes_of_occupations_are_no_amounts():
-    kinds = {
-        column.name: column.kind for column in read_columns((data := sets.load("affairs")).samples, data.kinds, "")
-    }
-    assert [name for name, kind in kinds.items() if kind == "category"] == ["occupation", "occupation_husb"]
+    survey = sets.load("affairs")
+    columns = read_columns(survey.samples, survey.kinds, "affairs")
+    assert [column.name for column in columns if column.kind == "category"] == ["occupation", "occupation_husb"]
 
 
 def texts(samples):
@@ -287,10 +287,9 @@ def test_texts_without_a_common_word_are_refused_in_a_sentence(words):
         texts(words)
 
 
-def stripes(direction, brightness, shape):
-    """Stripes of two pixels' width along one axis of the image."""
-    along = np.indices(shape[:2])[direction] // 2 % 2
-    return np.repeat((along * brightness)[..., None], shape[2], axis=2).astype(np.uint8)
+def slope(axis, step, shape):
+    """An image that becomes brighter by so much a pixel along one axis."""
+    return np.repeat((np.indices(shape[:2])[axis] * step)[..., None], shape[2], axis=2).astype(np.uint8)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (32, 32, 3)])
@@ -302,13 +301,12 @@ def test_image_statistics_see_light_and_direction(random, shape):
     brightness = features[:, -2 * cells : -cells].mean(axis=1)
     np.testing.assert_allclose(brightness, images.mean(axis=(1, 2, 3)) / 255)
     flat, across, along = (image_statistics(image[None])[0] for image in
-                           (np.full(shape, 90, np.uint8), stripes(0, 200, shape), stripes(1, 200, shape)))  # fmt: skip
+                           (np.full(shape, 90, np.uint8), slope(0, 6, shape), slope(1, 6, shape)))  # fmt: skip
     np.testing.assert_allclose(flat[-cells:], 0, atol=1e-12)  # the deviations within cells
-    assert (across[-cells:] > 0.3).all() and (along[-cells:] > 0.3).all()
-    by_direction = [each[: 9 * 36].reshape(-1, 9).sum(axis=0) for each in (across, along)]
-    assert flat[: 9 * 36].sum() == 0
-    assert sorted((each.argmax() for each in by_direction)) == [0, 4]  # stripes across have vertical gradients
-    # Half the light of the same stripes: the same directions, since gradients are scaled by their block.
-    dim = image_statistics(stripes(0, 100, shape)[None])[0]
+    assert (across[-cells:] > 0).all() and (along[-cells:] > 0).all()
+    vertical, horizontal = (each[: 9 * 36].reshape(-1, 9).sum(axis=0) for each in (across, along))
+    assert (flat[: 9 * 36].sum(), vertical.argmax(), horizontal.argmax()) == (0, 4, 0)
+    # Half the light of the same slope: the same directions, since gradients are scaled by their block.
+    dim = image_statistics(slope(0, 3, shape)[None])[0]
     np.testing.assert_allclose(dim[: 9 * 36], across[: 9 * 36], atol=1e-3)
     np.testing.assert_allclose(dim[-2 * cells :], across[-2 * cells :] / 2)

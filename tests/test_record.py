@@ -223,7 +223,7 @@ def test_a_module_whose_load_returns_something_else_is_refused(module, load, mes
 
 def test_files_that_a_module_declares_must_exist(module, tmp_path):
     module("made", made, FILES=(tmp_path / "x.parquet",))
-    with pytest.raises(UserError, match="FILES: .*x.parquet: not found"):
+    with pytest.raises(UserError, match=r"FILES: .*x\.parquet: not found"):
         sets.declared_files("made")
     (tmp_path / "x.parquet").touch()
     assert sets.declared_files("made") == [tmp_path / "x.parquet"]

@@ -133,9 +133,10 @@ def _typical(train: np.ndarray) -> np.ndarray:
         kept = n - max(1, math.ceil(share * n))
         bound = np.partition(distance, kept - 1, axis=0)[kept - 1]
         rest = np.where(distance > bound, np.nan, train)
-        deviation = np.nanstd(rest, axis=0)
+        mean, deviation = np.nanmean(rest, axis=0), np.nanstd(rest, axis=0)
         killed = (deviation > 0) & (train.std(axis=0) > factor * deviation)
-        typical[:, killed] = rest[:, killed]
+        near = np.abs(train - mean) <= ROBUST_LIMIT * deviation
+        typical[:, killed] = np.where(near, train, np.nan)[:, killed]
     return typical
 
 
