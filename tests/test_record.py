@@ -62,6 +62,7 @@ Y = np.arange(N) % 2
         (Y + 1, "2 in 20 rows .first: row 1., and 2 class_names ask for 0 … 1: map them to 0 … 1 in the order"),
         (2 * Y - 1, "-1 in 20 rows .first: row 0.*map them to 0 … 1"),
         (np.where(np.arange(N) < 3, -1, Y), "-1 in 3 rows .first: row 0.*leave unlabelled rows out"),
+        (np.where(np.arange(N) == 5, np.iinfo(np.int64).min, Y), "-9223372036854775808 in 1 row .*leave unlabelled"),
         (np.arange(N) % 3 + 3, "3 in 14 rows .* name all 3 classes"),
         (np.zeros(N, int), "class yes has no row"),
         (Y[:, None], r"shape \(40, 1\), and one a row is needed: pass labels.ravel"),
@@ -197,7 +198,7 @@ def module(monkeypatch):
 
     def add(name, load, **more):
         new = types.ModuleType(f"datagradient.data.sets.{name}")
-        new.__dict__.update(load=load, __file__=f"{name}.py", **more)
+        new.__dict__.update(load=load, __file__=__file__, **more)
         monkeypatch.setitem(sys.modules, new.__name__, new)
 
     return add
@@ -207,12 +208,18 @@ def missing_file():
     return pd.read_csv("no/such/file.csv")
 
 
+def missing_label():
+    return made(labels=pd.Series([0, 1, None, 1] * 10).astype("int64"))
+
+
 @pytest.mark.parametrize(
     ("load", "message"),
     [
         (lambda: made(name="other"), "load.. returns a data set named 'other': the name must be the module's, 'made'"),
         (table, "returns a DataFrame, and a Dataset is needed"),
-        (missing_file, "data set made: cannot be read: FileNotFoundError: .*no/such/file.csv"),
+        (missing_file, r"data set made: cannot be read .*: FileNotFoundError: .*no/such/file\.csv"),
+        (missing_label, "data set made: cannot be read .*test_record.py, line .*Error: .*to integer"),
+        (lambda: table()["label"], "data set made: cannot be read .*: KeyError: 'label'"),
     ],
 )
 def test_a_module_whose_load_returns_something_else_is_refused(module, load, message):

@@ -113,8 +113,8 @@ def _is_whole(value: Any) -> bool:
 
 def _mapping(labels: np.ndarray, k: int) -> str:
     values = np.unique(labels)
-    if len(values) != k and -1 in values:
-        return "leave unlabelled rows out (-1 is what a missing label often becomes)"
+    if values[0] == np.iinfo(np.int64).min or (len(values) != k and -1 in values):
+        return f"leave unlabelled rows out ({values[0]} is what a missing label often becomes)"
     if len(values) <= k:
         how = "labels = numpy.unique(labels, return_inverse=True)[1]"
         return f"map them to 0 … {k - 1} in the order of class_names: {how}"

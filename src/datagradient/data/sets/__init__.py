@@ -6,7 +6,9 @@ lists, become inputs of the workflow: when one changes, the set is prepared agai
 """
 
 import importlib
+import traceback
 from pathlib import Path
+from zipfile import BadZipFile
 
 from datagradient.data.record import Dataset
 from datagradient.errors import UserError
@@ -16,16 +18,19 @@ def load(name: str) -> Dataset:
     """Load one data set by name; the configuration has checked that it exists.
 
     Raises:
-        UserError: a file cannot be read, or what ``load`` returns is no Dataset of the module's name.
+        UserError: a file cannot be read, lacks a column or holds a value that ``load`` does not expect; or what it
+            returns is no Dataset of the module's name.
     """
-    from pandas.errors import EmptyDataError, ParserError
-
     module = importlib.import_module(f"{__name__}.{name}")
     try:
         dataset = module.load()
-    except (OSError, UnicodeError, EmptyDataError, ParserError) as error:
+    except (OSError, EOFError, ValueError, LookupError, BadZipFile) as error:  # what readers of files raise
+        lines = [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == module.__file__
+        ]
+        place = f" ({module.__file__}, line {lines[-1]})" if lines else ""
         reason = " ".join(str(error).split())
-        raise UserError(f"data set {name}: cannot be read: {type(error).__name__}: {reason}") from error
+        raise UserError(f"data set {name}: cannot be read{place}: {type(error).__name__}: {reason}") from error
     if not isinstance(dataset, Dataset):
         raise UserError(f"{module.__file__}: load() returns a {type(dataset).__name__}, and a Dataset is needed")
     if dataset.name != name:
