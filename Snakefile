@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from datagradient import layout
+from datagradient.data import changes
 from datagradient.preflight import preflight
 from datagradient.sources import source_hash
 from datagradient.workflow import begin, end, hasten, lock, start
@@ -29,6 +30,10 @@ CONFIG = start(config, [BASE / "config/defaults.yaml", *PRESETS])
 
 
 include: "workflow/grid.smk"
+
+
+for name in CONFIG["datasets"]:
+    changes.notice_changes(f"{ROOT}/{name}")
 
 
 report: "src/datagradient/report/captions/workflow.rst"
@@ -86,6 +91,8 @@ rule configuration:
 
 
 rule prepare:
+    input:
+        f"{ROOT}/{{dataset}}/{changes.STAMP}",  # renewed when a file that the set was read from has changed
     output:
         features=each(f"{PREPARED}/features.npz", names=("seed",)),
         data=each(f"{PREPARED}/data.json", names=("seed",)),

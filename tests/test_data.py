@@ -1,10 +1,11 @@
-"""Splits, label noise, features, and the record of a data set."""
+"""The data sets that there are, splits, label noise, and the prepared file."""
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from datagradient.data import sets
-from datagradient.data.features import extract, image_statistics
 from datagradient.data.prepare import write_prepared
 from datagradient.data.record import Dataset, sample_keys
 from datagradient.data.splits import PARTS, SplitPlan, flip_labels, split
@@ -69,15 +70,104 @@ def test_an_official_test_set_is_the_test_set_of_every_seed():
         assert max(parts[name].max() for name in PARTS[:3]) < 300
 
 
+def texts(labels, class_names, is_test=None):
+    return Dataset("made", "Made", "text", ["x"] * len(labels), np.asarray(labels), class_names, is_test)
+
+
+@pytest.mark.parametrize("rare", [1, 2, 5, 12])
+def test_a_class_too_small_for_every_part_is_refused_in_one_sentence(rare):
+    dataset = texts([0] * (200 - rare) + [1] * rare, ("a", "rare"))
+    message = (
+        f"data set made: class rare has {rare} rows?: to stand in every part of this split plan a class needs 13 rows"
+    )
+    with pytest.raises(UserError, match=message):
+        split(dataset, 0, SplitPlan())
+
+
+def test_all_small_classes_and_the_official_test_set_are_named():
+    labels = np.r_[np.zeros(300, int), np.ones(4, int), np.full(2, 2)]
+    with pytest.raises(UserError, match="class b has 4 rows, class c has 2 rows: to stand"):
+        split(texts(labels, ("a", "b", "c")), 0, SplitPlan())
+    is_test = np.arange(306) % 3 == 0
+    message = (
+        "class b has 2 rows, and 2 in the official test set, class c has 2 rows, and 0 in .* 15 rows outside the .*"
+    )
+    with pytest.raises(UserError, match=message + "and 1 in it"):
+        split(texts(labels, ("a", "b", "c"), is_test), 0, SplitPlan())
+    is_test = np.arange(306) < 100
+    with pytest.raises(UserError, match="class b has 4 rows, and 0 in the official test set"):
+        split(texts(labels[:304], ("a", "b"), is_test[:304]), 0, SplitPlan())
+
+
 @pytest.mark.parametrize(
-    ("rare", "message"),
-    [(8, "cannot be divided: The least populated class"), (12, "no sample of class rare in the influence part")],
+    ("plan", "message"),
+    [
+        ({"influence": 1.5}, "influence is 1.5: give a number in"),
+        ({"test": float("nan")}, "test is nan"),
+        ({"selection": "0.1"}, "selection is '0.1'"),
+        ({"test": True}, "test is True"),
+        ({"max_test": 0}, "max_test is 0: give a whole number above 0"),
+        ({"max_development": 2.5}, "max_development is 2.5"),
+        ({"influence": 0.5, "selection": 0.5}, "leave nothing to train on"),
+        ({"influence": 0.01}, "influence part 0 of 100 samples, too few for 2 classes: enlarge its share, or max_dev"),
+        ({"test": 0.01}, "test part 1 of 100 samples, too few for 2 classes: enlarge its share, or max_test"),
+        ({"max_development": 12}, "too few for 2 classes"),
+        ({"max_test": 1}, "test part 1 of 100 samples"),
+    ],
 )
-def test_a_class_too_small_for_every_part_is_refused_by_name(rare, message):
-    labels = np.r_[np.zeros(200 - rare, int), np.ones(rare, int)]
-    dataset = Dataset("made", "Made", "text", ["x"] * 200, labels, ("a", "rare"))
-    with pytest.raises(UserError, match=f"data set made: {message}"):
-        split(dataset, 0, SplitPlan(influence=0.02, selection=0.2))
+def test_a_plan_that_leaves_a_part_without_samples_is_refused(plan, message):
+    dataset = texts(np.arange(100) % 2, ("a", "b"))
+    with pytest.raises(UserError, match=message):
+        split(dataset, 0, SplitPlan(**plan))
+
+
+SHARES = st.sampled_from([0.02, 0.1, 0.25, 0.4])
+
+
+@settings(max_examples=60)
+@given(
+    counts=st.lists(st.integers(1, 60), min_size=2, max_size=5), influence=SHARES, selection=SHARES, test=SHARES,
+    limits=st.tuples(*[st.one_of(st.none(), st.integers(1, 150))] * 2), official=st.booleans(), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_any_split_has_every_class_in_every_part_or_is_refused(
+    counts, influence, selection, test, limits, official, seed
+):
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    is_test = np.arange(len(labels)) % 3 == 0 if official and len(labels) > 3 else None
+    dataset, plan = (
+        texts(labels, tuple("abcde"[: len(counts)]), is_test),
+        SplitPlan(influence, selection, test, *limits),
+    )
+    try:
+        parts = split(dataset, seed, plan)
+    except UserError as error:
+        assert "\n" not in str(error) and "made: " in str(error)
+        return
+    rows = np.concatenate(list(parts.values()))
+    assert len(rows) == len(set(rows.tolist())) and all((np.diff(part) > 0).all() for part in parts.values())
+    if limits == (None, None):
+        assert len(rows) == len(labels)
+    for part, limit in (("test", limits[1]), (PARTS[:3], limits[0])):
+        size = sum(len(parts[name]) for name in ([part] if part == "test" else part))
+        assert limit is None or size <= limit
+    if is_test is not None:
+        assert is_test[parts["test"]].all() and not is_test[np.concatenate([parts[name] for name in PARTS[:3]])].any()
+    for part in parts.values():
+        assert (np.bincount(labels[part], minlength=len(counts)) > 0).all()
+    again = split(dataset, seed, plan)
+    assert all((again[name] == parts[name]).all() for name in PARTS)
+    develop = np.concatenate([parts[name] for name in PARTS[:3]])
+    share = np.bincount(labels[develop]) / len(develop)
+    for name, steps in (("train", 1), ("influence", 2), ("selection", 2)):  # each division rounds once
+        expected = share * len(parts[name])
+        assert np.abs(np.bincount(labels[parts[name]]) - expected).max() < steps + 1e-9
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4])
+def test_a_limit_just_below_the_size_is_kept(limit):
+    dataset = texts(np.arange(300) % 3, ("a", "b", "c"))
+    parts = split(dataset, 0, SplitPlan(max_development=240 - limit, max_test=60 - limit))
+    assert (sum(len(parts[name]) for name in PARTS[:3]), len(parts["test"])) == (240 - limit, 60 - limit)
 
 
 @pytest.mark.parametrize(("rate", "n_classes"), [(0.0, 2), (0.2, 2), (0.2, 10), (0.35, 3)])
@@ -112,36 +202,6 @@ def test_only_the_training_part_is_noisy_and_repeats_are_counted(tmp_path):
     repeats = read_json(tmp_path / "data.json")["repeats"]
     assert repeats["test_rows_in_train"] == np.isin([0, 1, 2, 3], arrays["rows_train"]).sum()
     assert (meta["seed"], meta["dataset"]) == (0, "made")
-
-
-def test_features_are_fitted_on_the_training_part_only():
-    table = sets.load("affairs")
-    rows = np.arange(100)
-    alone = extract(table, {"train": rows, "test": np.arange(100, 200)})
-    together = extract(table, {"train": rows, "test": np.arange(100, 6000)})
-    np.testing.assert_array_equal(alone["train"], together["train"])
-    np.testing.assert_array_equal(alone["test"], together["test"][:100])
-    numbers = alone["train"][:, :6]
-    np.testing.assert_allclose(numbers.mean(axis=0), 0, atol=1e-6)
-
-
-def test_words_of_other_parts_are_no_features():
-    texts = ["good film"] * 5 + ["bad film"] * 5 + ["unheard words"] * 10
-    dataset = Dataset("made", "Made", "text", texts, np.arange(20) % 2, ("a", "b"))
-    features = extract(dataset, {"train": np.arange(10), "test": np.arange(10, 20)})
-    assert features["train"].shape[1] == 3
-    assert features["test"].nnz == 0
-
-
-@pytest.mark.parametrize("shape", [(8, 8, 1), (32, 32, 3)])
-def test_image_statistics_see_light_and_direction(random, shape):
-    images = random.integers(256, size=(4, *shape), dtype=np.uint8)
-    features = image_statistics(images)
-    cells = 16 * shape[2]
-    np.testing.assert_allclose(features[:, -2 * cells :].mean(), features[:, -2 * cells :].mean())
-    brightness = features[:, -2 * cells : -cells].mean(axis=1)
-    np.testing.assert_allclose(brightness, images.mean(axis=(1, 2, 3)) / 255)
-    assert features.shape == (4, 9 * 36 + 2 * cells)
 
 
 @pytest.mark.parametrize(("name", "sizes"), [("adult", (32561, 16281)), ("imdb", (25000, 25000)),

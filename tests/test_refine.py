@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from datagradient.cli import CONTROLS
 from datagradient.errors import UserError
@@ -17,20 +19,55 @@ from datagradient.refine import (
 
 
 def test_the_most_harmful_go_and_helpful_ones_never():
-    influence = np.array([-1.0, 5.0, 0.0, 2.0, 3.0, -4.0, 1.0, -2.0])
-    labels = np.array([0, 1, 0, 1, 0, 1, 1, 0])
-    assert by_influence(influence, labels, 0.25).positions.tolist() == [1, 4]
-    assert by_influence(influence, labels, 0.9).positions.tolist() == [1, 4, 3]  # 6 is class 1's third: capped
-    assert not by_influence(-np.ones(8), labels, 0.5).positions.size
+    influence = np.r_[[-1.0, 5.0, 0.0, 2.0, 3.0, -4.0, 1.0, 0.5, 0.4, 0.3, 0.2, -2.0], -np.ones(8)]
+    labels = np.r_[[0, 1, 0, 1, 0, 1, 1, 1, 1, 1, 1, 0], np.zeros(6, int), np.ones(2, int)]
+    assert by_influence(influence, labels, 0.1).positions.tolist() == [1, 4]
+    assert by_influence(influence, labels, 0.9).positions.tolist() == [1, 4, 3, 6, 7, 8]  # 9 is class 1's sixth: capped
+    assert not by_influence(-np.ones(20), labels, 0.5).positions.size
 
 
 def test_no_class_loses_more_than_half():
-    labels = np.array([0] * 4 + [1] * 6)
-    influence = np.where(labels == 0, 10.0, 1.0) + np.arange(10) * 1e-3
+    labels = np.array([0] * 11 + [1] * 19)
+    influence = np.where(labels == 0, 10.0, 1.0) + np.arange(30) * 1e-3
     removal = by_influence(influence, labels, 0.4)
-    assert np.bincount(labels[removal.positions], minlength=2).tolist() == [2, 2]
+    assert np.bincount(labels[removal.positions], minlength=2).tolist() == [5, 7]
     assert removal.capped == (0,)
-    assert by_influence(influence, labels, 0.2).capped == ()
+    assert by_influence(influence, labels, 5 / 30).capped == ()
+
+
+def test_a_class_of_fewer_than_ten_loses_none_whatever_the_policy(random):
+    labels = np.array([0] * 9 + [1] * 10 + [2] * 40)
+    harm = np.where(labels == 0, 10.0, np.where(labels == 1, 5.0, 1.0)) + random.random(59)
+    removal = by_influence(harm, labels, 0.25)
+    counts = np.bincount(labels[removal.positions], minlength=3)
+    assert (counts.tolist(), removal.capped) == ([0, 5, 9], (0, 1))
+    arrays = {"labels": labels, "loss": harm, "gradient": harm, "quality": -harm}
+    for policy in CONTROLS:
+        gone = np.bincount(labels[by_control(policy, counts, arrays, seed=0, iteration=1).positions], minlength=3)
+        assert gone[0] == 0 and gone.sum() == 14, policy
+
+
+@given(
+    n=st.integers(1, 60), n_classes=st.integers(1, 4), count=st.integers(0, 60), above=st.sampled_from([-np.inf, 0.0]),
+    seed=st.integers(0, 999),
+)  # fmt: skip
+def test_the_worst_go_first_within_what_each_class_may_lose(n, n_classes, count, above, seed):
+    random = np.random.default_rng(seed)
+    harm, labels = random.integers(-3, 4, size=n).astype(float), random.integers(n_classes, size=n)
+    removal = most_harmful(harm, labels, count, above)
+    gone = removal.positions
+    sizes, lost = np.bincount(labels, minlength=n_classes), np.bincount(labels[gone], minlength=n_classes)
+    may_lose = np.where(sizes < 10, 0, sizes // 2)
+    candidates = np.bincount(labels[harm > above], minlength=n_classes)
+    assert len(set(gone.tolist())) == len(gone) == min(count, np.minimum(may_lose, candidates).sum())
+    assert (lost <= may_lose).all()
+    assert (harm[gone] > above).all() and (np.diff(harm[gone]) <= 0).all()
+    kept = np.setdiff1d(np.arange(n), gone)
+    for label in np.flatnonzero(lost):  # nothing worse of the same class is kept
+        assert harm[gone[labels[gone] == label]].min() >= harm[kept[labels[kept] == label]].max(initial=-np.inf)
+    open_classes = lost < may_lose  # nor, while its class may still lose some, anything worse of another class
+    waiting = kept[open_classes[labels[kept]] & (harm[kept] > above)]
+    assert not len(waiting) or harm[waiting].max() <= harm[gone].min(initial=np.inf)
 
 
 def test_random_copies_number_and_class_mix(random):
@@ -47,21 +84,21 @@ def test_random_copies_number_and_class_mix(random):
 @pytest.fixture
 def scores(tmp_path):
     arrays = {
-        "positions": np.array([3, 5, 8, 9]),
-        "labels": np.array([0, 1, 0, 1]),
-        "flipped": np.array([False, True, False, False]),
-        "influence": np.array([-1.0, 2.0, 1.0, -3.0]),
+        "positions": np.arange(20) * 2,
+        "labels": np.arange(20) % 2,
+        "flipped": np.arange(20) == 1,
+        "influence": np.r_[-1.0, 2.0, 1.0, -3.0, -np.ones(16)],
     }
     write_arrays(tmp_path / "scores.npz", {"seed": 0}, **arrays)
     return str(tmp_path / "scores.npz")
 
 
 def test_prune_writes_what_is_kept_and_what_is_removed(tmp_path, scores):
-    prune_files(scores, 0.25, 1, str(tmp_path / "a" / "kept.npz"))
+    prune_files(scores, 0.05, 1, str(tmp_path / "a" / "kept.npz"))
     kept, meta = read_arrays(tmp_path / "a" / "kept.npz")
-    assert kept["positions"].tolist() == [3, 8, 9]
+    assert kept["positions"].tolist() == [0, *range(4, 40, 2)]
     assert meta["removed"] == {"count": 1, "flipped": 1}
-    expected = [{"position": "5", "label": "1", "flipped": "1", "influence": "2.0"}]
+    expected = [{"position": "2", "label": "1", "flipped": "1", "influence": "2.0"}]
     assert read_rows(tmp_path / "a" / "removed.csv") == expected
     like = str(tmp_path / "a" / "removed.csv")
     control_files("random", scores, like, None, 1, str(tmp_path / "b" / "kept.npz"))
@@ -84,9 +121,9 @@ def test_every_control_removes_as_many_as_influence_and_is_named(policy, random)
 
 
 def test_what_the_cap_holds_back_is_taken_from_other_classes():
-    labels = np.array([0] * 4 + [1] * 6)
-    harm = np.where(labels == 0, 10.0, 1.0) + np.arange(10) * 1e-3
-    assert np.bincount(labels[most_harmful(harm, labels, 5).positions]).tolist() == [2, 3]
+    labels = np.array([0] * 10 + [1] * 16)
+    harm = np.where(labels == 0, 10.0, 1.0) + np.arange(26) * 1e-3
+    assert np.bincount(labels[most_harmful(harm, labels, 8).positions]).tolist() == [5, 3]
 
 
 def test_what_a_control_goes_by_must_be_there(tmp_path, scores):

@@ -52,20 +52,25 @@ from datagradient.layout import GUARDED, POLICIES, modules
 def prepare(args: argparse.Namespace) -> None:
     """Split a data set by seed and compute the features of every part.
 
-    Writes features.npz (matrices, labels and row numbers of all parts) and data.json beside it.
+    Writes features.npz (matrices, labels and row numbers of all parts), and beside it data.json and read.json, which
+    lists the files that the data set was read from.
     """
     from datagradient.data import sets
+    from datagradient.data.changes import RECORD, reading, states
     from datagradient.data.prepare import write_prepared
     from datagradient.data.record import sample_keys
     from datagradient.data.splits import SplitPlan
+    from datagradient.files import write_json
 
     plan = SplitPlan(**split_plan_of(args))
-    with progress(f"load {args.dataset}"):
+    with progress(f"load {args.dataset}"), reading() as paths:
         dataset = sets.load(args.dataset)
+        sources = states([*paths, *sets.declared_files(args.dataset)])
         keys = sample_keys(dataset)
     for seed, out in zipped(args, "seed", "out"):
         with progress(f"prepare {args.dataset}, seed {seed}"):
             write_prepared(dataset, keys, seed, plan, Path(out))
+            write_json(Path(out).with_name(RECORD), sources)
 
 
 def noise(args: argparse.Namespace) -> None:

@@ -20,6 +20,7 @@ LONGEST_LIST = 120  # characters of names in a message
 MADE_BY = {
     "features.npz": "prepare",
     "data.json": "prepare",
+    "read.json": "prepare",
     "labels.npz": "noise",
     "kept.npz": "prune or control",
     "removed.csv": "prune or control",

@@ -12,6 +12,8 @@ from datagradient.metrics import losses
 from datagradient.provenance import check_shared
 from datagradient.seeds import generator
 
+SPARED = 10  # of a class with fewer samples none is removed, by any policy
+
 
 @dataclass(frozen=True)
 class Removal:
@@ -24,7 +26,8 @@ class Removal:
 def by_influence(influence: np.ndarray, labels: np.ndarray, fraction: float) -> Removal:
     """Remove the most harmful samples: the largest I_i, only those above 0.
 
-    At most ``floor(fraction · n)`` are removed, and no class loses more than half of its samples.
+    At most ``floor(fraction · n)`` are removed, no class loses more than half of its samples, and one with fewer than
+    `SPARED` loses none.
 
     Args:
         influence: (n,) scores; positive is harmful.
@@ -37,22 +40,30 @@ def by_influence(influence: np.ndarray, labels: np.ndarray, fraction: float) -> 
 def most_harmful(harm: np.ndarray, labels: np.ndarray, count: int, above: float = -np.inf) -> Removal:
     """Remove the `count` samples with the largest `harm` (n,), only those `above`, and of no class more than half.
 
-    What the cap holds back of one class is taken from the others.
+    Of a class with fewer than `SPARED` samples none is removed. What is held back of one class is taken from the
+    others.
     """
     order = np.argsort(-harm, kind="stable")
     order = order[harm[order] > above]
-    held_back = _rank_within_class(labels[order]) >= (np.bincount(labels) // 2)[labels[order]]
+    held_back = _rank_within_class(labels[order]) >= _most_removed(labels)[labels[order]]
     taken_before = np.cumsum(~held_back) - ~held_back
     looked_at = taken_before < count
     capped = np.unique(labels[order[looked_at & held_back]])
     return Removal(order[looked_at & ~held_back], tuple(capped.tolist()))
 
 
+def _most_removed(labels: np.ndarray) -> np.ndarray:
+    """Return how many samples of each class may be removed (classes,)."""
+    counts = np.bincount(labels)
+    return np.where(counts < SPARED, 0, counts // 2)
+
+
 def at_random(counts: np.ndarray, labels: np.ndarray, seed: int, iteration: int) -> Removal:
     """Remove as many samples of each class as `counts` says, drawn at random.
 
     Args:
-        counts: (classes,) how many samples of each class another policy removed.
+        counts: (classes,) how many samples of each class another policy removed; it spares small classes, and since
+            both have the same class mix these are the same here.
         labels: (n,) training labels as the model sees them.
         seed: the run's seed.
         iteration: the iteration that the removal leads to.
@@ -69,7 +80,8 @@ def at_random(counts: np.ndarray, labels: np.ndarray, seed: int, iteration: int)
 def by_control(policy: str, counts: np.ndarray, arrays: dict, seed: int, iteration: int) -> Removal:
     """Remove as many samples as the policy ``influence``, chosen otherwise.
 
-    ``random``: drawn from each class as many as influence removed of it. ``uniform``: drawn from all samples alike.
+    ``random``: drawn from each class as many as influence removed of it. ``uniform``: drawn from all samples alike, but
+    for those of classes that are spared.
     ``loss``: the largest training losses. ``gradient``: the largest −g_iᵀv, v the gradient of the validation loss: the
     influence with the identity for the Hessian. ``confident``: the lowest label quality by confident learning.
 
@@ -84,7 +96,8 @@ def by_control(policy: str, counts: np.ndarray, arrays: dict, seed: int, iterati
     if policy == "random":
         return at_random(counts, labels, seed, iteration)
     if policy == "uniform":
-        return Removal(generator(seed, "uniform removal", iteration).permutation(len(labels))[:count])
+        order = generator(seed, "uniform removal", iteration).permutation(len(labels))
+        return Removal(order[_most_removed(labels)[labels[order]] > 0][:count])
     harm = -arrays["quality"] if policy == "confident" else arrays[policy]
     return most_harmful(harm, labels, count)
 
@@ -179,7 +192,8 @@ def _check_finite(arrays: dict, name: str, scores: str) -> None:
 
 def _write(removal: Removal, arrays: dict, meta: dict, out: str) -> None:
     for label in removal.capped:
-        print(f"warning: {out}: class {label} would lose more than half of its samples; capped", file=sys.stderr)
+        print(f"warning: {out}: class {label} would lose more than half of its samples, or some of fewer than "
+              f"{SPARED}; capped", file=sys.stderr)  # fmt: skip
     kept = np.delete(arrays["positions"], removal.positions)
     removed = {"count": len(removal.positions), "flipped": int(arrays["flipped"][removal.positions].sum())}
     write_arrays(out, {**meta, "removed": removed}, positions=kept)

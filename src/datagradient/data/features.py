@@ -1,12 +1,16 @@
 """What models take: vectors, or raw images and token numbers. What is fitted, is fitted on the training part."""
 
+import math
 import re
+import sys
 from collections import Counter
 from typing import Any
 
 import numpy as np
 
+from datagradient.data.columns import notes, read_columns
 from datagradient.data.record import Dataset
+from datagradient.errors import UserError
 
 IMAGE_CELLS = 4  # gradients and colours are summarised on a grid of 4 × 4 cells
 HOG_ORIENTATIONS = 9  # as in Dalal and Triggs (CVPR 2005)
@@ -14,18 +18,27 @@ MIN_DOCUMENTS = 3  # a word in fewer training texts says little and costs a colu
 MAX_WORDS = 30_000  # with a number of their own; a network may use fewer of them
 TEXT_LENGTH = 256  # words; of longer texts the beginning and the end, where reviews say what they think
 PADDING, UNKNOWN = 0, 1
+# A number so many deviations from the mean counts as that: by itself it would decide the mean loss of its part.
+LIMIT, ROBUST_LIMIT = 1000.0, 10.0
+# Where a column's deviation falls by this factor without this share of its training values (at least one), the rest
+# sets the scale: one cell of 1e30 among values of about 1 would make all the others one and the same feature.
+EXTREMES = ((0.01, 10), (0.1, 1000))
 
 
 def extract(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, Any]:
     """Return the feature matrix of every part (float32; sparse CSR for texts).
 
+    What had to be guessed or set right in a table is said on standard error.
+
     Args:
         dataset: the raw samples.
         parts: row numbers by part name; ``"train"`` is the one that scales, categories and
             vocabularies are fitted on.
+
+    Raises:
+        UserError: nothing can be learnt from: no column, or no word, that is there often enough.
     """
-    prepare = {"table": _tables, "text": _texts, "image": _images}[dataset.modality]
-    return prepare({name: dataset.take(rows) for name, rows in parts.items()})
+    return {"table": _tables, "text": _texts, "image": _images}[dataset.modality](dataset, parts)
 
 
 def raw_inputs(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -60,30 +73,107 @@ def _fit_on_train(transformer: Any, raw: dict[str, Any]) -> dict[str, Any]:
     return {name: transformer.transform(samples).astype(np.float32) for name, samples in raw.items()}
 
 
-def _tables(raw: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Standardise numbers and one-hot encode everything else; unseen values become all zeros."""
-    from sklearn.compose import make_column_selector, make_column_transformer
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+def _tables(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Standardise numbers and dates, flag missing ones, and one-hot encode words; unseen words become all zeros."""
+    columns = read_columns(dataset.samples, dataset.kinds, dataset.where)
+    said = [notes(columns)]
+    numbers = {column.name: column.values for column in columns if column.kind in ("number", "date")}
+    words = {column.name: column.values for column in columns if column.kind == "category"}
+    empty = [name for name, values in numbers.items() if np.isnan(values[parts["train"]]).all()]
+    said += [f"column {name}: no value in the training part → ignored" for name in empty]
+    numbers = {name: values for name, values in numbers.items() if name not in empty}
+    if not numbers and not words:
+        raise UserError(f"{dataset.where}: no column is left to learn from: {notes(columns) or 'all are ignored'}")
+    pieces = []
+    if numbers:
+        pieces.append(_number_features(numbers, parts, said))
+    if words:
+        pieces.append(_word_features(np.column_stack(list(words.values())), parts))
+    for line in filter(None, said):
+        print(f"{dataset.where}: {line}", file=sys.stderr)
+    return {name: np.hstack([piece[name] for piece in pieces]) for name in parts}
 
-    numbers, words = make_column_selector(dtype_include="number"), make_column_selector(dtype_exclude="number")
+
+def _number_features(columns: dict[str, np.ndarray], parts: dict[str, np.ndarray], said: list[str]) -> dict:
+    """Return numbers with the training part's median for missing ones, standardised, and a 0/1 flag for each column
+    that misses some in the training part. Notes on extreme values are added to `said`.
+    """
+    from sklearn.impute import SimpleImputer
+    from sklearn.preprocessing import StandardScaler
+
+    table = np.column_stack(list(columns.values()))
+    imputer = SimpleImputer(strategy="median", add_indicator=True).fit(table[parts["train"]])
+    whole = {name: imputer.transform(table[rows]) for name, rows in parts.items()}
+    d = len(columns)
+    train = whole["train"][:, :d]
+    # A large constant is not exactly its own mean: without it the column is exactly 0.
+    constant = np.where(np.ptp(train, axis=0) == 0, train[0], 0.0)
+    typical = _typical(train - constant)
+    scaler = StandardScaler().fit(typical)
+    robust = np.isnan(typical).any(axis=0)
+    limits = np.where(robust, ROBUST_LIMIT, LIMIT)
+    features = {}
+    beyond = np.zeros(d, dtype=int)
+    for name, values in whole.items():
+        scaled = scaler.transform(values[:, :d] - constant)
+        beyond += (np.abs(scaled) > limits).sum(axis=0)
+        flags = values[:, d:]
+        features[name] = np.hstack([np.clip(scaled, -limits, limits), flags]).astype(np.float32)
+    said += [
+        _on_extremes(*facts) for facts in zip(columns, robust, limits, beyond, strict=True) if facts[1] or facts[3]
+    ]
+    return features
+
+
+def _typical(train: np.ndarray) -> np.ndarray:
+    """Return numbers (n, d) with NaN for the extreme values of columns whose other values they would make all alike."""
+    n, typical = len(train), train.copy()
+    distance = np.abs(train - np.median(train, axis=0))
+    for share, factor in EXTREMES:
+        kept = n - max(1, math.ceil(share * n))
+        bound = np.partition(distance, kept - 1, axis=0)[kept - 1]
+        rest = np.where(distance > bound, np.nan, train)
+        mean, deviation = np.nanmean(rest, axis=0), np.nanstd(rest, axis=0)
+        killed = (deviation > 0) & (train.std(axis=0) > factor * deviation)
+        near = np.abs(train - mean) <= ROBUST_LIMIT * deviation
+        typical[:, killed] = np.where(near, train, np.nan)[:, killed]
+    return typical
+
+
+def _on_extremes(name: str, robust: bool, limit: float, beyond: int) -> str:
+    scale = (
+        "of the typical training values, for the extreme ones would make them all alike" if robust else "of training"
+    )
+    return f"column {name}: values more than {limit:g} deviations from the mean ({scale}) count as {limit:g}: {beyond}"
+
+
+def _word_features(words: np.ndarray, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    from sklearn.preprocessing import OneHotEncoder
+
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    transformer = make_column_transformer((StandardScaler(), numbers), (one_hot, words), sparse_threshold=0)
-    return _fit_on_train(transformer, raw)
+    return _fit_on_train(one_hot, {name: words[rows] for name, rows in parts.items()})
 
 
-def _texts(raw: dict[str, list[str]]) -> dict[str, Any]:
+def _texts(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, Any]:
     """Weigh words by TF-IDF with a logarithmic count, rows of unit length."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    raw = {name: dataset.take(rows) for name, rows in parts.items()}
     vectorizer = TfidfVectorizer(sublinear_tf=True, min_df=MIN_DOCUMENTS, dtype=np.float32)
-    return _fit_on_train(vectorizer, raw)
+    try:
+        return _fit_on_train(vectorizer, raw)
+    except ValueError:  # an empty vocabulary; the texts themselves have been checked
+        n = len(raw["train"])
+        raise UserError(f"{dataset.where}: no word stands in at least {MIN_DOCUMENTS} of the {n} training texts: "
+                        "bring more texts, or longer ones with spaces between words") from None  # fmt: skip
 
 
-def _images(raw: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _images(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Standardise histograms of oriented gradients, and each cell's mean and deviation by channel."""
     from sklearn.preprocessing import StandardScaler
 
-    return _fit_on_train(StandardScaler(), {name: image_statistics(images) for name, images in raw.items()})
+    statistics = {name: image_statistics(dataset.take(rows)) for name, rows in parts.items()}
+    return _fit_on_train(StandardScaler(), statistics)
 
 
 def image_statistics(images: np.ndarray) -> np.ndarray:

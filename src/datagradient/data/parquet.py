@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from datagradient.data.fetch import SourceFile, fetch
+from datagradient.data.record import class_labels
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,10 @@ def read_parquet(train: SourceFile, test: SourceFile) -> ParquetTable:
         parts = [datasets.Dataset.from_parquet(str(file.path), **options) for file in files]
         names = [name for name in parts[0].features if name != "label"]
         columns = {name: [value for part in parts for value in part[name]] for name in names}
-        labels = np.concatenate([np.asarray(part["label"], dtype=np.int64) for part in parts])
         class_names = tuple(parts[0].features["label"].names)
+        labels = [class_labels(part["label"], range(len(class_names)), f"{file.path}, column label")
+                  for part, file in zip(parts, files, strict=True)]  # fmt: skip
         is_test = np.repeat([False, True], [len(part) for part in parts])
     title = " + ".join(dict.fromkeys(file.copy for file in files))
     source = {original.path: file.checksum for original, file in zip((train, test), files, strict=True)}
-    return ParquetTable(title, columns, labels, class_names, is_test, source)
+    return ParquetTable(title, columns, np.concatenate(labels), class_names, is_test, source)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from datagradient.data.features import extract, raw_inputs
-from datagradient.data.record import Dataset
+from datagradient.data.record import Dataset, fingerprint
 from datagradient.data.splits import PARTS, SplitPlan, split
 from datagradient.files import write_arrays, write_json
 from datagradient.provenance import stamp
@@ -26,6 +26,7 @@ def write_prepared(dataset: Dataset, keys: np.ndarray, seed: int, plan: SplitPla
     facts = stamp(
         seed=seed, dataset=dataset.name, title=dataset.title, modality=dataset.modality,
         class_names=list(dataset.class_names), f1_kind=dataset.f1_kind, source=dataset.source,
+        samples=fingerprint(dataset, keys),
     )  # fmt: skip
     arrays = {f"features_{name}": matrix for name, matrix in features.items()}
     arrays |= {f"raw_{name}": samples for name, samples in raw_inputs(dataset, parts).items()}

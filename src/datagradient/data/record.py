@@ -1,9 +1,16 @@
 """The record that every data set is loaded into."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from datagradient.data import checks
+from datagradient.data.columns import read_columns
+from datagradient.errors import UserError
+from datagradient.layout import MODALITIES
 
 
 @dataclass(frozen=True)
@@ -11,14 +18,20 @@ class Dataset:
     """Raw samples with labels, and what is known about them.
 
     Attributes:
-        name: the data set's name, as in the configuration.
+        name: the data set's name, as in the configuration, and that of its module.
         title: how tables and figures call it, including what copy it is.
         modality: ``"table"``, ``"text"`` or ``"image"``.
-        samples: a pandas DataFrame, a list of str, or a uint8 array (n, height, width, channels).
-        labels: int64 array (n,), values 0 … number of classes − 1.
+        samples: a pandas DataFrame, a list of str, or a uint8 array (n, height, width, channels), the channels 1 or 3.
+            Kept as it is given, and never changed.
+        labels: integer array (n,), values 0 … number of classes − 1, each of them in some row; kept as int64.
         class_names: one name per class; the last class is the positive one where there are two.
         is_test: bool array (n,), the official test set; None where a data set has none.
         source: where it comes from, with version and checksums; plain strings.
+        kinds: of a table, column name to ``"number"``, ``"category"``, ``"date"`` or ``"ignore"``, where the kind is
+            not to be guessed.
+
+    Raises:
+        UserError: one of them is not so; the message names the row or column, what stands there, and the remedy.
     """
 
     name: str
@@ -29,6 +42,37 @@ class Dataset:
     class_names: tuple[str, ...]
     is_test: np.ndarray | None = None
     source: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what would be silently wrong later, or fail where nobody can tell why."""
+        checks.check_name(self.name)
+        where = self.where
+        if not checks.is_text(self.title):
+            raise UserError(f"{where}: title is {self.title!r}: give a text")
+        if self.modality not in MODALITIES:
+            raise UserError(f"{where}: modality is {self.modality!r}: give one of {', '.join(MODALITIES)}")
+        class_names = checks.check_class_names(self.class_names, where)
+        {"table": checks.check_table, "text": checks.check_texts, "image": checks.check_images}[self.modality](
+            self.samples, where
+        )
+        n, labels = len(self.samples), checks.check_labels(self.labels, class_names, where)
+        if len(labels) != n:
+            raise UserError(f"{where}: {len(labels)} labels and {n} samples: give one label for each sample (has a "
+                            "header or a row been left out of one of them?)")  # fmt: skip
+        checks.check_test_mask(self.is_test, n, where)
+        checks.check_source(self.source, where)
+        if self.modality == "table":
+            read_columns(self.samples, self.kinds, where)
+        elif self.kinds:
+            raise UserError(f"{where}: kinds are of a table's columns, and this is a data set of {self.modality}s")
+        object.__setattr__(self, "class_names", class_names)
+        object.__setattr__(self, "labels", labels)
+
+    @property
+    def where(self) -> str:
+        """How messages name the data set."""
+        return f"data set {self.name}"
 
     @property
     def f1_kind(self) -> str:
@@ -44,6 +88,32 @@ class Dataset:
         return self.samples[rows]
 
 
+def class_labels(answers: Sequence[Any], classes: Sequence[Any], where: str) -> np.ndarray:
+    """Return for every answer the position of its class in `classes`; no answer becomes a class that it is not.
+
+    The comparison ``answers == "yes"`` would make ``no`` of a missing answer.
+
+    Args:
+        answers: n values, e.g. a column of a table.
+        classes: the values that stand for the classes 0, 1, …
+        where: names file and column in the message.
+
+    Raises:
+        UserError: an answer is missing or none of the classes.
+    """
+    import pandas as pd
+
+    values = pd.Series(list(answers), dtype=object)
+    labels = pd.Index(list(classes), dtype=object).get_indexer(values)
+    wrong = np.flatnonzero(labels < 0)
+    if len(wrong):
+        value = values[wrong[0]]
+        n = sum(other is value or other == value or bool(pd.isna(value) and pd.isna(other)) for other in values[wrong])
+        raise UserError(f"{where}: {value!r} in {n} row{'s' * (n != 1)} (first: row {wrong[0]}) is none of the classes "
+                        f"{', '.join(map(repr, classes))}: leave rows without a label out")  # fmt: skip
+    return labels.astype(np.int64)
+
+
 def sample_keys(dataset: Dataset) -> np.ndarray:
     """Return one hash per raw sample (labels left out); equal samples have equal hashes."""
     import pandas as pd
@@ -53,3 +123,17 @@ def sample_keys(dataset: Dataset) -> np.ndarray:
     if dataset.modality == "text":
         return pd.util.hash_array(np.asarray(dataset.samples, dtype=object))
     return pd.util.hash_array(np.array([image.tobytes() for image in dataset.samples], dtype=object))
+
+
+def fingerprint(dataset: Dataset, keys: np.ndarray) -> str:
+    """Return a checksum of all raw samples in order, with labels, class names and names of columns.
+
+    Args:
+        dataset: the raw samples.
+        keys: from `sample_keys`.
+    """
+    names = [*dataset.class_names, *(dataset.samples.columns if dataset.modality == "table" else ())]
+    digest = hashlib.sha256(repr((dataset.modality, names, len(keys))).encode())
+    digest.update(np.ascontiguousarray(keys).tobytes())
+    digest.update(dataset.labels.tobytes())
+    return f"sha256:{digest.hexdigest()}"

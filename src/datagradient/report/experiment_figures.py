@@ -227,7 +227,7 @@ def _in_order(values: set[str]) -> list[str]:
 
 def _in_words(value: str) -> bool:
     try:
-        float(value)
+        float(str(value))  # a cell of a CSV file would name its place
     except ValueError:
         return True
     return False

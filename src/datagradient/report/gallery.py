@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from datagradient.data import sets
-from datagradient.data.record import Dataset
+from datagradient.data.record import Dataset, fingerprint, sample_keys
 from datagradient.errors import UserError
 from datagradient.files import read_arrays
 from datagradient.report.style import STYLE, save
@@ -30,6 +30,11 @@ def write_gallery(scores: Path, data: Path, out: Path) -> None:
     if (facts["dataset"], facts["seed"]) != (meta["dataset"], meta["seed"]):
         raise UserError(f"{scores}: does not belong to {data}: another data set or seed")
     dataset = sets.load(meta["dataset"])
+    if meta.get("samples") != fingerprint(dataset, sample_keys(dataset)):
+        raise UserError(
+            f"{data}: was prepared from other samples than data set {dataset.name} holds now: prepare it again, then "
+            f"train and score: snakemake --cores 1 --force {data} (and the --configfile of the run)"
+        )
     order = np.argsort(arrays["influence"], kind="stable")
     chosen = {kind: order[::sign][:SHOWN] for kind, sign in KINDS.items()}
     draw = _images if dataset.modality == "image" else _texts

@@ -3,11 +3,12 @@
 import numpy as np
 
 from datagradient.data.fetch import SourceFile, fetch
-from datagradient.data.record import Dataset
+from datagradient.data.record import Dataset, class_labels
 
 ADDRESS = "https://archive.ics.uci.edu/ml/machine-learning-databases/adult/"
 TRAIN = SourceFile("uci/adult/adult.data", ADDRESS + "adult.data", {"md5:5d7c39d7b8804f071cdd1f2a7c460872": "Adult"})
 TEST = SourceFile("uci/adult/adult.test", ADDRESS + "adult.test", {"md5:35238206dfdf7f1fe215bbb874adecdc": "Adult"})
+CLASSES = ("<=50K", ">50K")
 NUMBERS = ("age", "fnlwgt", "education-num", "capital-gain", "capital-loss", "hours-per-week")
 COLUMNS = (
     "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship",
@@ -28,5 +29,5 @@ def load() -> Dataset:
     table = table.astype(dict.fromkeys(NUMBERS, "float64"))
     is_test = np.repeat([False, True], [len(part) for part in parts])
     source = {original.path: file.checksum for original, file in zip((TRAIN, TEST), files, strict=True)}
-    labels = (income == ">50K").to_numpy(dtype=np.int64)
-    return Dataset("adult", "Adult", "table", table, labels, ("<=50K", ">50K"), is_test, source)
+    labels = class_labels(income, CLASSES, f"{files[0].path} and {files[1].path.name}, column income")
+    return Dataset("adult", "Adult", "table", table, labels, CLASSES, is_test, source)

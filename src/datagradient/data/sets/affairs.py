@@ -1,8 +1,6 @@
 """Extramarital affairs (Fair 1978), the 6,366 survey answers that statsmodels carries."""
 
-import numpy as np
-
-from datagradient.data.record import Dataset
+from datagradient.data.record import Dataset, class_labels
 
 
 def load() -> Dataset:
@@ -11,8 +9,9 @@ def load() -> Dataset:
     from statsmodels.datasets import fair
 
     table = fair.load_pandas().data
-    labels = (table.pop("affairs") > 0).to_numpy(dtype=np.int64)
+    affairs = table.pop("affairs")
+    labels = class_labels((affairs > 0).where(affairs.notna()), (False, True), "fair.csv, column affairs")
     occupations = ["occupation", "occupation_husb"]  # codes of occupations, not amounts
-    table = table.astype(dict.fromkeys(occupations, str))
+    table, kinds = table.astype(dict.fromkeys(occupations, str)), dict.fromkeys(occupations, "category")
     source = {"statsmodels": statsmodels.__version__}
-    return Dataset("affairs", "Affairs", "table", table, labels, ("none", "some"), None, source)
+    return Dataset("affairs", "Affairs", "table", table, labels, ("none", "some"), None, source, kinds)

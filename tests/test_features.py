@@ -1,0 +1,312 @@
+"""What models get of tables, texts and images: every kind of column is read as what it is, or refused in a line."""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datagradient.data import sets
+from datagradient.data.columns import parse_dates, parse_numbers, read_columns
+from datagradient.data.features import LIMIT, ROBUST_LIMIT, extract, image_statistics
+from datagradient.data.prepare import write_prepared
+from datagradient.data.record import Dataset, sample_keys
+from datagradient.data.splits import SplitPlan
+from datagradient.errors import UserError
+from datagradient.files import read_arrays
+
+N = 400
+TRAIN, OTHER = np.arange(300), np.arange(300, N)
+
+
+def features(columns, **more):
+    """The features of a table in the training part and in the other 100 rows."""
+    dataset = Dataset("made", "Made", "table", pd.DataFrame(columns), np.arange(N) % 2, ("no", "yes"), **more)
+    matrices = extract(dataset, {"train": TRAIN, "test": OTHER})
+    assert all(np.isfinite(matrix).all() and matrix.dtype == np.float32 for matrix in matrices.values())
+    return matrices["train"], matrices["test"]
+
+
+@pytest.fixture
+def numbers(random):
+    return random.normal(size=N)
+
+
+def test_missing_numbers_become_the_median_of_the_training_part_and_a_flag(numbers):
+    gaps, later = numbers.copy(), numbers.copy()
+    gaps[[7, 350]] = later[360] = np.nan
+    train, test = features({"gaps": gaps, "later": later})
+    assert train.shape[1] == 3  # one flag: of the column that misses a value in the training part
+    np.testing.assert_array_equal(np.flatnonzero(train[:, 2]), [7])
+    np.testing.assert_array_equal(np.flatnonzero(test[:, 2]), [50])
+    filled = np.where(np.isnan(gaps), np.nanmedian(gaps[:300]), gaps)
+    scaled = (filled - filled[:300].mean()) / filled[:300].std()
+    np.testing.assert_allclose(np.r_[train[:, 0], test[:, 0]], scaled, rtol=1e-5, atol=1e-6)
+    assert test[60, 1] == pytest.approx((np.median(later[:300]) - later[:300].mean()) / later[:300].std(), abs=1e-6)
+
+
+def test_missing_words_are_a_category_and_unseen_ones_none(random):
+    words = random.choice(["red", "blue"], N).astype(object)
+    words[[3, 310]] = None
+    words[5], words[320] = np.nan, "green"
+    train, test = features({"words": words})
+    assert train.shape[1] == 3 and (train.sum(axis=1) == 1).all()
+    assert np.flatnonzero(train[:, 2]).tolist() == [3, 5] and test[10, 2] == 1
+    assert test[20].sum() == 0
+
+
+def test_one_extreme_cell_leaves_the_others_apart(numbers, capsys):
+    without, _ = features({"x": numbers})
+    spoilt = numbers.copy()
+    spoilt[10], spoilt[390] = 1e30, -1e20
+    train, test = features({"x": spoilt})
+    others = np.arange(300) != 10
+    np.testing.assert_allclose(train[others], without[others], atol=0.02)
+    assert (train[10, 0], test[90, 0]) == (ROBUST_LIMIT, -ROBUST_LIMIT)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "data set made: column x: values more than 10 deviations" in said
+    spoilt[10] = 0.0
+    assert features({"x": spoilt})[1][90, 0] == -LIMIT  # extreme in the other part alone
+    assert "column x: values more than 1000 deviations" in capsys.readouterr().err
+
+
+def test_scales_of_ordinary_skewed_columns_stay_the_plain_ones(random, capsys):
+    skewed = {
+        "gain": np.where(np.arange(N) % 12 == 0, 5000.0, 0.0) + 99999 * (np.arange(N) % 150 == 1),  # as in UCI Adult
+        "seldom": (np.arange(N) == 3).astype(float), "lognormal": random.lognormal(sigma=1.5, size=N),
+    }  # fmt: skip
+    train, _ = features(skewed)
+    for column, values in enumerate(skewed.values()):
+        plain = (values[:300] - values[:300].mean()) / values[:300].std()
+        np.testing.assert_allclose(train[:, column], plain, rtol=1e-5, atol=1e-6)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e39])
+@pytest.mark.parametrize("row", [7, 395])
+def test_a_number_beyond_all_bounds_is_refused_by_column_and_row(numbers, value, row):
+    numbers[row] = value
+    for column in (numbers, numbers.astype(object), np.array([repr(float(x)) for x in numbers])):
+        with pytest.raises(UserError, match=f"^data set made: column 'x', row {row}: .*1 of 400 cells.*missing"):
+            features({"x": column})
+
+
+DAYS = pd.date_range("2020-02-27", periods=N)
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda x: f"{x:.4f}".replace(".", ","), "x holds numbers written as words → number (decimal comma)"),
+        (lambda x: f" {x:.3f}".replace(".", ","), "(decimal comma)"),
+        (lambda x: f"{x:.2f} ", "(decimal point)"),
+        (lambda x: f"{x:e}", "(decimal point)"),
+        (lambda x: f"{1e4 * x:,.1f}", "(decimal point)"),
+        (lambda x: f"{1e4 * x:,.1f}".translate(str.maketrans(",.", ".,")), "(decimal comma)"),
+        (lambda x: f"{1e4 * x:,.0f}".replace(",", "\u202f").replace("-", "−"), "(decimal point)"),
+        (lambda x: f"{x:.1f} %", "(decimal point)"),
+        (lambda x: "?" if x > 2.2 else f"{x:.2f}", "(decimal point, '?' missing)"),
+    ],
+)
+def test_numbers_written_as_words_are_numbers(numbers, capsys, write, said):
+    words = [write(x) for x in numbers]
+    train, _ = features({"x": words})
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
+    assert train.shape[1] == 1 + ("?" in said)
+    gone = np.array(words[:300]) == "?"
+    assert np.corrcoef(train[~gone, 0], numbers[:300][~gone])[0, 1] > 0.99
+    one_hot, _ = features({"x": words}, kinds={"x": "category"})
+    assert one_hot.shape[1] == len(set(words[:300]))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (DAYS, "date"), (DAYS.tz_localize("Europe/Rome"), "date"), (DAYS.date, "date"), (DAYS.astype(str), "date"),
+        (DAYS.strftime("%Y-%m-%dT%H:%M:%SZ"), "date"), (DAYS.to_period("D"), "date"),
+        (pd.to_timedelta(np.arange(N), unit="D"), "number"),
+        ([datetime.timedelta(days=i) for i in range(N)], "number"),
+    ],
+)  # fmt: skip
+def test_dates_and_durations_are_days(column, kind, capsys):
+    (read,) = read_columns(pd.DataFrame({"x": column}), {}, "made")
+    assert (read.kind, read.values[0]) == (kind, pytest.approx(18319 if kind == "date" else 0, abs=1.01))
+    np.testing.assert_allclose(np.diff(read.values), 1, atol=0.05)  # a day of the change to summer time is shorter
+    features({"x": column})
+    assert f"x holds d{'ates' if kind == 'date' else 'urations'}" in capsys.readouterr().err
+
+
+def test_names_of_rows_are_ignored_and_said_and_many_words_are_said(random, capsys):
+    columns = {
+        "id": [f"R{i}" for i in range(N)], "nearly": [f"R{max(i, 20)}" for i in range(N)],
+        "zip": [f"0{i % 150:04d}" for i in range(N)], "few": random.choice(["a", "b"], N), "empty": [np.nan] * N,
+    }  # fmt: skip
+    train, _ = features(columns)
+    said = capsys.readouterr().err
+    for note in ("id has 400 different words in 400 rows → ignore", "nearly has 380 different words", "empty holds no",
+                 "zip has 150 different words → category, a feature for each", "set kinds in the Dataset"):  # fmt: skip
+        assert note in said
+    assert said.count("\n") == 1 and "few" not in said
+    assert train.shape[1] == 150 + 2
+    kinds = {"id": "category", "nearly": "ignore", "zip": "number", "few": "ignore"}
+    assert features(columns, kinds=kinds)[0].shape[1] == 300 + 1
+    with pytest.raises(UserError, match="no column is left to learn from"):
+        features({"id": columns["id"]})
+
+
+def test_a_column_without_values_in_the_training_part_is_ignored(numbers, capsys):
+    late = np.where(np.arange(N) < 300, np.nan, numbers)
+    train, _ = features({"x": numbers, "late": late})
+    assert train.shape[1] == 1
+    assert "column late: no value in the training part → ignored" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [3.0, 1e20, -1e-30])
+def test_a_constant_column_is_zero(value, numbers):
+    train, test = features({"x": numbers, "constant": np.where(np.arange(N) == 399, value + 1, value)})
+    assert (train[:, 1] == 0).all() and (test[:-1, 1] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("column", "width"),
+    [
+        (pd.array([1, None] * (N // 2), dtype="Int64"), 2), (pd.array([True, None] * (N // 2), dtype="boolean"), 2),
+        (pd.array(["a", None] * (N // 2), dtype="string"), 2), (np.arange(N) % 2 == 0, 2),
+        (pd.Categorical([3, 1] * (N // 2)), 2), ([1, "a", 2.5, True] * (N // 4), 4),
+        (pd.Series([1, 2.5] * (N // 2), dtype=object), 1),
+    ],
+)  # fmt: skip
+def test_other_types_of_columns_are_read(column, width):
+    assert features({"x": column})[0].shape[1] == width
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (np.ones(N) * 1j, "column 'x' holds complex numbers"),
+        ([[1, 2]] * N, "column 'x', row 0 holds a list"),
+        ([*["a"] * 9, {"b": 1}, *["a"] * 390], "column 'x', row 9 holds a dict"),
+        ([b"a"] * N, "column 'x', row 0 holds a bytes"),
+        (pd.Series([*["a"] * 5, "\ud800", *["a"] * 394], dtype=object), "column 'x', row 5 holds '.ud800', half"),
+    ],
+)
+def test_cells_that_no_feature_can_be_made_of_are_refused(column, message):
+    with pytest.raises(UserError, match=message):
+        features({"x": column})
+
+
+CELLS = st.one_of(
+    st.floats(), st.integers(), st.booleans(), st.none(), st.text(max_size=3), st.dates(), st.datetimes(),
+    st.sampled_from(["1,5", "1.5", "?", "NA", "2020-01-31", "inf", "1e400", "007", "-", "1 000", 1e30, np.nan, pd.NA]),
+    st.decimals(allow_nan=False), st.timedeltas(), st.binary(max_size=2), st.complex_numbers(),
+    st.lists(st.integers(), max_size=2),
+)  # fmt: skip
+COLUMN = st.one_of(
+    st.lists(st.floats(), min_size=30, max_size=30), st.lists(CELLS, min_size=30, max_size=30),
+    st.lists(st.one_of(st.none(), st.floats(-1e38, 1e38)), min_size=30, max_size=30),
+    st.lists(st.one_of(st.none(), st.text(max_size=2)), min_size=30, max_size=30),
+    st.lists(st.sampled_from(["1,5", "2", "?", ""]), min_size=30, max_size=30),
+)  # fmt: skip
+
+
+@settings(max_examples=40)
+@given(columns=st.lists(COLUMN, min_size=1, max_size=3), kind=st.sampled_from([None, "category", "number", "ignore"]))
+@pytest.mark.filterwarnings("ignore")
+def test_any_table_gives_finite_features_or_one_line(columns, kind, tmp_path_factory):
+    samples = pd.DataFrame({f"c{i}": pd.Series(cells, dtype=object) for i, cells in enumerate(columns)})
+    before, out = samples.copy(deep=True), tmp_path_factory.mktemp("any") / "features.npz"
+    try:
+        dataset = Dataset("made", "Made", "table", samples, np.arange(30) % 2, ("no", "yes"),
+                          kinds={"c0": kind} if kind else {})  # fmt: skip
+        write_prepared(dataset, sample_keys(dataset), 0, SplitPlan(0.2, 0.2, 0.2), out)
+    except UserError as error:
+        assert "\n" not in str(error) and str(error).startswith("data set made: ") and not out.exists()
+    else:
+        arrays, _ = read_arrays(out)
+        matrices = [matrix for name, matrix in arrays.items() if name.startswith("features")]
+        assert sum(len(matrix) for matrix in matrices) == 30
+        assert all(np.isfinite(matrix).all() and matrix.shape[1] for matrix in matrices)
+    pd.testing.assert_frame_equal(samples, before)
+
+
+@given(st.floats(-1e30, 1e30))
+def test_numbers_and_dates_are_read_back(x):
+    for word in (repr(x), f"{x:,.3f}", f" {x:.3f}\t"):
+        assert parse_numbers([word, "0.1"])[0][0] == pytest.approx(x, abs=6e-4)
+    for word in (f"{x:.4f}".replace(".", ","), f"{x:,.3f}".translate(str.maketrans(",.", ".,"))):
+        assert parse_numbers([word, "0,1"])[0][0] == pytest.approx(x, abs=6e-4)
+
+
+@pytest.mark.parametrize("word", ["1,2,3", "1.2.3", "12 34", "1_000", "0x1", "a1", "1-2", "١a", "²", "1,23,456", "--1"])
+def test_words_that_are_no_numbers_are_none(word):
+    assert parse_numbers([word])[0] == [None]
+
+
+def test_iso_dates_alone_are_dates():
+    assert parse_dates(["1970-01-02", "1969-12-31 12:00", "", "1970-01-01T00:00+24:00"])[:2] == [1.0, -0.5]
+    assert parse_dates(["1970-13-01", "01/02/1970", "1970", "2020-02-30"]) == [None] * 4
+    assert np.isnan(parse_dates(["", "NA"])).all()
+
+
+def test_features_are_fitted_on_the_training_part_only():
+    table = sets.load("affairs")
+    rows = np.arange(100)
+    alone = extract(table, {"train": rows, "test": np.arange(100, 200)})
+    together = extract(table, {"train": rows, "test": np.arange(100, 6000)})
+    np.testing.assert_array_equal(alone["train"], together["train"])
+    np.testing.assert_array_equal(alone["test"], together["test"][:100])
+    numbers = alone["train"][:, :6]
+    np.testing.assert_allclose(numbers.mean(axis=0), 0, atol=1e-6)
+
+
+def test_codes_of_occupations_are_no_amounts():
+    survey = sets.load("affairs")
+    columns = read_columns(survey.samples, survey.kinds, "affairs")
+    assert [column.name for column in columns if column.kind == "category"] == ["occupation", "occupation_husb"]
+
+
+def texts(samples):
+    dataset = Dataset("made", "Made", "text", samples, np.arange(len(samples)) % 2, ("a", "b"))
+    half = len(samples) // 2
+    return extract(dataset, {"train": np.arange(half), "test": np.arange(half, 2 * half)})
+
+
+def test_words_of_other_parts_are_no_features():
+    matrices = texts(["good film"] * 5 + ["bad film"] * 5 + ["unheard words"] * 10)
+    assert matrices["train"].shape[1] == 3
+    assert matrices["test"].nnz == 0
+
+
+@pytest.mark.parametrize("words", [[f"word{i}" for i in range(20)], [""] * 20, ["a b"] * 20])
+def test_texts_without_a_common_word_are_refused_in_a_sentence(words):
+    with pytest.raises(UserError, match="data set made: no word stands in at least 3 of the 10 training texts: bring"):
+        texts(words)
+
+
+def slope(axis, step, shape):
+    """An image that becomes brighter by so much a pixel along one axis."""
+    return np.repeat((np.indices(shape[:2])[axis] * step)[..., None], shape[2], axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (32, 32, 3)])
+def test_image_statistics_see_light_and_direction(random, shape):
+    images = random.integers(256, size=(4, *shape), dtype=np.uint8)
+    features = image_statistics(images)
+    cells = 16 * shape[2]
+    assert features.shape == (4, 9 * 36 + 2 * cells)
+    brightness = features[:, -2 * cells : -cells].mean(axis=1)
+    np.testing.assert_allclose(brightness, images.mean(axis=(1, 2, 3)) / 255)
+    flat, across, along = (image_statistics(image[None])[0] for image in
+                           (np.full(shape, 90, np.uint8), slope(0, 6, shape), slope(1, 6, shape)))  # fmt: skip
+    np.testing.assert_allclose(flat[-cells:], 0, atol=1e-12)  # the deviations within cells
+    assert (across[-cells:] > 0).all() and (along[-cells:] > 0).all()
+    vertical, horizontal = (each[: 9 * 36].reshape(-1, 9).sum(axis=0) for each in (across, along))
+    assert (flat[: 9 * 36].sum(), vertical.argmax(), horizontal.argmax()) == (0, 4, 0)
+    # Half the light of the same slope: the same directions, since gradients are scaled by their block.
+    dim = image_statistics(slope(0, 3, shape)[None])[0]
+    np.testing.assert_allclose(dim[: 9 * 36], across[: 9 * 36], atol=1e-3)
+    np.testing.assert_allclose(dim[-2 * cells :], across[-2 * cells :] / 2)
