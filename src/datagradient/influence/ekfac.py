@@ -7,7 +7,7 @@ that second step. Embeddings have one-hot inputs, so that their input basis is k
 normalisation layers have a diagonal of their own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -22,14 +22,15 @@ class EKFAC:
     """The approximation for one network: `see` all samples, `find_bases`, `measure` all samples, then `solve`.
 
     Args:
-        network: in evaluation mode, with parameters in Linear, Conv2d, Embedding and GroupNorm layers only.
+        network: with parameters in Linear, Conv2d, Embedding and GroupNorm layers only.
+        logits: runs the network on samples in evaluation mode.
 
     Raises:
         SolverError: a parameter stands in another kind of layer.
     """
 
-    def __init__(self, network: nn.Module):
-        self.network, self.blocks, self.n = network, {}, 0
+    def __init__(self, network: nn.Module, logits: Callable[[Tensor], Tensor]):
+        self.logits, self.blocks, self.n = logits, {}, 0
         for name, layer in network.named_modules():
             if list(layer.parameters(recurse=False)):
                 block = next((block for kind, block in BLOCKS.items() if isinstance(layer, kind)), None)
@@ -79,7 +80,7 @@ class EKFAC:
         ]
         try:
             with torch.enable_grad():
-                logits = self.network(x)
+                logits = self.logits(x)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from datagradient.influence.glm import LinearProblem
+from datagradient.influence.modules import logits_of, same_chance
 from datagradient.influence.solvers import SolverError
 
 AGREEMENT = 1e-3  # of the network's logits with those of its last layer, in single precision
@@ -26,7 +27,8 @@ class LastLayerProblem(LinearProblem):
     the objective, and not in H.
 
     Args:
-        network: in evaluation mode, on the device to compute on; it ends in an `nn.Linear` with a bias.
+        network: on the device to compute on; it ends in an `nn.Linear` with a bias. It is run in evaluation mode and
+            comes back in its own, see `datagradient.influence.modules`.
         to_tensor: turns some inputs into what the network takes.
         inputs: training inputs, n of them.
         labels: training labels (n,) as the network was trained on them.
@@ -46,14 +48,15 @@ class LastLayerProblem(LinearProblem):
         rows: np.ndarray | None = None,
         batch_size: int = 500,
     ):
-        self.network, self.to_tensor, self.batch_size = network.eval(), to_tensor, batch_size
+        self.network, self.to_tensor, self.batch_size = network, to_tensor, batch_size
         layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
         if not layers or layers[-1].bias is None:
             raise SolverError("neural: the network has no last linear layer with a bias; use parameters: all")
         self.layer, self._passed = layers[-1], []
         weights, bias = (value.detach().cpu().double().numpy() for value in (self.layer.weight, self.layer.bias))
         super().__init__(inputs, labels, weights, bias, 0.0, rows)
-        self._check_logits()
+        with same_chance(self.layer.weight.device):
+            self._check_logits()
 
     def inputs(self, features: Any) -> np.ndarray:
         """Return what the last layer takes of some samples: (n, width), float64."""
@@ -89,7 +92,8 @@ class LastLayerProblem(LinearProblem):
         hook = self.layer.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
         try:
             for start in range(0, len(features), self.batch_size):
-                logits = self.network(self.to_tensor(features[start : start + self.batch_size]).to(device))
+                x = self.to_tensor(features[start : start + self.batch_size]).to(device)
+                logits = logits_of(self.network, {}, x)
                 activations = seen.pop().cpu()
                 finite = torch.isfinite(activations).all(dim=1)
                 if not finite.all():

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp
+from torch.func import grad, jvp
 from torch.nn.functional import cross_entropy
 
 from datagradient.influence.ekfac import EKFAC
+from datagradient.influence.modules import logits_of, same_chance
 from datagradient.influence.solvers import Matvec, SolverError
 from datagradient.layers import second_derivatives
 
@@ -28,7 +29,8 @@ class NetworkProblem:
     the network computes in its own precision.
 
     Args:
-        network: in evaluation mode, on the device to compute on.
+        network: on the device to compute on. It is run in evaluation mode and comes back in its own, see
+            `datagradient.influence.modules`.
         to_tensor: turns some inputs into what the network takes.
         inputs: training inputs, n of them.
         labels: training labels (n,) as the network was trained on them.
@@ -47,16 +49,15 @@ class NetworkProblem:
         batch_size: int = 500,
         curvature: str = "ggn",
     ):
-        self.network, self.inputs, self.labels = network.eval(), to_tensor(inputs), torch.from_numpy(labels)
+        self.network, self.inputs, self.labels = network, to_tensor(inputs), torch.from_numpy(labels)
         self.to_tensor, self.batch_size = to_tensor, batch_size
         self.rows = np.arange(len(labels)) if rows is None else rows
-        if curvature == "hessian":
-            second_derivatives(network)
         self.product = {"ggn": self._ggn_product, "hessian": self._hessian_product}[curvature]
         self.parameters = {name: value.detach() for name, value in network.named_parameters()}
         first = next(iter(self.parameters.values()))
         self.device, self.dtype = first.device, first.dtype
-        self._check_agreement()
+        with same_chance(self.device):
+            self._check_agreement()
 
     def mean_gradient(self, inputs: Any, labels: np.ndarray) -> np.ndarray:
         """Return the gradient of the mean loss on any samples, shape of a parameter vector."""
@@ -89,7 +90,7 @@ class NetworkProblem:
 
     def ekfac(self, damping: float) -> Matvec:
         """Return the product with the inverse of EK-FAC's approximation of the GGN, damped."""
-        approximation = EKFAC(self.network)
+        approximation = EKFAC(self.network, self._logits_with_gradients)
         for _, x, _ in self._batches(self.inputs[self.rows], self.labels[self.rows]):
             approximation.see(x)
         approximation.find_bases()
@@ -112,11 +113,17 @@ class NetworkProblem:
         return jvp(lambda parameters: self._losses(parameters, x, y), (self.parameters,), (tangents,))
 
     def _losses(self, parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return cross_entropy(functional_call(self.network, parameters, (x,)), y, reduction="none")
+        return cross_entropy(self._logits(parameters, x), y, reduction="none")
+
+    def _logits(self, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+        return logits_of(self.network, parameters, x)
+
+    def _logits_with_gradients(self, x: Tensor) -> Tensor:
+        return self._logits({name: value.detach().requires_grad_() for name, value in self.parameters.items()}, x)
 
     def _ggn_product(self, x: Tensor, y: Tensor, tangents: dict[str, Tensor]) -> dict[str, Tensor]:
         def logits(parameters: dict[str, Tensor]) -> Tensor:
-            return functional_call(self.network, parameters, (x,))
+            return self._logits(parameters, x)
 
         with torch.no_grad():
             output, change = jvp(logits, (self.parameters,), (tangents,))
@@ -126,7 +133,8 @@ class NetworkProblem:
 
     def _hessian_product(self, x: Tensor, y: Tensor, tangents: dict[str, Tensor]) -> dict[str, Tensor]:
         gradient = grad(lambda parameters: self._losses(parameters, x, y).sum())
-        return jvp(gradient, (self.parameters,), (tangents,))[1]
+        with second_derivatives():
+            return jvp(gradient, (self.parameters,), (tangents,))[1]
 
     def _batches(self, samples: Tensor, targets: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield the number of the first sample, and samples and targets on the device."""
