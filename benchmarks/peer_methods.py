@@ -151,7 +151,8 @@ def dattri_lissa(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.n
     return _dattri(network, x, y, x_val, y_val, attributor, damping)
 
 
-METHODS: dict[str, Callable] = {
+# The libraries differentiate twice.
+METHODS: dict[str, Callable] = {name: second_derivatives()(method) for name, method in {
     "captum TracInCPFast": captum_tracin,
     "pyDVL EK-FAC": pydvl_ekfac,
     "pyDVL LiSSA": pydvl_lissa,
@@ -160,7 +161,7 @@ METHODS: dict[str, Callable] = {
     "kronfluence EK-FAC": kronfluence_ekfac,
     "dattri CG": dattri_cg,
     "dattri LiSSA": dattri_lissa,
-}
+}.items()}  # fmt: skip
 
 
 def _pydvl_scores(provider, s: Tensor, x: Tensor, y: Tensor) -> np.ndarray:
@@ -210,10 +211,9 @@ def _stable(solve: Callable[[float], Tensor], scale: float, bound: Tensor) -> Te
 
 
 def _prepared(network: nn.Module) -> nn.Module:
-    """Return a copy that the libraries may alter, of layers that they can differentiate twice; and seed torch."""
+    """Return a copy that the libraries may alter, and seed torch."""
     torch.manual_seed(0)
-    second_derivatives(network := copy.deepcopy(network).eval())
-    return network
+    return copy.deepcopy(network).eval()
 
 
 def _curvature(x: Tensor, y: Tensor, size: int | None = None) -> DataLoader:

@@ -31,7 +31,7 @@ def test_leaf_values_reproduce_the_margins(random, n_classes):
     theirs = boosted._margins(model.booster, features, model).reshape(ours.shape)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     direction = random.normal(size=len(problem.theta)) * (problem.theta != 0)
-    by_library = problem.train_margins(direction)
+    by_library = problem.train_changes(direction)
     np.testing.assert_allclose(problem.margins(direction, problem.inputs(features)), by_library, atol=1e-5)
 
 

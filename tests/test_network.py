@@ -337,8 +337,7 @@ def test_texts_are_the_mean_of_their_words():
 def test_ekfac_refuses_layers_that_it_does_not_know(random):
     network = nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(5), nn.Linear(5, 3)).double()
     with pytest.raises(SolverError, match="layer 1 is a LayerNorm"):
-        ekfac.EKFAC(network)
-    assert problem_of(network, *table(random)).ekfac
+        problem_of(network, *table(random)).ekfac(0.1)
 
 
 def test_a_fixed_number_of_steps_is_marked_truncated(random):
@@ -346,6 +345,107 @@ def test_a_fixed_number_of_steps_is_marked_truncated(random):
     problem = problem_of(network, inputs, labels)
     _, record = solve(problem, problem.mean_gradient(inputs, labels), "cg", damping=0.1, tolerance=0, max_iterations=3)
     assert (record.status, record.iterations) == ("truncated", 3)
+
+
+def trace_of(network):
+    """Everything that scoring could change in the caller's network, and torch's generator."""
+    modules = [
+        (name, module.training, sorted(module.__dict__), [len(hooks) for hooks in hooks_of(module)])
+        for name, module in network.named_modules()
+    ]
+    tensors = [
+        (name, id(value), value.dtype, value.device, value.requires_grad, value.grad, value.detach().numpy().tobytes())
+        for name, value in [*network.named_parameters(), *network.named_buffers()]
+    ]
+    return modules, tensors, torch.get_rng_state().numpy().tobytes()
+
+
+def hooks_of(module):
+    return [value for key, value in sorted(module.__dict__.items()) if key.endswith("_hooks")]
+
+
+class Counting(nn.Module):
+    """Counts its passes in a buffer, whatever its mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, x):
+        self.passes += 1
+        return x
+
+
+def callers_network():
+    """A network in training mode, one module of it not, with frozen, normalised and dropped-out layers."""
+    torch.manual_seed(0)
+    body = cnn((1, 8, 8), 3, {"width": 4}).network
+    network = nn.Sequential(Counting(), *body[:-1], nn.Dropout(0.5), body[-1]).train()
+    network[2].eval()
+    network[1].weight.requires_grad_(False)
+    network.register_forward_hook(lambda *_: None)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("ggn", {"name": "cg", "tolerance": 0, "max_iterations": 2}),
+        ("hessian", {"name": "cg", "tolerance": 0, "max_iterations": 1, "damping": 10}),
+        ("ggn", {"name": "ekfac"}),
+        ("ggn", {"name": "cg", "preconditioner": "ekfac", "tolerance": 0, "max_iterations": 1}),
+        ("ggn", {"name": "lissa", "batch_size": 5, "max_iterations": 4}),
+        ("last", {"name": "cg"}),
+    ],
+)
+def test_scoring_leaves_no_trace_in_the_callers_network(random, kind, options):
+    network = callers_network()
+    inputs, labels = random.normal(size=(N, 1, 8, 8)).astype(np.float32), random.integers(3, size=N)
+    form = {"rows": np.arange(0, N, 3)} | ({} if kind == "last" else {"curvature": kind})
+    make = last_layer_of if kind == "last" else problem_of
+    before = trace_of(network)
+    score(make(network, inputs, labels, **form), inputs, labels, **{"damping": 0.1, **options})
+    assert trace_of(network) == before
+
+    # An error in the middle of a pass.
+    problem = make(network, inputs, labels, **form)
+    inputs[17] = np.nan
+    hook = network[3].register_forward_hook(fails_from := Failing())
+    before = trace_of(network)
+    fails_from.now = True
+    with pytest.raises(RuntimeError, match="in the middle"):
+        score(problem, inputs, labels, **{"damping": 0.1, **options})
+    assert trace_of(network) == before
+    hook.remove()
+
+
+class Failing:
+    now = False
+
+    def __call__(self, *_):
+        if self.now:
+            raise RuntimeError("in the middle")
+
+
+def test_hessian_products_leave_later_passes_to_the_written_out_layers(random, monkeypatch):
+    network, inputs = cnn((1, 8, 8), 3, {"width": 4}).network.double(), random.normal(size=(9, 1, 8, 8))
+    problem = problem_of(network, inputs, random.integers(3, size=9), curvature="hessian")
+    calls, written_out = [], layers._Convolution.apply
+    monkeypatch.setattr(layers._Convolution, "apply", lambda *args: calls.append(1) or written_out(*args))
+    vector = random.normal(size=len(flat(network)))
+    problem.matvec(vector)
+    assert not calls
+    problem.project(vector)
+    assert calls
+
+
+def test_second_derivatives_end_with_the_outermost_context_and_with_an_error():
+    with pytest.raises(RuntimeError), layers.second_derivatives():
+        with layers.second_derivatives():
+            pass
+        assert layers._twice.get()
+        raise RuntimeError
+    assert not layers._twice.get()
 
 
 def last_layer_of(network, inputs, labels, **options):

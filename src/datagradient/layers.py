@@ -6,6 +6,9 @@ second time. A forward-mode pass over a small CNN costs 4.5 plain passes with to
 need torch's own: see `second_derivatives`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -13,19 +16,23 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
-
-class _WrittenOut:
-    written_out = True
+_twice = ContextVar("twice", default=False)
 
 
-def second_derivatives(network: nn.Module) -> None:
-    """Make the layers of a network torch's own from now on, which can be differentiated twice."""
-    for layer in network.modules():
-        if isinstance(layer, _WrittenOut):
-            layer.written_out = False
+@contextmanager
+def second_derivatives() -> Iterator[None]:
+    """Within this context the layers are torch's own, which can be differentiated twice.
+
+    It changes no layer: a context belongs to its thread, may stand in another, and ends with an error too.
+    """
+    token = _twice.set(True)
+    try:
+        yield
+    finally:
+        _twice.reset(token)
 
 
-class Conv2d(_WrittenOut, nn.Conv2d):
+class Conv2d(nn.Conv2d):
     """As `torch.nn.Conv2d` without bias, dilation and groups, padded by zeros."""
 
     def __init__(self, fan_in: int, fan_out: int, kernel_size: int, stride: int = 1, padding: int = 0):
@@ -33,25 +40,25 @@ class Conv2d(_WrittenOut, nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of images (n, fan_in, height, width)."""
-        return _Convolution.apply(x, self.weight, self.stride, self.padding) if self.written_out else super().forward(x)
+        return super().forward(x) if _twice.get() else _Convolution.apply(x, self.weight, self.stride, self.padding)
 
 
-class GroupNorm(_WrittenOut, nn.GroupNorm):
+class GroupNorm(nn.GroupNorm):
     """As `torch.nn.GroupNorm` for images."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised images."""
-        if not self.written_out:
+        if _twice.get():
             return super().forward(x)
         return _GroupNorm.apply(x, self.weight, self.bias, self.num_groups, self.eps)[0]
 
 
-class MaxPool2(_WrittenOut, nn.Module):
+class MaxPool2(nn.Module):
     """The largest of each 2 × 2 pixels; height and width are even, or lose their last line."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return images of half the height and width."""
-        return _MaxPool2.apply(x)[0] if self.written_out else functional.max_pool2d(x, 2)
+        return functional.max_pool2d(x, 2) if _twice.get() else _MaxPool2.apply(x)[0]
 
 
 class _Convolution(Function):

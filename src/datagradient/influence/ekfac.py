@@ -7,7 +7,8 @@ that second step. Embeddings have one-hot inputs, so that their input basis is k
 normalisation layers have a diagonal of their own.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -22,21 +23,25 @@ class EKFAC:
     """The approximation for one network: `see` all samples, `find_bases`, `measure` all samples, then `solve`.
 
     Args:
-        network: in evaluation mode, with parameters in Linear, Conv2d, Embedding and GroupNorm layers only.
+        network: its trainable parameters stand in Linear, Conv2d, Embedding and GroupNorm layers only.
+        names: of the trainable parameters; layers without one are left out.
+        logits: runs the network on samples, its trainable parameters with gradients.
 
     Raises:
-        SolverError: a parameter stands in another kind of layer.
+        SolverError: a parameter stands in another kind of layer, in several layers, or is the only frozen one of its
+            layer.
     """
 
-    def __init__(self, network: nn.Module):
-        self.network, self.blocks, self.n = network, {}, 0
+    def __init__(self, network: nn.Module, names: set[str], logits: Callable[[Tensor], Tensor]):
+        self.logits, self.blocks, self.n = logits, {}, 0
+        places = Counter(value for _, value in network.named_parameters(remove_duplicate=False))
         for name, layer in network.named_modules():
-            if list(layer.parameters(recurse=False)):
-                block = next((block for kind, block in BLOCKS.items() if isinstance(layer, kind)), None)
-                if block is None:
-                    known = ", ".join(kind.__name__ for kind in BLOCKS)
-                    raise SolverError(f"ekfac: layer {name} is a {type(layer).__name__}; known are {known}; use cg")
-                self.blocks[name] = block(layer)
+            own = dict(layer.named_parameters(prefix=name, recurse=False))
+            free = [key in names for key in own]
+            if any(places[value] > 1 for value in own.values()):
+                raise SolverError(f"ekfac: layer {name} shares a parameter with another; use cg")
+            if any(free):
+                self.blocks[name] = _block_of(name, layer, all(free))
         self.random = torch.Generator().manual_seed(CHANCE)
 
     def see(self, x: Tensor) -> None:
@@ -68,29 +73,42 @@ class EKFAC:
         """Yield every layer's block, inputs and output gradients.
 
         The gradients are of Σ_c ε_c √p_c (m_c − Σ_k p_k m_k), m the logits and ε random signs: their second
-        moment is exactly that of the Gauss–Newton matrix, from one backward pass.
+        moment is exactly that of the Gauss–Newton matrix, from one backward pass. For one logit they are of
+        √(p (1 − p)) m.
         """
         seen: dict[str, tuple[Tensor, Tensor]] = {}
+
+        def keep(name: str, inputs: tuple, output: Tensor) -> None:
+            if name in seen or len(output) != len(x):
+                raise SolverError(f"ekfac: layer {name} runs twice in a pass, or not on one sample a row; use cg")
+            seen[name] = inputs[0].detach(), output
+
         hooks = [
-            block.layer.register_forward_hook(
-                lambda _, inputs, output, name=name: seen.__setitem__(name, (inputs[0].detach(), output))
-            )
+            block.layer.register_forward_hook(lambda _, *passed, name=name: keep(name, *passed))
             for name, block in self.blocks.items()
         ]
         try:
             with torch.enable_grad():
-                logits = self.network(x)
+                logits = self.logits(x)
         finally:
             for hook in hooks:
                 hook.remove()
-        p = torch.softmax(logits.detach(), dim=1)
-        signs = (torch.randint(2, p.shape, generator=self.random) * 2 - 1).to(p)
-        weights = signs * p.sqrt()
-        gradients = torch.autograd.grad(
-            logits, [output for _, output in seen.values()], weights - p * weights.sum(dim=1, keepdim=True)
-        )
+        if len(seen) < len(self.blocks):
+            raise SolverError(f"ekfac: layer {min(set(self.blocks) - set(seen))} does not run; freeze it, or use cg")
+        gradients = torch.autograd.grad(logits, [output for _, output in seen.values()], self._root(logits.detach()))
         for (name, (inputs, _)), gradient in zip(seen.items(), gradients, strict=True):
             yield self.blocks[name], inputs, gradient
+
+    def _root(self, logits: Tensor) -> Tensor:
+        """Return random vectors whose second moments are the samples' curvature by their logits."""
+        if logits.shape[1] == 1:
+            return (torch.sigmoid(logits) * torch.sigmoid(-logits)).sqrt()
+        p = torch.softmax(logits, dim=1)
+        weights = self._signs(p) * p.sqrt()
+        return weights - p * weights.sum(dim=1, keepdim=True)
+
+    def _signs(self, like: Tensor) -> Tensor:
+        return (torch.randint(2, like.shape, generator=self.random) * 2 - 1).to(like)
 
 
 class Block:
@@ -186,7 +204,7 @@ class _Embedding(Block):
         """Add the squares of the samples' gradients; a word's occurrences in one sample are summed first."""
         words = len(self.layer.weight)
         sample = torch.arange(len(inputs), device=inputs.device)[:, None]
-        pairs, where = torch.unique(sample * words + inputs, return_inverse=True)
+        pairs, where = torch.unique(sample * words + inputs.flatten(1), return_inverse=True)
         sums = torch.zeros(len(pairs), gradients.shape[-1], dtype=gradients.dtype, device=gradients.device)
         sums.index_add_(0, where.flatten(), gradients.flatten(0, -2))
         self.diagonal.index_add_(0, pairs % words, (sums @ self.right).square())
@@ -211,3 +229,16 @@ class _GroupNorm(Block):
 
 
 BLOCKS = {nn.Linear: _Linear, nn.Conv2d: _Convolution, nn.Embedding: _Embedding, nn.GroupNorm: _GroupNorm}
+
+
+def _block_of(name: str, layer: nn.Module, whole: bool) -> Block:
+    """Return the block of a layer, or refuse it; `whole`: all its parameters are trainable."""
+    block = next((block for kind, block in BLOCKS.items() if isinstance(layer, kind)), None)
+    if block is None:
+        known = ", ".join(kind.__name__ for kind in BLOCKS)
+        raise SolverError(f"ekfac: layer {name} is a {type(layer).__name__}; known are {known}; use cg")
+    if not whole:
+        raise SolverError(f"ekfac: layer {name} has trainable and frozen parameters; freeze all or none, or use cg")
+    if block is _Convolution and (layer.groups > 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str)):
+        raise SolverError(f"ekfac: layer {name} has groups, or is not padded by a number of zeros; use cg")
+    return block(layer)

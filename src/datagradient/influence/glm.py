@@ -1,6 +1,6 @@
 """Influence problems of models that are linear in their parameters, in closed form and float64.
 
-With margins m_i = J_i θ, p_i = softmax(m_i) (or the logistic function of one margin) and one-hot labels y_i,
+With margins m_i = J_i θ + offset, p_i = softmax(m_i) (or the logistic function of one margin) and one-hot labels y_i,
 a sample's loss gradient is J_iᵀ(p_i − y_i), and the Hessian of the mean loss takes a vector s to
 (1/n) Σ_i J_iᵀ M_i J_i s with M_i = diag(p_i) − p_i p_iᵀ.
 """
@@ -11,11 +11,20 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import expit, logsumexp, softmax
 
-from datagradient.influence.solvers import Matvec
+from datagradient.influence.labels import class_numbers, count
+from datagradient.influence.solvers import Matvec, SolverError
+from datagradient.seeds import generator
 
 ROWS = 2000  # that one product of dense features takes; shards of a training set begin at its multiples
+CHECKED = 64  # samples that a problem is compared with its model on
+STEP = 1e-4  # of the finite difference, in units of the margins
+SINGLE = 1e-4  # agreement of margins that a library computes in single precision
+# The gradient at a minimum is at most this share of the samples' gradients (root mean square), or its largest entry is
+# at most scikit-learn's default tolerance: a fit of ours stays below a tenth of both.
+MINIMUM, TOLERANCE = 1e-2, 1e-4
+SCALED = 500  # samples that a sample's usual gradient is measured on
 
 
 class GeneralisedLinearProblem(ABC):
@@ -26,10 +35,15 @@ class GeneralisedLinearProblem(ABC):
 
     Args:
         features: training samples, as the model takes them.
-        labels: training labels (n,) as the model was trained on them.
+        labels: training labels (n,) as the model was trained on them, 0 … classes − 1.
         theta: the trained parameters.
         penalty: for each parameter, or one number for all.
         rows: the training samples that H is averaged over; None for all.
+        n_margins: 1 for two classes and otherwise one a class.
+        offset: what is added to the margins of every sample, (n_margins,) or one number.
+
+    Raises:
+        SolverError: labels that are no classes of the model, or a parameter that is not finite.
     """
 
     def __init__(
@@ -39,8 +53,16 @@ class GeneralisedLinearProblem(ABC):
         theta: np.ndarray,
         penalty: np.ndarray | float,
         rows: np.ndarray | None,
+        n_margins: int,
+        offset: np.ndarray | float = 0.0,
     ):
-        self.features, self.labels, self.theta, self.penalty, self.rows = features, labels, theta, penalty, rows
+        self.features, self.theta, self.penalty, self.rows = features, theta, penalty, rows
+        self.n_margins, self.offset, self.n_classes = n_margins, offset, max(n_margins, 2)
+        self.labels = self._class_numbers(labels, count(features), "training")
+        if not np.isfinite(theta).all():
+            raise SolverError(
+                f"parameter {int(np.argmin(np.isfinite(theta)))} of the model is not finite: fit it again"
+            )
 
     @abstractmethod
     def inputs(self, features: Any) -> Any:
@@ -54,10 +76,22 @@ class GeneralisedLinearProblem(ABC):
     def adjoint(self, residuals: np.ndarray, inputs: Any) -> np.ndarray:
         """Return Σ_i J_iᵀ·residuals_i, shape of θ."""
 
-    def train_margins(self, theta: np.ndarray | None = None) -> np.ndarray:
-        """Return J_i·theta of every training sample, by default for the trained parameters."""
-        inputs = self.curvature_inputs if self.rows is None else self.inputs(self.features)
-        return self.margins(self.theta if theta is None else theta, inputs)
+    def probabilities(self, theta: np.ndarray, inputs: Any) -> np.ndarray:
+        """Return the predicted probabilities for the parameters `theta`, in the shape of the margins."""
+        return probabilities_of(self.margins(theta, inputs) + self.offset)
+
+    def train_changes(self, direction: np.ndarray) -> np.ndarray:
+        """Return J_i·direction of every training sample."""
+        return self.margins(direction, self._train_inputs)
+
+    @cached_property
+    def train_probabilities(self) -> np.ndarray:
+        """Predicted probabilities of every training sample, in the shape of the margins."""
+        return self.curvature_probabilities if self.rows is None else self.probabilities(self.theta, self._train_inputs)
+
+    @property
+    def _train_inputs(self) -> Any:
+        return self.curvature_inputs if self.rows is None else self.inputs(self.features)
 
     @cached_property
     def curvature_inputs(self) -> Any:
@@ -67,14 +101,50 @@ class GeneralisedLinearProblem(ABC):
     @cached_property
     def curvature_probabilities(self) -> np.ndarray:
         """Predicted probabilities of these samples, in the shape of the margins."""
-        return probabilities_of(self.margins(self.theta, self.curvature_inputs))
+        return self.probabilities(self.theta, self.curvature_inputs)
+
+    def check(self) -> None:
+        """Refuse a problem whose gradient is not that of its own mean loss, by a finite difference on a few samples.
+
+        Raises:
+            SolverError: the two differ.
+        """
+        inputs, labels = self.few_inputs, self.labels[: count(self.few_inputs)]
+        direction = generator(0, "check").standard_normal(len(self.theta))
+        size = np.sqrt(np.mean(self.margins(direction, inputs) ** 2))
+        if size == 0:
+            return
+        direction = direction / size
+        ahead, behind = (
+            mean_loss(self.margins(self.theta + step * direction, inputs) + self.offset, labels)
+            for step in (STEP, -STEP)
+        )
+        difference, slope = (ahead - behind) / (2 * STEP), self._gradient(inputs, labels) @ direction
+        if not abs(difference - slope) <= 1e-5:
+            raise SolverError(
+                f"the loss changes by {difference:.6g} along a direction where its gradient says {slope:.6g}: "
+                "the problem is not that of its own objective"
+            )
+
+    @cached_property
+    def few_inputs(self) -> Any:
+        """The first training samples, in the form that `margins` takes."""
+        return self.inputs(self.features[:CHECKED])
 
     def mean_gradient(self, features: Any, labels: np.ndarray) -> np.ndarray:
-        """Return the gradient of the mean loss (without penalty) on any samples, shape of θ."""
-        inputs = self.inputs(features)
-        return self.adjoint(residuals_of(probabilities_of(self.margins(self.theta, inputs)), labels), inputs) / len(
-            labels
-        )
+        """Return the gradient of the mean loss (without penalty) on any samples, shape of θ.
+
+        Raises:
+            SolverError: labels that are no classes of the model.
+        """
+        labels = self._class_numbers(labels, count(features), "validation")
+        return self._gradient(self.inputs(features), labels)
+
+    def _gradient(self, inputs: Any, labels: np.ndarray) -> np.ndarray:
+        return self.adjoint(residuals_of(self.probabilities(self.theta, inputs), labels), inputs) / len(labels)
+
+    def _class_numbers(self, labels: Any, n: int, part: str) -> np.ndarray:
+        return class_numbers(labels, n, self.n_classes, part)
 
     def matvec(self, vector: np.ndarray) -> np.ndarray:
         """Return H·vector for the Hessian H of the training objective, penalty included, no damping."""
@@ -83,7 +153,7 @@ class GeneralisedLinearProblem(ABC):
     def sampled(self, rows: np.ndarray) -> Matvec:
         """Return the product with the H of the given training samples."""
         inputs = self.inputs(self.features[rows])
-        probabilities = probabilities_of(self.margins(self.theta, inputs))
+        probabilities = self.probabilities(self.theta, inputs)
         return lambda vector: self._product(vector, inputs, probabilities)
 
     def _product(self, vector: np.ndarray, inputs: Any, p: np.ndarray) -> np.ndarray:
@@ -96,8 +166,8 @@ class GeneralisedLinearProblem(ABC):
 
     def project(self, direction: np.ndarray) -> np.ndarray:
         """Return g_iᵀ·direction for every training sample's loss gradient g_i: shape (n,)."""
-        probabilities = probabilities_of(self.train_margins())
-        return (self.train_margins(direction) * residuals_of(probabilities, self.labels)).sum(axis=1)
+        residuals = residuals_of(self.train_probabilities, self.labels)
+        return (self.train_changes(direction) * residuals).sum(axis=1)
 
 
 class LinearProblem(GeneralisedLinearProblem):
@@ -122,12 +192,55 @@ class LinearProblem(GeneralisedLinearProblem):
         rows: np.ndarray | None = None,
     ):
         penalty = np.concatenate([np.full(weights.size, l2), np.zeros(len(bias))])
-        super().__init__(features, labels, _join(weights, bias), penalty, rows)
         self.shape, self.l2 = weights.shape, l2
+        super().__init__(features, labels, _join(weights, bias), penalty, rows, len(weights))
 
     def inputs(self, features: Any) -> Any:
-        """Return the features as they are."""
+        """Return the features as they are.
+
+        Raises:
+            SolverError: they are not as many as the weights.
+        """
+        if features.shape[1] != self.shape[1]:
+            raise SolverError(
+                f"samples have {features.shape[1]} features, and the model {self.shape[1]} weights a class"
+            )
         return features
+
+    def check(self) -> None:
+        """Refuse a model that is not at the minimum of the objective that the problem represents.
+
+        Raises:
+            SolverError: the gradient of the training objective is not small, or not that of the mean loss.
+        """
+        super().check()
+        self._check_minimum()
+
+    def _check_minimum(self) -> None:
+        gradient = self.adjoint(residuals_of(self.train_probabilities, self.labels), self._train_inputs)
+        gradient = gradient / len(self.labels) + self.penalty * self.theta
+        for slope, size, part in zip(self._parts(gradient), self._sizes(), ("weights", "bias"), strict=True):
+            if not (np.linalg.norm(slope) <= MINIMUM * size or np.abs(slope).max() <= TOLERANCE):
+                raise SolverError(self._no_minimum(f"the gradient by the {part} is {np.abs(slope).max():.2g}"))
+        pinned = self._parts(self.theta)[0] == 0
+        if pinned.any() and (abs(self.features[:, pinned.any(axis=0)]).sum(axis=0) > 0).any():
+            raise SolverError(self._no_minimum("weights are exactly 0"))
+
+    def _no_minimum(self, sign: str) -> str:
+        return (
+            f"logistic: the model is not at the minimum of mean loss + l2/2 ‖weights‖² with l2 = {self.l2:g} ({sign}); "
+            "pass the samples and labels that it was fitted on and l2 = 1 / (C n), or fit it again with an intercept, "
+            "a lower tolerance and neither L1 penalty nor weights of classes or samples"
+        )
+
+    def _sizes(self) -> tuple[float, float]:
+        """Return the root mean squares of single samples' gradients by weights and by bias, from some samples."""
+        rows = np.unique(np.linspace(0, len(self.labels) - 1, SCALED).astype(int))
+        features, residuals = self.features[rows], residuals_of(self.train_probabilities[rows], self.labels[rows])
+        squares = features.multiply(features) if hasattr(features, "tocsr") else features**2
+        of_bias = (residuals**2).sum(axis=1)
+        of_weights = of_bias * np.asarray(squares.sum(axis=1)).ravel()
+        return tuple(float(np.sqrt(values.mean())) for values in (of_weights, of_bias))
 
     def margins(self, theta: np.ndarray, inputs: Any) -> np.ndarray:
         """Return W x_i + b of every sample."""
@@ -186,12 +299,15 @@ class LeafProblem(GeneralisedLinearProblem):
         features: training features, as `nodes_of` takes them.
         labels: training labels (n,) as the model was trained on them.
         values: for each tree the values of its nodes; inner nodes, which no sample ends in, have 0.
-        n_margins: 1 for two classes and otherwise one a class; tree t is of class t mod n_margins.
+        classes: for each tree the margin that it adds to.
+        n_margins: 1 for two classes and otherwise one a class.
+        offset: the margins (n_margins,) before the first tree.
         penalty: on the leaf values, beside the *mean* loss; XGBoost's own stands beside the *sum*, so that a
             refit without a sample has the same, and no sample carries a share of it.
         nodes_of: returns the node that each sample ends in, for every tree: (n, trees) integers.
-        margins_of: returns the margins (n, n_margins) of samples for given node values, None for the trained
-            ones. A library's own prediction is several times faster than reading out the nodes.
+        margins_of: returns the margins (n, n_margins) of samples, offset included; or the changes of the margins
+            along a direction in the node values. A library's own prediction is several times faster than reading
+            out the nodes.
         rows: the training samples that H is averaged over; None for all.
     """
 
@@ -200,14 +316,16 @@ class LeafProblem(GeneralisedLinearProblem):
         features: Any,
         labels: np.ndarray,
         values: list[np.ndarray],
+        classes: np.ndarray,
         n_margins: int,
+        offset: np.ndarray,
         penalty: float,
         nodes_of: Callable[[Any], np.ndarray],
         margins_of: Callable[[Any, list[np.ndarray] | None], np.ndarray],
         rows: np.ndarray | None = None,
     ):
-        super().__init__(features, labels, np.concatenate(values), penalty, rows)
-        self.n_margins, self._nodes_of, self._margins_of = n_margins, nodes_of, margins_of
+        super().__init__(features, labels, np.concatenate(values), penalty, rows, n_margins, offset)
+        self.classes, self._nodes_of, self._margins_of = classes, nodes_of, margins_of
         ends = np.cumsum([len(tree) for tree in values])
         self.trees = [slice(end - len(tree), end) for end, tree in zip(ends, values, strict=True)]
 
@@ -219,20 +337,42 @@ class LeafProblem(GeneralisedLinearProblem):
         """Return the sums of leaf values by class."""
         margins = np.zeros((len(inputs), self.n_margins))
         for t, tree in enumerate(self.trees):
-            margins[:, t % self.n_margins] += theta[tree][inputs[:, t]]
+            margins[:, self.classes[t]] += theta[tree][inputs[:, t]]
         return margins
 
     def adjoint(self, residuals: np.ndarray, inputs: np.ndarray) -> np.ndarray:
         """Return for each leaf the sum of its class's residuals over the samples in it."""
         sums, columns = np.empty(len(self.theta)), np.ascontiguousarray(residuals.T)
         for t, tree in enumerate(self.trees):
-            sums[tree] = np.bincount(inputs[:, t], columns[t % self.n_margins], minlength=tree.stop - tree.start)
+            sums[tree] = np.bincount(inputs[:, t], columns[self.classes[t]], minlength=tree.stop - tree.start)
         return sums
 
-    def train_margins(self, theta: np.ndarray | None = None) -> np.ndarray:
-        """Return J_i·theta of every training sample, in the precision of `margins_of`."""
-        values = None if theta is None else [theta[tree] for tree in self.trees]
-        return self._margins_of(self.features, values).astype(np.float64)
+    @cached_property
+    def train_probabilities(self) -> np.ndarray:
+        """Predicted probabilities of every training sample, in the precision of `margins_of`."""
+        return probabilities_of(self._margins_of(self.features, None).astype(np.float64))
+
+    def train_changes(self, direction: np.ndarray) -> np.ndarray:
+        """Return J_i·direction of every training sample, in the precision of `margins_of`."""
+        changes = self._margins_of(self.features, [direction[tree] for tree in self.trees]).astype(np.float64)
+        self._compare(changes[:CHECKED], self.margins(direction, self.few_inputs), "along a direction")
+        return changes
+
+    def check(self) -> None:
+        """Refuse a booster whose margins are not the sums of its leaves.
+
+        Raises:
+            SolverError: they are not, or the gradient is not that of the mean loss.
+        """
+        super().check()
+        own = self._margins_of(self.features[:CHECKED], None)
+        self._compare(own, self.margins(self.theta, self.few_inputs) + self.offset, "of the booster")
+
+    @staticmethod
+    def _compare(margins: np.ndarray, sums: np.ndarray, which: str) -> None:
+        gap = np.abs(margins - sums).max(initial=0.0)
+        if not gap <= SINGLE * (1 + np.abs(sums).max(initial=0.0)):
+            raise SolverError(f"boosted: the margins {which} are not the sums of its leaves: they differ by {gap:.3g}")
 
     def preconditioner(self, damping: float) -> Matvec:
         """Return the product with the inverse of the diagonal of H + δI (Jacobi)."""
@@ -257,6 +397,12 @@ def residuals_of(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return p − y (n, rows), the derivative of each loss by its margins."""
     classes = probabilities.shape[1]
     return probabilities - (labels[:, None] if classes == 1 else np.eye(classes)[labels])
+
+
+def mean_loss(margins: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean cross-entropy of margins."""
+    logits = np.hstack([np.zeros_like(margins), margins]) if margins.shape[1] == 1 else margins
+    return float((logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).mean())
 
 
 def _join(weights: np.ndarray, bias: np.ndarray) -> np.ndarray:

@@ -13,7 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from datagradient.influence.glm import LinearProblem
+from datagradient.influence.glm import CHECKED, LinearProblem
+from datagradient.influence.labels import count
+from datagradient.influence.modules import (
+    as_tensor,
+    first_pass,
+    last_linear,
+    logits_of,
+    network_labels,
+    same_chance,
+    trainable,
+)
 from datagradient.influence.solvers import SolverError
 
 AGREEMENT = 1e-3  # of the network's logits with those of its last layer, in single precision
@@ -22,19 +32,22 @@ AGREEMENT = 1e-3  # of the network's logits with those of its last layer, in sin
 class LastLayerProblem(LinearProblem):
     """Gradients and curvature products of the last linear layer of a trained network.
 
-    A parameter vector is that layer's weights row by row, then its bias. Weight decay is the optimiser's, no part of
-    the objective, and not in H.
+    The last layer is the linear one that runs last, whatever the order in which layers were defined. A parameter
+    vector is its weights row by row, then its bias. The loss is cross-entropy, for one logit binary cross-entropy,
+    whatever the network was trained with; weight decay is the optimiser's, no part of the objective, and not in H.
 
     Args:
-        network: in evaluation mode, on the device to compute on; it ends in an `nn.Linear` with a bias.
+        network: on the device to compute on; it ends in an `nn.Linear` with a bias. It is run in evaluation mode and
+            comes back in its own, see `datagradient.influence.modules`.
         to_tensor: turns some inputs into what the network takes.
         inputs: training inputs, n of them.
-        labels: training labels (n,) as the network was trained on them.
+        labels: training labels as `NetworkProblem` takes them.
         rows: the training samples that H is averaged over; None for all.
         batch_size: samples at once; the results do not depend on it.
 
     Raises:
-        SolverError: the network's logits are not those of its last linear layer.
+        SolverError: the network, its inputs or the labels cannot be represented, as where the logits are not those of
+            the last linear layer, or that layer is frozen.
     """
 
     def __init__(
@@ -46,14 +59,16 @@ class LastLayerProblem(LinearProblem):
         rows: np.ndarray | None = None,
         batch_size: int = 500,
     ):
-        self.network, self.to_tensor, self.batch_size = network.eval(), to_tensor, batch_size
-        layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-        if not layers or layers[-1].bias is None:
-            raise SolverError("neural: the network has no last linear layer with a bias; use parameters: all")
-        self.layer, self._passed = layers[-1], []
-        weights, bias = (value.detach().cpu().double().numpy() for value in (self.layer.weight, self.layer.bias))
-        super().__init__(inputs, labels, weights, bias, 0.0, rows)
-        self._check_logits()
+        self.network, self.to_tensor, self.batch_size, self._passed = network, to_tensor, batch_size, []
+        trainable(network)
+        if not hasattr(inputs, "__getitem__"):
+            raise SolverError(f"neural: training inputs are a {type(inputs).__name__}; pass an array of all samples")
+        few = as_tensor(to_tensor, inputs[: min(CHECKED, batch_size)])
+        with same_chance(few.device), torch.no_grad():
+            self.layer = first_pass(network, lambda: last_linear(network, few))
+            weights, bias = (value.detach().cpu().double().numpy() for value in (self.layer.weight, self.layer.bias))
+            super().__init__(inputs, labels, weights, bias, 0.0, rows)
+            self.few_inputs = first_pass(network, self._checked_activations)
 
     def inputs(self, features: Any) -> np.ndarray:
         """Return what the last layer takes of some samples: (n, width), float64."""
@@ -74,11 +89,14 @@ class LastLayerProblem(LinearProblem):
         threads would keep the processor busy with waiting.
         """
         weights, bias = (torch.from_numpy(part) for part in self._parts(direction))
-        labels, products = torch.as_tensor(self.labels), []
+        labels, products = torch.as_tensor(self.labels.astype(np.int64, copy=False)), []
         for start, activations, logits in self._passed or self._batches(self.features):
-            residuals = torch.softmax(logits.double(), dim=1)
-            own = labels[start : start + len(residuals), None]
-            residuals.scatter_add_(1, own, torch.full_like(own, -1.0, dtype=residuals.dtype))
+            own = labels[start : start + len(logits), None]
+            if self.n_margins == 1:
+                residuals = torch.sigmoid(logits.double()) - own
+            else:
+                residuals = torch.softmax(logits.double(), dim=1)
+                residuals.scatter_add_(1, own, torch.full_like(own, -1.0, dtype=residuals.dtype))
             products.append(((activations.double() @ weights.T + bias) * residuals).sum(dim=1))
         return torch.cat(products).numpy()
 
@@ -88,8 +106,9 @@ class LastLayerProblem(LinearProblem):
         device, seen = self.layer.weight.device, []
         hook = self.layer.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
         try:
-            for start in range(0, len(features), self.batch_size):
-                logits = self.network(self.to_tensor(features[start : start + self.batch_size]).to(device))
+            for start in range(0, count(features), self.batch_size):
+                x = as_tensor(self.to_tensor, features[start : start + self.batch_size]).to(device)
+                logits = logits_of(self.network, {}, x)
                 activations = seen.pop().cpu()
                 finite = torch.isfinite(activations).all(dim=1)
                 if not finite.all():
@@ -99,17 +118,27 @@ class LastLayerProblem(LinearProblem):
         finally:
             hook.remove()
 
-    def _check_logits(self) -> None:
-        """Refuse a network with something after its last linear layer, or one whose logits depend on chance."""
-        some = self.features[: min(64, self.batch_size)]
-        _, *both = next(self._batches(some))
+    def _checked_activations(self) -> np.ndarray:
+        """Return what the last layer takes of the first samples.
+
+        Refuses a network with something after its last linear layer, or one whose logits depend on chance.
+        """
+        few = self.features[: min(CHECKED, self.batch_size)]
+        _, *both = next(self._batches(few))
         activations, logits = (tensor.double().numpy() for tensor in both)
-        again = np.concatenate([self.inputs(some[[i]]) for i in range(min(len(some), 4))])
+        again = np.concatenate([self.inputs(few[[i]]) for i in range(min(len(few), 4))])
         same = np.allclose(again, activations[: len(again)], rtol=AGREEMENT, atol=AGREEMENT)
         if not same or not np.allclose(self.margins(self.theta, activations), logits, rtol=AGREEMENT, atol=AGREEMENT):
             raise SolverError(
                 "neural: the logits are not those of the last linear layer, or two passes over the same samples differ"
             )
+        return activations
+
+    def _check_minimum(self) -> None:
+        """Training ends before a minimum, and weight decay is no part of the objective: there is nothing to check."""
+
+    def _class_numbers(self, labels: Any, n: int, part: str) -> np.ndarray:
+        return network_labels(labels, n, self.n_margins, part)
 
 
 def _activations(batches: Iterable[tuple[int, Tensor, Tensor]]) -> np.ndarray:

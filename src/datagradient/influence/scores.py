@@ -20,6 +20,9 @@ class Problem(Protocol):
     labels: Any
     rows: np.ndarray | None
 
+    def check(self) -> None:
+        """Raise a `SolverError` where the gradients are not those of the trained model's own objective."""
+
     def matvec(self, vector: np.ndarray) -> np.ndarray:
         """Return the product with the curvature H of the training objective."""
 
@@ -75,7 +78,8 @@ def score(
         options: the solver's own, see `SOLVERS`.
 
     Raises:
-        SolverError: there is no validation sample, or a gradient or score is not finite.
+        SolverError: there is no validation sample, a label is no class of the model, a gradient or score is not
+            finite, or the problem is not that of the trained model (see its `check`).
     """
     found = find_direction(problem, features, labels, name, seed, **options)
     start = time.perf_counter()
@@ -95,6 +99,7 @@ def find_direction(
     if not np.all(np.isfinite(gradient)):
         raise SolverError("the gradient of the validation loss is not finite: a validation sample or the model is not")
     clock.append(time.perf_counter())
+    problem.check()
     solution, record = solve(problem, gradient, name, seed, **options)
     clock.append(time.perf_counter())
     return Direction(

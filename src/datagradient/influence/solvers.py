@@ -11,6 +11,7 @@ import numpy as np
 from datagradient.errors import UserError
 
 Matvec = Callable[[np.ndarray], np.ndarray]
+INDEFINITE = 1e-6  # of the largest eigenvalue: more is no rounding of single precision
 # LiSSA: steps of the power iteration, checks of the residual in a repeat, the rise that is too much, restarts.
 POWER_ITERATIONS, CHECKS, RISE, RESTARTS = 10, 4, 1.1, 6
 
@@ -56,10 +57,17 @@ def explicit(
     out of x, as in a pseudo-inverse.
 
     Raises:
-        SolverError: b has a part in those directions, so that no solution exists.
+        SolverError: b has a part in those directions, so that no solution exists; H + δI has a negative eigenvalue; or
+            a number is not finite.
     """
-    columns = [matvec(unit) + damping * unit for unit in np.eye(len(b))]
-    x = np.linalg.lstsq(np.array(columns).T, b, rcond=1e-12)[0]
+    _check(b, "explicit", damping, tolerance)
+    matrix = np.array([matvec(unit) + damping * unit for unit in np.eye(len(b))]).T
+    if not np.isfinite(matrix).all():
+        raise SolverError("explicit solve: a product with the curvature is not finite")
+    values = np.linalg.eigvalsh((matrix + matrix.T) / 2)
+    if values[0] < -INDEFINITE * values[-1]:
+        raise SolverError(f"explicit solve: curvature {values[0]:.3g} in a direction, damping {damping:g}: raise it")
+    x = np.linalg.lstsq(matrix, b, rcond=1e-12)[0]
     residual = _relative_residual(matvec, b, x, damping)
     if not residual <= tolerance:
         raise SolverError(f"explicit solve: relative residual {residual:.1e} at damping {damping:g}; raise the damping")
@@ -87,14 +95,19 @@ def cg(
         preconditioner: the product with a symmetric positive definite approximation of (H + δI)⁻¹.
 
     Raises:
-        SolverError: a product is not finite, or a direction of non-positive curvature was met.
+        SolverError: a number is not finite, or a direction of non-positive curvature was met.
     """
+    _check(b, "cg", damping, tolerance, max_iterations)
     precondition = preconditioner or (lambda vector: vector)
     x, residual = np.zeros_like(b), b
     direction = precondition(residual)
     energy = residual @ direction
     target, iterations = tolerance * np.linalg.norm(b), 0
     while iterations < max_iterations and np.linalg.norm(residual) > target:
+        if energy == 0:  # the residual is at the end of what numbers can hold
+            break
+        if not 0 < energy < np.inf:
+            raise SolverError(f"cg: the preconditioner is not positive definite in step {iterations + 1}: use another")
         product = matvec(direction) + damping * direction
         curvature = direction @ product
         if not np.isfinite(curvature) or curvature <= 0:
@@ -109,6 +122,7 @@ def cg(
     reached = _relative_residual(matvec, b, x, damping)
     # The residual that CG updates drifts from the true one by rounding: allow that and no more.
     status = "truncated" if tolerance == 0 else "converged" if reached <= 2 * tolerance else "unconverged"
+    _check_solution(x, "cg", damping)
     return x, SolverRecord("cg", status, iterations, iterations + 1, reached, damping, tolerance)
 
 
@@ -140,8 +154,10 @@ def lissa(
         repeats: independent runs, whose results are averaged.
 
     Raises:
-        SolverError: the residual still rises after `RESTARTS` doublings of σ.
+        SolverError: the residual still rises after `RESTARTS` doublings of σ, the curvature is negative, or a number is
+            not finite.
     """
+    _check(b, "lissa", damping, tolerance, max_iterations, repeats)
     scale, products = _largest_eigenvalue(matvec, random.standard_normal(len(b)), damping), POWER_ITERATIONS
     checks = set(np.linspace(0, max_iterations, CHECKS + 1, dtype=int)[1:].tolist())
     results, restarts = [], 0
@@ -177,7 +193,9 @@ def direct(
 
     Its residual is no measure of the scores: an approximate inverse can rank samples better than an exact one.
     """
+    _check(b, name, damping)
     x = inverse(b)
+    _check_solution(x, name, damping)
     return x, SolverRecord(name, "approximate", 1, 1, _relative_residual(matvec, b, x, damping), damping, 0.0)
 
 
@@ -188,10 +206,29 @@ def _largest_eigenvalue(matvec: Matvec, start: np.ndarray, damping: float) -> fl
         value = float(np.linalg.norm(product))
         if not np.isfinite(value) or value == 0:
             raise SolverError(f"lissa: power iteration found an eigenvalue of {value}")
+        if vector @ product < -INDEFINITE * value:
+            raise SolverError(f"lissa: curvature {vector @ product:.3g}, damping {damping:g}: raise it")
         vector = product / value
     return value
 
 
+def _check(b: np.ndarray, name: str, damping: float, tolerance: float = 0.0, *counts: int) -> None:
+    """Refuse a right-hand side or options for which no status would mean anything."""
+    if not np.isfinite(b).all():
+        raise SolverError(f"{name}: the right-hand side is not finite at parameter {int(np.argmin(np.isfinite(b)))}")
+    if not 0 <= damping < np.inf:
+        raise SolverError(f"{name}: damping {damping:g}; it is a number from 0 on")
+    if not 0 <= tolerance < 1:
+        raise SolverError(f"{name}: tolerance {tolerance:g}; it is a relative residual, from 0 to below 1")
+    if any(count < 1 for count in counts):
+        raise SolverError(f"{name}: max_iterations and repeats are at least 1")
+
+
+def _check_solution(x: np.ndarray, name: str, damping: float) -> None:
+    if not np.isfinite(x).all():
+        raise SolverError(f"{name}: the solution is not finite at damping {damping:g}; raise the damping")
+
+
 def _relative_residual(matvec: Matvec, b: np.ndarray, x: np.ndarray, damping: float) -> float:
-    size = np.linalg.norm(b)
-    return float(np.linalg.norm(b - matvec(x) - damping * x) / size) if size != 0 else 0.0
+    size, residual = np.linalg.norm(b), np.linalg.norm(b - matvec(x) - damping * x)
+    return float(residual / size) if size else float(np.inf if residual else 0.0)

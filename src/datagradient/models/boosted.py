@@ -12,6 +12,8 @@ from scipy.special import expit, softmax
 
 from datagradient.files import read_arrays, write_arrays
 from datagradient.influence.glm import LeafProblem
+from datagradient.influence.leaves import best_rounds, content_of, offset_of, without_offset
+from datagradient.influence.solvers import SolverError
 from datagradient.seeds import integer_seed
 
 INPUTS = "features"
@@ -76,7 +78,7 @@ def fit(
 
 def probabilities(model: BoostedModel, features: Any) -> np.ndarray:
     """Return the class probabilities (n, classes)."""
-    margins = _margins(model.booster, features, model).astype(np.float64)
+    margins = _margins(best_rounds(model.booster), features, model).astype(np.float64)
     return softmax(margins, axis=1) if model.n_classes > 2 else np.stack([expit(-margins), expit(margins)], axis=1)
 
 
@@ -88,31 +90,44 @@ def problem(
     curvature: str = "ggn",
     parameters: str = "all",
 ) -> LeafProblem:
-    """Return the influence problem of the leaf values on the training set; the arguments are `logistic.problem`'s."""
-    content = json.loads(bytes(model.booster.save_raw("json")))
-    trees = content["learner"]["gradient_booster"]["model"]["trees"]
+    """Return the influence problem of the leaf values on the training set; the arguments are `logistic.problem`'s.
+
+    Where training stopped early, the problem is that of the best rounds. Weights of samples, and margins that training
+    started from, are not known to a booster, and must not have been used.
+
+    Raises:
+        SolverError: a kind of booster, objective or penalty that leaf values with λ = `l2` do not represent.
+    """
+    features = features if hasattr(features, "tocsr") else np.asarray(features)
+    trained, n_margins = best_rounds(model.booster), 1 if model.n_classes == 2 else model.n_classes
+    content = content_of(trained, model.n_classes, model.l2)
+    stored_trees = content["learner"]["gradient_booster"]["model"]
+    changed, trees = without_offset(content, n_margins), stored_trees["trees"]
     # A leaf has no children, and its value stands where an inner node has its threshold.
     leaves = [np.array(tree["left_children"]) < 0 for tree in trees]
     stored = [np.array(tree["split_conditions"]) for tree in trees]
     smallest = np.min_scalar_type(max(map(len, leaves)))
-    n_margins = 1 if model.n_classes == 2 else model.n_classes
 
     def nodes_of(some: Any) -> np.ndarray:
-        nodes = model.booster.predict(xgb.DMatrix(_take(some, model.columns)), pred_leaf=True, strict_shape=True)
+        data = xgb.DMatrix(_take(some, model.columns))
+        nodes = trained.predict(data, pred_leaf=True, strict_shape=True, validate_features=False)
         return np.asfortranarray(nodes.reshape(len(nodes), -1), dtype=smallest)
 
-    def margins_of(some: Any, values: list[np.ndarray] | None) -> np.ndarray:
-        booster = model.booster
-        if values is not None:
-            for tree, leaf, old, new in zip(trees, leaves, stored, values, strict=True):
+    def margins_of(some: Any, direction: list[np.ndarray] | None) -> np.ndarray:
+        booster = trained
+        if direction is not None:
+            for tree, leaf, old, new in zip(trees, leaves, stored, direction, strict=True):
                 tree["split_conditions"] = np.where(leaf, new, old).tolist()
             booster = xgb.Booster()
-            booster.load_model(bytearray(json.dumps(content).encode()))
+            booster.load_model(bytearray(json.dumps(changed).encode()))
         return _margins(booster, some, model).reshape(-1, n_margins)
 
     values = [np.where(leaf, old, 0.0) for leaf, old in zip(leaves, stored, strict=True)]
-    penalty = model.l2 / len(labels)
-    return LeafProblem(features, labels, values, n_margins, penalty, nodes_of, margins_of, rows)
+    classes = np.array(stored_trees["tree_info"])
+    return LeafProblem(
+        features, labels, values, classes, n_margins, offset_of(content, n_margins), model.l2 / len(labels),
+        nodes_of, margins_of, rows,
+    )  # fmt: skip
 
 
 def save(path: Path, model: BoostedModel, meta: dict) -> None:
@@ -137,8 +152,14 @@ def _most_frequent(features: Any, limit: int) -> np.ndarray:
 
 
 def _margins(booster: xgb.Booster, features: Any, model: BoostedModel) -> np.ndarray:
-    return booster.inplace_predict(_take(features, model.columns), predict_type="margin")
+    return booster.inplace_predict(_take(features, model.columns), predict_type="margin", validate_features=False)
 
 
 def _take(features: Any, columns: np.ndarray) -> Any:
-    return features if len(columns) == features.shape[1] else features[:, columns]
+    """Return the columns that a booster takes."""
+    features = features if hasattr(features, "tocsr") else np.asarray(features)
+    if len(columns) == features.shape[1]:
+        return features
+    if features.shape[1] <= columns.max(initial=-1):
+        raise SolverError(f"samples have {features.shape[1]} features, and the booster takes number {columns.max()}")
+    return features[:, columns]

@@ -75,7 +75,8 @@ def fit(
 
 
 def as_float64(features: Any) -> Any:
-    """Return the features in float64, CSR kept sparse."""
+    """Return the features in float64, sparse ones as CSR."""
+    features = features.tocsr() if hasattr(features, "tocsr") else np.asarray(features)
     return features.astype(np.float64) if features.dtype != np.float64 else features
 
 
@@ -98,9 +99,10 @@ def problem(
     """Return the influence problem of the model on its training set.
 
     Args:
-        model: the trained model.
+        model: the trained model, at the minimum of the mean loss plus its L2 penalty. Checked before a solve: an L1
+            penalty, weights of classes or samples, a bias that is held at 0, or another `l2` are refused.
         features: training features.
-        labels: training labels.
+        labels: training labels, 0 … classes − 1.
         rows: the training samples that H is averaged over; None for all.
         curvature: Gauss–Newton matrix or Hessian: the same for this model.
         parameters: the last layer's or all: the same for this model.

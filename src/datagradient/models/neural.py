@@ -1,5 +1,6 @@
 """Neural networks, trained with AdamW on one cycle of learning rates."""
 
+import copy
 import math
 import time
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ def to_tensor(inputs: np.ndarray) -> tuple[str, Tensor]:
 def probabilities(model: NeuralModel, inputs: np.ndarray) -> np.ndarray:
     """Return the class probabilities (n, classes)."""
     device = best_device()
-    network = model.network.to(device)
+    network = _on(device, model.network)
     batches = to_tensor(inputs)[1].split(SCORING_BATCH[model.kind])
     logits = torch.cat([network(batch.to(device)).cpu() for batch in batches])
     return torch.softmax(logits.double(), dim=1).numpy()
@@ -141,14 +142,14 @@ def problem(
     """Return the influence problem of the network on its training set.
 
     Args:
-        model: the trained model.
+        model: the trained model; its network is left as it is, and where it is.
         inputs: training inputs.
         labels: training labels.
         rows: the training samples that H is averaged over; None for all.
         curvature: ``"ggn"`` or ``"hessian"``; the same for the last layer.
         parameters: ``"last"`` for those of the last layer, the others held fixed; ``"all"`` for all.
     """
-    network = model.network.to(best_device())
+    network = _on(best_device(), model.network)
     options = {"rows": rows, "batch_size": SCORING_BATCH[model.kind]}
 
     def tensor(some: np.ndarray) -> Tensor:
@@ -172,6 +173,11 @@ def load(path: Path) -> tuple[NeuralModel, dict]:
     network = _fresh(*form, seed=0)
     network.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
     return NeuralModel(network.eval(), *form), meta
+
+
+def _on(device: torch.device, network: nn.Module) -> nn.Module:
+    """Return a network on a device: itself, or a copy, so that it stays where its owner put it."""
+    return network if next(network.parameters()).device == device else copy.deepcopy(network).to(device)
 
 
 def _fresh(kind: str, shape: tuple[int, ...], n_classes: int, settings: dict, seed: int) -> nn.Module:

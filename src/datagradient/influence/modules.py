@@ -1,0 +1,213 @@
+"""Running a network that belongs to the caller: it comes back as it was given.
+
+Passes are in evaluation mode, with the problem's own tensors for parameters and buffers. For the length of a pass the
+network is in that state, so that two threads must not share one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from datagradient.influence.labels import binary_numbers, class_numbers
+from datagradient.influence.solvers import SolverError
+
+PRECISIONS = (torch.float32, torch.float64)
+FAST_ATTENTION = (
+    (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
+    (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
+    (torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp),
+    (torch.backends.cuda.cudnn_sdp_enabled, torch.backends.cuda.enable_cudnn_sdp),
+)
+
+
+@contextmanager
+def evaluation(network: nn.Module) -> Iterator[None]:
+    """Within this context a network is in evaluation mode; then every module is in its own mode again."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        if any(mode for _, mode in modes):
+            network.eval()
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def same_chance(device: torch.device) -> Iterator[None]:
+    """Within this context torch's generators may be drawn from; then they are in their former state again."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Within this context attention is made of operations that have a forward-mode derivative.
+
+    Torch's own context, `sdpa_kernel`, takes as long as a small network's pass.
+    """
+    before = [enabled() for enabled, _ in FAST_ATTENTION]
+    try:
+        for _, enable in FAST_ATTENTION:
+            enable(False)
+        yield
+    finally:
+        for (_, enable), value in zip(FAST_ATTENTION, before, strict=True):
+            enable(value)
+
+
+def logits_of(network: nn.Module, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
+    """Return a network's logits (n, classes) or (n, 1) in evaluation mode.
+
+    Args:
+        network: its other parameters are used as they are, and copies of its other buffers.
+        tensors: by the names of the parameters and buffers that they take the place of.
+        x: samples.
+
+    Raises:
+        SolverError: the network's output is neither logits nor a mapping that holds them as ``"logits"``.
+    """
+    # Copied in every pass: what changes in one must be a tensor of its own derivative.
+    buffers = {name: tensors.get(name, value).clone() for name, value in network.named_buffers()}
+    with evaluation(network), plain_attention():
+        output = functional_call(network, {**tensors, **buffers}, (x,))
+    logits = output["logits"] if isinstance(output, Mapping) and "logits" in output else output
+    if not isinstance(logits, Tensor):
+        raise SolverError(
+            f"neural: the network's output is a {type(output).__name__}, neither logits nor a mapping with 'logits'; "
+            "wrap it in a module that returns one tensor (n, classes)"
+        )
+    logits = logits[:, None] if logits.shape == (len(x),) else logits
+    if logits.dim() != 2 or len(logits) != len(x):
+        raise SolverError(
+            f"neural: the network's output has the shape {tuple(logits.shape)} for {len(x)} samples; supported are "
+            "logits (n, classes), or one logit a sample for two classes: wrap it in a module that returns these"
+        )
+    return logits
+
+
+def trainable(network: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters that are not frozen, by name, detached; shared ones once.
+
+    Raises:
+        SolverError: there is none, they are of several types or devices or of a type that is too coarse, or one is not
+            finite.
+    """
+    parameters = {name: value.detach() for name, value in network.named_parameters() if value.requires_grad}
+    if not parameters:
+        raise SolverError(
+            "neural: the network has no trainable parameter; call requires_grad_(True) on those that were trained"
+        )
+    forms = {(value.dtype, value.device) for value in parameters.values()}
+    if len(forms) > 1 or next(iter(forms))[0] not in PRECISIONS:
+        known = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in forms))
+        raise SolverError(
+            f"neural: the network's parameters are {known}; supported is one of torch.float32 and torch.float64 on one "
+            "device: convert a copy, copy.deepcopy(network).float().to(device)"
+        )
+    for name, value in network.named_parameters():
+        if not torch.isfinite(value).all():
+            raise SolverError(f"neural: parameter {name} of the network is not finite: train it again")
+    return parameters
+
+
+def last_linear(network: nn.Module, samples: Tensor) -> nn.Linear:
+    """Return the linear layer that runs last when samples pass through a network.
+
+    Raises:
+        SolverError: there is none with a bias, it is frozen, shares its parameters, or runs more than once.
+    """
+    runs: list[tuple[str, nn.Linear]] = []
+    hooks = [
+        layer.register_forward_hook(lambda *_, entry=(name, layer): runs.append(entry))
+        for name, layer in network.named_modules()
+        if isinstance(layer, nn.Linear)
+    ]
+    try:
+        logits_of(network, {}, samples.to(next(network.parameters()).device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not runs or runs[-1][1].bias is None:
+        raise SolverError("neural: the network has no last linear layer with a bias; use parameters: all")
+    name, layer = runs[-1]
+    if not (layer.weight.requires_grad and layer.bias.requires_grad):
+        raise SolverError(
+            f"neural: the last linear layer, {name}, is frozen; use parameters: all, which counts trainable ones "
+            "alone, or call requires_grad_(True) on it where it was trained"
+        )
+    uses = sum(
+        value is layer.weight or value is layer.bias for _, value in network.named_parameters(remove_duplicate=False)
+    )
+    if len([entry for entry in runs if entry[1] is layer]) > 1 or uses > 2:
+        raise SolverError(
+            f"neural: the last linear layer, {name}, runs or stands in several places; use parameters: all"
+        )
+    return layer
+
+
+def as_tensor(to_tensor: Callable[[Any], Tensor], inputs: Any) -> Tensor:
+    """Return samples as the network takes them.
+
+    Raises:
+        SolverError: they are not one tensor.
+    """
+    samples = to_tensor(inputs)
+    if not isinstance(samples, Tensor):
+        raise SolverError(
+            f"neural: the network's inputs are a {type(samples).__name__}; supported is one tensor (n, …): join the "
+            "batches of a loader, and wrap a network of several inputs in a module that splits one tensor"
+        )
+    return samples
+
+
+def network_labels(labels: Any, n: int, n_logits: int, part: str) -> np.ndarray:
+    """Return the labels of n samples as class numbers; for one logit they may be floats and (n, 1)."""
+    labels = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels
+    if n_logits == 1:
+        return binary_numbers(labels, n, part)
+    return class_numbers(labels, n, n_logits, part)
+
+
+def first_pass(network: nn.Module, run: Callable[[], Any]) -> Any:
+    """Return what `run` gives, which passes samples through a network in a way in which it may fail.
+
+    Raises:
+        SolverError: it fails; the message names the innermost layer in which it did.
+    """
+    try:
+        return run()
+    except SolverError:
+        raise
+    except Exception as error:
+        raise SolverError(_blame(network, run, error)) from error
+
+
+def _blame(network: nn.Module, run: Callable[[], Any], error: Exception) -> str:
+    """Run again, and say in which layer it fails."""
+    running: list[str] = []
+    hooks = []
+    for name, layer in network.named_modules():
+        label = f"layer {name or 'at the top'} ({type(layer).__name__})"
+        hooks.append(layer.register_forward_pre_hook(lambda *_, label=label: running.append(label)))
+        hooks.append(layer.register_forward_hook(lambda *_: running.pop() and None))
+    try:
+        run()
+    except Exception:
+        pass
+    finally:
+        for hook in hooks:
+            hook.remove()
+    where = running[-1] if running else "the loss"
+    if isinstance(error, NotImplementedError) and "forward AD" in str(error):
+        return (
+            f"neural: {where} has no forward-mode derivative in torch; use parameters: last, or layers that have one "
+            "(an Embedding and a mean for EmbeddingBag, GRU for LSTM)"
+        )
+    reason = (str(error).splitlines() or [""])[0]
+    return f"neural: {where} fails on the training samples: {type(error).__name__}: {reason}; check what it is given"
