@@ -197,11 +197,11 @@ def test_the_numbers_are_those_of_a_stored_run(undisturbed):
             "f1": samples / 50, "val_f1": samples / 10,
         }  # fmt: skip
         for name, value in expected.items():
-            try:
+            if name in ("dataset", "model", "policy", "solver", "solver_status"):
+                close = row[name] == value
+            else:
                 most = allowed.get(name, relative * abs(float(value)))
                 close = abs(float(row[name]) - float(value)) <= most + 1e-12
-            except ValueError:
-                close = row[name] == value
             if not close:
                 wrong.append(f"{row['dataset']} {row['policy']} {row['seed']} {row['iteration']}: {name} {row[name]}, "
                              f"stored {value}")  # fmt: skip
@@ -383,8 +383,8 @@ preset: micro
 models: [logistic]
 seeds: [0, 1]
 iterations: 1
-noise: [0.0, 0.2]
-policies: [influence, uniform, confident, guarded]
+noise: [0.2]
+policies: [influence, uniform, guarded]
 datasets: {affairs: {max_development: 300, max_test: 100}}
 """
 CLOCKED = re.compile("_seconds$")

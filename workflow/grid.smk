@@ -117,7 +117,13 @@ def settings(wildcards):
 
 def option(name):
     """A command line option that takes an input of the same name, left out where there is none."""
-    return lambda wildcards, input: [f"--{name}", *input[name]] if input.get(name) else []
+
+    def words(wildcards, input):
+        files = input.get(name) or []
+        files = [files] if isinstance(files, str) else files
+        return [f"--{name}", *files] if files else []
+
+    return words
 
 
 def cells(name, **fixed):
