@@ -1,13 +1,19 @@
 """Boosted trees as a linear model on their leaves: margins, products and scores against XGBoost and refits."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+import xgboost as xgb
 from scipy.optimize import minimize
+from scipy.special import expit, softmax
 from scipy.stats import spearmanr
 
 from conftest import blobs
+from datagradient.influence.leaves import best_rounds
 from datagradient.influence.scores import score
+from datagradient.influence.solvers import SolverError
 from datagradient.metrics import measure
 from datagradient.models import boosted
 
@@ -119,3 +125,145 @@ def test_scores_say_something_about_refits_of_the_whole_ensemble(random):
     actual = [refit(np.setdiff1d(train, group))[1] - start for group in groups]
     predicted = [-found.influence[group].sum() for group in groups]
     assert spearmanr(predicted, actual).statistic > 0.2
+
+
+def imbalanced(random, n_classes, n=260):
+    """Overlapping classes, the first ones smaller."""
+    features, labels = blobs(random, 3 * n, 4, n_classes)
+    kept = np.flatnonzero(random.random(3 * n) < 0.2 + 0.8 * labels / n_classes)[:n]
+    return features[kept], labels[kept]
+
+
+def by_formula(classifier, train, validation, n_classes, l2, rounds=None):
+    """−g_iᵀS from one-hot leaves written again, with margins as the classifier itself gives them."""
+    booster, n_margins = classifier.get_booster(), 1 if n_classes == 2 else n_classes
+    leaves = [
+        booster.predict(xgb.DMatrix(x), pred_leaf=True, iteration_range=(0, rounds or 0))
+        for x, _ in (train, validation)
+    ]
+    leaves = [part.reshape(len(part), -1).astype(int) for part in leaves]
+    trees = leaves[0].shape[1]
+    classes = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]["tree_info"]
+    width = max(part.max() for part in leaves) + 1
+    jacobians = []
+    for part in leaves:
+        jacobian = np.zeros((len(part), n_margins, trees, width))
+        for tree in range(trees):
+            jacobian[np.arange(len(part)), classes[tree], tree, part[:, tree]] = 1
+        jacobians.append(jacobian.reshape(len(part), n_margins, -1))
+    margins = [classifier.predict(x, output_margin=True).reshape(len(x), n_margins) for x, _ in (train, validation)]
+    p = [expit(m) if n_margins == 1 else softmax(m, axis=1) for m in margins]
+    targets = [y[:, None] if n_margins == 1 else np.eye(n_classes)[y] for _, y in (train, validation)]
+    middle = [[q * (1 - q)] if n_margins == 1 else np.diag(q) - np.outer(q, q) for q in p[0]]
+    n = len(targets[0])
+    hessian = np.einsum("nap,nab,nbq->pq", jacobians[0], np.reshape(middle, (n, n_margins, n_margins)), jacobians[0],
+                        optimize=True) / n + (l2 / n + DAMPING) * np.eye(trees * width)  # fmt: skip
+    gradient = np.einsum("na,nap->p", p[1] - targets[1], jacobians[1]) / len(targets[1])
+    return -np.einsum("na,nap,p->n", p[0] - targets[0], jacobians[0], np.linalg.solve(hessian, gradient))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"base_score": 0.2},
+        {"num_parallel_tree": 3, "subsample": 0.7, "colsample_bynode": 0.6},
+        {"early_stopping_rounds": 2, "learning_rate": 1.0},
+        {"reg_lambda": 4.0, "gamma": 0.2},
+        {"monotone_constraints": (1, 0, 0, 0)},
+    ],
+)
+def test_boosters_of_xgboosts_own_classifier_equal_the_formula(random, n_classes, options):
+    features, labels = imbalanced(random, n_classes)
+    train, validation = (features[:180], labels[:180]), (features[180:], labels[180:])
+    if "base_score" in options and n_classes > 2:
+        options = {"base_score": [0.2, -0.4, 0.9]}
+    classifier = xgb.XGBClassifier(**{"n_estimators": 12, "max_depth": 3, "n_jobs": 1, **options})
+    stops = "early_stopping_rounds" in options
+    classifier.fit(*train, **({"eval_set": [validation], "verbose": False} if stops else {}))
+    booster, l2 = classifier.get_booster(), options.get("reg_lambda", 1.0)
+    rounds = booster.best_iteration + 1 if stops else None
+    assert not stops or rounds < booster.num_boosted_rounds()
+    model = boosted.BoostedModel(booster, np.arange(4), n_classes, l2)
+    found = score(boosted.problem(model, *train), *validation, damping=DAMPING, tolerance=1e-8)
+    expected = by_formula(classifier, train, validation, n_classes, l2, rounds)
+    np.testing.assert_allclose(found.influence, expected, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(boosted.probabilities(model, features), classifier.predict_proba(features), atol=1e-6)
+
+
+def test_boosters_without_an_early_stop_are_used_as_they_are(random):
+    _, _, model = fitted(random, 2)
+    assert best_rounds(model.booster) is model.booster
+
+
+def reloaded(booster):
+    copy = xgb.Booster()
+    copy.load_model(bytearray(booster.save_raw("ubj")))
+    return copy
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"booster": "dart", "rate_drop": 0.5}, "a booster of kind dart; supported is gbtree"),
+        ({"booster": "gblinear"}, "a booster of kind gblinear; supported is gbtree"),
+        ({"objective": "binary:hinge"}, "objective binary:hinge; supported are binary:logistic"),
+        ({"objective": "reg:squarederror"}, "objective reg:squarederror; supported are"),
+        ({"scale_pos_weight": 3}, "scale_pos_weight 3; supported is 1"),
+        ({"reg_alpha": 0.5}, "alpha 0.5; supported is 0|not those of lambda"),
+        ({"max_delta_step": 0.1}, "max_delta_step 0.1; supported is 0|not those of lambda"),
+        ({"reg_lambda": 1.5}, "the leaf values are not those of lambda = 1 .*pass the booster's reg_lambda as l2"),
+        ({"n_estimators": 0}, "the booster has no tree"),
+    ],
+)
+def test_boosters_of_another_objective_are_refused(random, options, message, loaded):
+    features, labels = imbalanced(random, 2)
+    parameters = {"n_estimators": 12, "max_depth": 3, "objective": "binary:logistic", **options}
+    if options.get("booster") == "gblinear":
+        del parameters["max_depth"]
+    booster = xgb.train(parameters, xgb.DMatrix(features, labels), parameters.pop("n_estimators"))
+    booster.set_attr(best_iteration="3")
+    model = boosted.BoostedModel(reloaded(booster) if loaded else booster, np.arange(4), 2, 1.0)
+    with pytest.raises(SolverError, match=message):
+        boosted.problem(model, features, labels)
+
+
+def test_boosters_of_other_classes_categories_and_leaves_are_refused(random):
+    features, labels = imbalanced(random, 3)
+    several = xgb.XGBClassifier(n_estimators=2).fit(features, labels).get_booster()
+    with pytest.raises(SolverError, match="3 margins by multi:softprob for 2 classes; pass the booster's own number"):
+        boosted.problem(boosted.BoostedModel(several, np.arange(4), 2, 1.0), features, labels.clip(max=1))
+    vectors = xgb.XGBClassifier(n_estimators=2, multi_strategy="multi_output_tree", tree_method="hist")
+    vectors = vectors.fit(features, labels).get_booster()
+    with pytest.raises(SolverError, match="leaves of several values; supported is multi_strategy one_output_per_tree"):
+        boosted.problem(boosted.BoostedModel(vectors, np.arange(4), 3, 1.0), features, labels)
+    data = xgb.DMatrix(np.digitize(features, [-1, 0, 1]), labels > 0, feature_types=["c"] * 4, enable_categorical=True)
+    words = xgb.train({"objective": "binary:logistic", "max_cat_to_onehot": 1}, data, 2)
+    with pytest.raises(SolverError, match="splits by categorical features; encode them as numbers"):
+        boosted.problem(boosted.BoostedModel(words, np.arange(4), 2, 1.0), features, (labels > 0).astype(int))
+
+
+def test_too_few_features_and_labels_that_are_no_classes_are_refused(random):
+    features, labels, model = fitted(random, 2)
+    problem = boosted.problem(model, features, labels)
+    with pytest.raises(SolverError, match="samples have 3 features, and the booster takes number 3"):
+        score(problem, features[:, :3], labels, damping=DAMPING)
+    with pytest.raises(SolverError, match="training label 2 at sample 1 is no class"):
+        boosted.problem(model, features, labels + 1)
+    with pytest.raises(SolverError, match="validation label -1 at sample 0 is no class"):
+        score(problem, features, 2 * labels - 1, damping=DAMPING)
+
+
+@pytest.mark.parametrize("n_classes", SIZES)
+def test_margins_that_are_not_the_sums_of_leaves_are_refused(random, n_classes):
+    features, labels, model = fitted(random, n_classes)
+    problem = boosted.problem(model, features, labels)
+    problem.check()
+    margins_of = problem._margins_of
+    problem._margins_of = lambda *arguments: margins_of(*arguments) + 0.1
+    with pytest.raises(SolverError, match=r"the margins of the booster are not the sums of its leaves: .* by 0\.1"):
+        problem.check()
+    with pytest.raises(SolverError, match="the margins along a direction are not the sums"):
+        problem.project(random.normal(size=len(problem.theta)))

@@ -6,7 +6,8 @@ import torch
 from scipy.sparse import csr_matrix
 
 from conftest import blobs
-from datagradient.influence.glm import LinearProblem
+from datagradient.influence.glm import GeneralisedLinearProblem, LinearProblem
+from datagradient.influence.solvers import SolverError
 
 SIZES = [(2, 1), (3, 3), (5, 5)]  # classes, rows of the weights
 
@@ -105,3 +106,13 @@ def test_preconditioner_is_symmetric_positive_definite(random):
 
 def test_sparse_features_have_no_dense_preconditioner(random):
     assert make(random, 3, 3, sparse=True).preconditioner(damping=0.0) is None
+
+
+@pytest.mark.parametrize(("n_classes", "rows"), SIZES)
+def test_gradients_that_are_not_of_the_mean_loss_are_refused(random, n_classes, rows):
+    problem = make(random, n_classes, rows)
+    GeneralisedLinearProblem.check(problem)
+    adjoint = problem.adjoint
+    problem.adjoint = lambda residuals, inputs: 1.01 * adjoint(residuals, inputs)
+    with pytest.raises(SolverError, match=r"the loss changes by .* where its gradient says .*own objective"):
+        GeneralisedLinearProblem.check(problem)

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from conftest import REPOSITORY
@@ -139,3 +140,14 @@ def test_training_of_a_few_steps_is_possible_and_of_fewer_refused(random):
     assert record["iterations"] == 3
     with pytest.raises(UserError, match="24 samples in batches of 12 for 1 epochs are 2 steps: too few"):
         models.family("neural").fit(inputs, labels, 2, {**settings, "batch_size": 12}, 0)
+
+
+def test_scoring_and_predicting_leave_a_network_where_it_is(random, monkeypatch):
+    neural = models.family("neural")
+    settings = {**DEFAULTS["neural"]["settings"], "epochs": 1, "batch_size": 8}
+    inputs, labels = random.normal(size=(24, 3)), np.arange(24) % 2
+    model, _ = neural.fit(inputs, labels, 2, settings, 0)
+    monkeypatch.setattr(neural, "best_device", lambda: torch.device("meta"))  # stands for a GPU
+    with pytest.raises((NotImplementedError, UserError)):
+        neural.problem(model, inputs, labels, parameters="all")
+    assert {value.device.type for value in model.network.parameters()} == {"cpu"}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.sparse.linalg import cg as scipy_cg
 
-from datagradient.influence.solvers import SolverError, cg, explicit
+from datagradient.influence.solvers import SolverError, cg, direct, explicit, lissa
 
 
 def matrix(random, n=30, condition=1e3):
@@ -75,3 +75,81 @@ def test_zero_right_hand_side_gives_zero():
     x, record = cg(lambda v: v, np.zeros(3))
     assert not x.any()
     assert record.status == "converged"
+
+
+def by_lissa(matvec, b, **options):
+    def batches():
+        while True:
+            yield matvec
+
+    return lissa(matvec, b, batches(), np.random.default_rng(0), **options)
+
+
+def by_inverse(matvec, b, **options):
+    return direct(matvec, b, lambda v: v / 2, "ekfac", **options)
+
+
+SOLVERS = [cg, explicit, by_lissa, by_inverse]
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_right_hand_sides_that_are_not_finite_are_refused(solver, value):
+    with pytest.raises(SolverError, match="right-hand side is not finite at parameter 1"):
+        solver(lambda v: v, np.array([1.0, value, 2.0]))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_zero_right_hand_sides_have_the_solution_zero(solver):
+    x, record = solver(lambda v: 2 * v, np.zeros(3))
+    assert not x.any()
+    assert record.residual == 0
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("damping", [-0.1, np.nan, np.inf])
+def test_damping_without_meaning_is_refused(solver, damping):
+    with pytest.raises(SolverError, match=f"damping {damping:g}; it is a number from 0 on"):
+        solver(lambda v: v, np.ones(3), damping=damping)
+
+
+@pytest.mark.parametrize("solver", [cg, explicit, by_lissa])
+@pytest.mark.parametrize("tolerance", [-1e-3, 1.0, np.nan])
+def test_tolerances_without_meaning_are_refused(solver, tolerance):
+    with pytest.raises(SolverError, match="it is a relative residual, from 0 to below 1"):
+        solver(lambda v: v, np.ones(3), tolerance=tolerance)
+
+
+@pytest.mark.parametrize("solver", [cg, by_lissa])
+def test_no_steps_at_all_are_refused(solver):
+    with pytest.raises(SolverError, match="max_iterations and repeats are at least 1"):
+        solver(lambda v: v, np.ones(3), max_iterations=0)
+
+
+@pytest.mark.parametrize("solver", [cg, explicit, by_lissa])
+def test_indefinite_curvature_is_not_called_converged(random, solver):
+    a = np.diag([3.0, 2.0, -2.5])
+    with pytest.raises(SolverError, match=r"curvature -|diverges"):
+        solver(lambda v: a @ v, np.array([0.1, 0.1, 1.0]))
+
+
+@pytest.mark.parametrize("solver", [cg, explicit, by_lissa])
+def test_singular_curvature_without_damping_is_not_called_converged(random, solver):
+    a = np.diag([3.0, 2.0, 0.0])
+    try:
+        x, record = solver(lambda v: a @ v, np.ones(3))
+    except SolverError as error:
+        assert "damping" in str(error)
+    else:
+        assert np.isfinite(x).all()
+        assert record.status == "unconverged"
+
+
+def test_solutions_that_are_not_finite_are_refused():
+    with pytest.raises(SolverError, match="the solution is not finite at damping 0; raise the damping"):
+        direct(lambda v: v, np.ones(3), lambda v: v * np.inf, "ekfac")
+
+
+def test_preconditioners_that_are_not_positive_are_refused():
+    with pytest.raises(SolverError, match="the preconditioner is not positive definite in step 1"):
+        cg(lambda v: v, np.ones(3), preconditioner=lambda v: -v)

@@ -18,7 +18,12 @@ TREES, GAP = 20, 1e-6
 def best_rounds(booster: xgb.Booster) -> xgb.Booster:
     """Return the rounds that XGBoost's classifiers predict with: to the best one, where training stopped early."""
     best = booster.attr("best_iteration")
-    return booster if best is None or int(best) + 1 >= booster.num_boosted_rounds() else booster[: int(best) + 1]
+    if best is None or int(best) + 1 >= booster.num_boosted_rounds():
+        return booster
+    try:
+        return booster[: int(best) + 1]
+    except xgb.core.XGBoostError:  # a linear booster has no rounds to choose from
+        return booster
 
 
 def content_of(booster: xgb.Booster, n_classes: int, l2: float) -> dict:
@@ -31,9 +36,9 @@ def content_of(booster: xgb.Booster, n_classes: int, l2: float) -> dict:
     """
     content = json.loads(bytes(booster.save_raw("json")))
     learner = content["learner"]
-    for problem in (_unlike_trees(learner), _unlike_loss(learner, n_classes), _unlike_penalty(booster, learner, l2)):
-        if problem:
-            raise SolverError(f"boosted: {problem}")
+    unlike = _unlike_trees(learner) or _unlike_loss(learner, n_classes) or _unlike_penalty(booster, learner, l2)
+    if unlike:
+        raise SolverError(f"boosted: {unlike}")
     return content
 
 

@@ -220,7 +220,7 @@ class NetworkProblem:
         if not max(gaps) <= allowed:
             raise SolverError(
                 f"neural: along a direction the losses of {len(y)} samples change by {float(differences.sum()):.4g}, "
-                f"where their derivatives say {float(forward.sum()):.4g} (forward) and {float(backward):.4g} (backward): "
+                f"where their derivatives say {float(forward.sum()):.4g} (forward), {float(backward):.4g} (backward): "
                 "a layer detaches what it passes on or has derivatives of its own; freeze what was not trained, "
                 "requires_grad_(False), or use parameters: last"
             )

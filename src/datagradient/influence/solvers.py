@@ -74,6 +74,7 @@ def explicit(
     return x, SolverRecord("explicit", "converged", 1, len(b) + 1, residual, damping, tolerance)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # numbers that are not finite end in an error
 def cg(
     matvec: Matvec,
     b: np.ndarray,
@@ -106,7 +107,9 @@ def cg(
     while iterations < max_iterations and np.linalg.norm(residual) > target:
         if energy == 0:  # the residual is at the end of what numbers can hold
             break
-        if not 0 < energy < np.inf:
+        if not np.isfinite(energy):
+            raise SolverError(f"cg: curvature near 0 in step {iterations + 1}, damping {damping:g}: raise it")
+        if energy < 0:
             raise SolverError(f"cg: the preconditioner is not positive definite in step {iterations + 1}: use another")
         product = matvec(direction) + damping * direction
         curvature = direction @ product
