@@ -142,12 +142,9 @@ def test_training_of_a_few_steps_is_possible_and_of_fewer_refused(random):
         models.family("neural").fit(inputs, labels, 2, {**settings, "batch_size": 12}, 0)
 
 
-def test_scoring_and_predicting_leave_a_network_where_it_is(random, monkeypatch):
-    neural = models.family("neural")
-    settings = {**DEFAULTS["neural"]["settings"], "epochs": 1, "batch_size": 8}
-    inputs, labels = random.normal(size=(24, 3)), np.arange(24) % 2
-    model, _ = neural.fit(inputs, labels, 2, settings, 0)
-    monkeypatch.setattr(neural, "best_device", lambda: torch.device("meta"))  # stands for a GPU
-    with pytest.raises((NotImplementedError, UserError)):
-        neural.problem(model, inputs, labels, parameters="all")
-    assert {value.device.type for value in model.network.parameters()} == {"cpu"}
+def test_a_network_stays_on_its_owners_device():
+    network = torch.nn.Linear(2, 2)
+    on_device = models.family("neural")._on
+    assert on_device(torch.device("cpu"), network) is network
+    assert on_device(torch.device("meta"), network).weight.device.type == "meta"  # stands for a GPU
+    assert network.weight.device.type == "cpu"
