@@ -46,7 +46,7 @@ wildcard_constraints:
     policy="|".join(TRAINED),
     seed="|".join(map(str, SEEDS)),
     iteration=r"[1-9]\d*",
-    n=r"[1-9]\d*",
+    sizes=r"[1-9][\d-]*",
 
 
 localrules: all, experiments, configuration

@@ -11,7 +11,7 @@ from datagradient.experiments.cost_model import forward_passes
 from datagradient.experiments.enlarge import batches, enlarged, variant
 from datagradient.experiments.fidelity import single_rows, single_table
 from datagradient.experiments.refits import proximal_refit
-from datagradient.experiments.scalability import in_a_fresh_process, log_slope, memory_mib, samples_of, slope_rows
+from datagradient.experiments.scalability import in_fresh_processes, log_slope, memory_mib, samples_of, slope_rows
 from datagradient.experiments.sensitivity import variations
 from datagradient.experiments.worth import agreement, correlation_interval, datamodeling_score, random_halves
 from datagradient.influence.scores import score
@@ -210,7 +210,7 @@ def test_every_scale_of_a_data_set_that_is_sorted_by_class_has_all_classes(tmp_p
 
 def test_the_memory_of_a_fresh_process_is_its_own():
     ballast = np.ones(50 * 2**20, dtype=np.uint8)
-    mine, theirs = memory_mib("VmRSS"), in_a_fresh_process(memory_mib, "VmRSS")
+    mine, (theirs,) = memory_mib("VmRSS"), in_fresh_processes(memory_mib, [("VmRSS",)])
     assert theirs < mine - 40
     assert ballast.all()
 

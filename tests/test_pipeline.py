@@ -40,7 +40,7 @@ sensitivity: {fractions: [0.05, 0.2]}
 TRAINED = 6  # policies that train models
 CELLS = 2 * 3 * (1 + 2 * TRAINED)  # data sets, seeds, models: the baseline, and two iterations of every policy
 # What holds times of day or readings of the clock.
-TIMED = {"clock", "costs", "environment", "verdict", "claims", "orchestration", "scalability", "slopes", "row"}
+TIMED = {"clock", "costs", "environment", "verdict", "claims", "orchestration", "scalability", "slopes", "rows"}
 
 
 def environment():

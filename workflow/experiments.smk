@@ -27,13 +27,14 @@ rule scalability:
     input:
         f"{SCALE}/features.npz",
     output:
-        f"{SCALE}/{{model}}/{{n}}/row.json",
+        f"{SCALE}/{{model}}/{{sizes}}/rows.json",
     log:
-        f"logs/{PRESET}/{{dataset}}/scalability/{{model}}-{{n}}.log",
+        f"logs/{PRESET}/{{dataset}}/scalability/{{model}}-{{sizes}}.log",
     threads: 1000  # all that there are, to be alone
     params:
         settings=published_settings,
         solver=lambda w: json.dumps(CONFIG["model_settings"][w.model]["solver"]),
+        sizes=lambda w: w.sizes.split("-"),
         repeats=(CONFIG["scalability"] or {}).get("repeats"),
         fraction=CONFIG["removal_fraction"],
         source=lambda w: source_hash("scalability", f"models.{w.model}"),
@@ -43,7 +44,7 @@ rule scalability:
         ENVIRONMENT
     shell:
         ONE_THREAD + "python -m datagradient scalability --model {wildcards.model} --settings {params.settings:q} "
-        "--solver {params.solver:q} --data {input:q} --n {wildcards.n} --repeats {params.repeats} "
+        "--solver {params.solver:q} --data {input:q} --n {params.sizes} --repeats {params.repeats} "
         "--fraction {params.fraction} --out {output:q} 2> {log:q}"
 
 

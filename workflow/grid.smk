@@ -19,6 +19,7 @@ IN_JOB = {name: EVERY[name] for name in EVERY if name in layout.BATCHES[CONFIG["
 PART = {"dataset": "{dataset}", "noise": "noise-{noise}", "policy": "{policy}", "seed": "seed-{seed}"}
 PART |= {name: {"dataset": "datasets", "noise": "all-noise", "policy": "policies", "seed": "seeds"}[name]
          for name in IN_JOB}
+TRACKED_AT_ONCE = {"dataset": list(CONFIG["datasets"]), "model": CONFIG["models"]} if "dataset" in IN_JOB else {}
 # Tables and figures by the section of the report that they stand in.
 SECTIONS = {
     "1. Verdict": (["verdict"], ["pipeline"]),
@@ -159,10 +160,15 @@ def published_settings(wildcards):
 
 
 def scalability_rows():
-    """One row for every data set, model and size of the preset."""
+    """The rows of every data set and model of the preset."""
     datasets = (CONFIG["scalability"] or {}).get("datasets", {})
-    return [f"{SCALE}/{{model}}/{{n}}/row.json".format(dataset=dataset, model=model, n=n)
-            for dataset, plan in datasets.items() for model in plan["models"] for n in plan["sizes"]]
+    return [f"{SCALE}/{model}/{sizes}/rows.json".format(dataset=dataset)
+            for dataset, plan in datasets.items() for model in plan["models"] for sizes in _in_jobs(plan["sizes"])]
+
+
+def _in_jobs(sizes):
+    """The sizes that each job measures: all where a job does all of a model, otherwise one."""
+    return ["-".join(map(str, sizes))] if "dataset" in IN_JOB else sizes
 
 
 def varied(wildcards):

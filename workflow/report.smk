@@ -14,6 +14,7 @@ rule mlflow_init:
         "python -m datagradient mlflow-init --preset {params.preset:q} --out {output:q} 2> {log:q}"
 
 
+# One job has the store for itself, and MLflow takes seconds to start: where a job does all, one logs all.
 rule track:
     input:
         ready=ancient(rules.mlflow_init.output),
@@ -21,16 +22,17 @@ rule track:
         results=lambda w: [file for name in RECORDS for file in cells(name, **dict(w.items()))],
         guards=lambda w: guards(**dict(w.items())),
     output:
-        each(f"{ROOT}/{{dataset}}/{{model}}/tracked"),
+        expand(f"{ROOT}/{{dataset}}/{{model}}/tracked", allow_missing=True, **TRACKED_AT_ONCE),
     log:
-        f"logs/{PRESET}/{PART['dataset']}/{{model}}/track.log",
+        f"logs/{PRESET}/track.log" if TRACKED_AT_ONCE else f"logs/{PRESET}/{{dataset}}/{{model}}/track.log",
     params:
-        dataset=IN_JOB.get("dataset", "{dataset}"),
+        dataset=TRACKED_AT_ONCE.get("dataset", "{dataset}"),
+        model=TRACKED_AT_ONCE.get("model", "{model}"),
         source=source_hash("track"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient track --config {input.config:q} --dataset {params.dataset:q} --model {wildcards.model} "
+        "python -m datagradient track --config {input.config:q} --dataset {params.dataset:q} --model {params.model:q} "
         "--out {output:q} 2> {log:q}"
 
 

@@ -240,13 +240,13 @@ def guard(args: argparse.Namespace) -> None:
 
 
 def scalability(args: argparse.Namespace) -> None:
-    """Train one model on so many samples, and measure what scoring it costs, step by step: one row as JSON."""
-    from datagradient.experiments.scalability import measure_size
+    """Train a model on so many samples, and measure what scoring it costs, step by step: rows as JSON."""
+    from datagradient.experiments.scalability import measure_sizes
 
     (settings,), solver = settings_of(args), solver_of(args)
-    with progress(f"{args.model} on {args.n} samples"):
-        plan = {"n": args.n, "repeats": args.repeats, "removal_fraction": args.fraction}
-        measure_size(Path(args.data), args.model, settings, solver, plan, Path(args.out))
+    with progress(f"{args.model} on {', '.join(map(str, args.n))} samples"):
+        plan = {"sizes": args.n, "repeats": args.repeats, "removal_fraction": args.fraction}
+        measure_sizes(Path(args.data), args.model, settings, solver, plan, Path(args.out))
 
 
 def scalability_table(args: argparse.Namespace) -> None:
@@ -399,8 +399,8 @@ def track(args: argparse.Namespace) -> None:
     elif args.report:
         track_report(Path(args.report[0]).parent.name, [Path(file) for file in args.report])
     else:
-        for dataset in args.dataset:
-            track_cells(Path(args.config), dataset=dataset, model=args.model)
+        cells = [{"dataset": dataset, "model": model} for model in args.model for dataset in args.dataset]
+        track_cells(Path(args.config), *cells)
     for out in args.out or ():
         Path(out).touch()
 
@@ -477,7 +477,7 @@ COMMANDS = {
     ],
     scalability: [
         MODEL, ONE_SETTINGS, SOLVER, ONE_MODEL[1],
-        ("--n", {"type": whole(100, 10**7), "required": True,
+        ("--n", {**MANY, "type": whole(100, 10**7),
                  "help": "training samples; of images more than there are: variants"}),
         ("--repeats", {"type": whole(1), "default": 3, "help": "of scoring, after a warm-up; the median counts"}),
         ("--fraction", {"type": share(False), "default": 0.05, "help": "removed in a round, for the cost of three"}),
@@ -522,7 +522,7 @@ COMMANDS = {
     track: [
         CONFIG,
         ("--dataset", {"nargs": "+", "help": "data sets to log"}),
-        ("--model", {"help": "model family to log"}),
+        ("--model", {"nargs": "+", "help": "model families to log"}),
         ("--out", {"nargs": "+", "help": "empty files to write when done"}),
         ("--report", {"nargs": "+", "help": "figures and tables of a preset, figures/<preset>/… and so on"}),
         ("--rebuild", {"action": "store_true", "help": "make the whole store again from the result files"}),

@@ -51,7 +51,6 @@ MADE_BY = {
     "direction.npz": "direction",
     "scalability.csv": "scalability_table",
     "slopes.csv": "scalability_table",
-    "row.json": "scalability",
     "streamed.csv": "streamed",
     "halves.npz": "halves",
     "single.npz": "single",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
-KEYS = ("dataset", "model", "noise", "policy", "seed", "iteration", "n", "name")
+KEYS = ("dataset", "model", "noise", "policy", "seed", "iteration", "sizes", "kind")
 CHATTER = ("Select jobs to execute", "Execute ", "Complete log", "Exiting because a job", "Shutting down", "Touching")
 PAUSE = 10.0  # seconds between two lines where the output is no terminal
 LOG_LINES = 6  # of a failed job's log

@@ -25,7 +25,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunInfo
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from sqlalchemy.engine import make_url
+from sqlalchemy import event
+from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from datagradient import layout
@@ -41,12 +42,22 @@ RECORDS = ("metrics.json", "influence.json", "train.json")
 REPORT = "figures and tables"  # name of the run that holds them
 REBUILD = "datagradient track --rebuild"
 WAIT = 20.0  # seconds for another program, such as the interface, to end what it writes
-BATCH = 1000  # metrics that MLflow takes at once
+BATCH, FIRST_BATCH = 1000, 900  # metrics that MLflow takes at once, and beside a run's parameters
 NUMBERS = [name for name in METRICS if name not in (*KEYS, "solver", "solver_status")]
 # What MLflow and the libraries below it raise where a store is broken, refused or out of reach.
 FAILURES = (
     MlflowException, SQLAlchemyError, CommandError, json_format.Error, sqlite3.Error, OSError, ImportError, ValueError,
 )  # fmt: skip
+
+
+@event.listens_for(Engine, "connect")
+def _do_not_wait_for_the_disk(connection: object, _: object) -> None:
+    """Spare a local store the wait for the disk at each of some thousand commits.
+
+    A killed process leaves the store whole all the same; where the system itself fails, it can be made again.
+    """
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 @dataclass(frozen=True)
@@ -71,12 +82,12 @@ def initialise(preset: str) -> None:
         _make_experiment(MlflowClient(uri), preset)
 
 
-def track_cells(config_file: Path, **fixed: str) -> int:
-    """Log every finished run of a preset whose keys match `fixed`; return how many.
+def track_cells(config_file: Path, *cells: dict[str, object], **fixed: object) -> int:
+    """Log every finished run of a preset with the keys `fixed` and, if given, those of one of `cells`; return how many.
 
     A run that was logged before is replaced.
     """
-    runs = read_runs(config_file, **fixed)
+    runs = [run for cell in cells or [{}] for run in read_runs(config_file, **cell, **fixed)]
     _track(read_json(config_file)["preset"], runs)
     return len(runs)
 
@@ -96,7 +107,7 @@ def _track(preset: str, runs: list[MirroredRun]) -> None:
         experiment = client.get_experiment_by_name(preset)
         if experiment is None:
             raise UserError(f"{_called(uri)}: no experiment {preset}; run: {REBUILD}")
-        _log(client, _active(client, experiment), runs)
+        _log(client, _active(client, experiment), runs, alone=_database(uri) is not None)
 
 
 def rebuild(results: Path) -> None:
@@ -285,13 +296,17 @@ def _active(client: MlflowClient, experiment: mlflow.entities.Experiment) -> str
 # Runs of the store
 
 
-def _log(client: MlflowClient, experiment: str, runs: list[MirroredRun]) -> None:
-    """Log runs, then delete what they replace: a complete run of each name is there at any moment."""
+def _log(client: MlflowClient, experiment: str, runs: list[MirroredRun], alone: bool = False) -> None:
+    """Log runs, then delete what they replace: a complete run of each name is there at any moment.
+
+    `alone`: no other process logs meanwhile, so that where nothing was there before, nothing is to be deleted.
+    """
     earlier = _by_name(client, experiment)
     for run in runs:
         latest = max((info.start_time for info in earlier.get(run.name, ())), default=0)
         _log_run(client, experiment, run, max(int(time.time() * 1000), latest + 1))
-    _keep_latest(client, experiment, {run.name for run in runs})
+    if not alone or any(run.name in earlier for run in runs):
+        _keep_latest(client, experiment, {run.name for run in runs})
 
 
 def _by_name(client: MlflowClient, experiment: str) -> dict[str, list[RunInfo]]:
@@ -326,11 +341,11 @@ def _age(info: RunInfo) -> tuple[int, str]:
 def _log_run(client: MlflowClient, experiment: str, run: MirroredRun, start: int) -> None:
     run_id = client.create_run(experiment, start, run.tags, run.name).info.run_id
     try:
-        client.log_batch(run_id, params=run.params)
-        for first in range(0, len(run.metrics), BATCH):
-            client.log_batch(run_id, run.metrics[first : first + BATCH])
-        for file, folder in run.artefacts:
+        for file, folder in run.artefacts:  # before the metrics, which MLflow would read again each time
             client.log_artifact(run_id, file, folder)
+        client.log_batch(run_id, run.metrics[:FIRST_BATCH], run.params)
+        for first in range(FIRST_BATCH, len(run.metrics), BATCH):
+            client.log_batch(run_id, run.metrics[first : first + BATCH])
         client.set_terminated(run_id)
     except MlflowException:
         if client.get_run(run_id).info.lifecycle_stage != "deleted":  # as by a process that logged the cell after us
@@ -340,7 +355,7 @@ def _log_run(client: MlflowClient, experiment: str, run: MirroredRun, start: int
 # Runs from result files
 
 
-def read_runs(config_file: Path, **fixed: str) -> list[MirroredRun]:
+def read_runs(config_file: Path, **fixed: object) -> list[MirroredRun]:
     """Return every finished run of a preset whose keys match `fixed`, with a step for each iteration."""
     config, root = read_json(config_file, "preset", "policies", "iterations", "datasets", "models"), config_file.parent
     for key, value in fixed.items():

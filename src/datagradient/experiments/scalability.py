@@ -1,6 +1,7 @@
 """What influence costs as the training set grows: time by step, forward passes, memory, and slopes."""
 
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -39,8 +40,8 @@ QUICK = 5.0  # seconds: training that takes no longer is repeated too
 ROUNDS = 3  # of the paper
 
 
-def measure_size(data: Path, name: str, settings: dict, solver: dict, plan: dict, out: Path) -> None:
-    """Train on n samples, score them, and write one row of scalability.csv as JSON to `out`, the model beside it.
+def measure_sizes(data: Path, name: str, settings: dict, solver: dict, plan: dict, out: Path) -> None:
+    """Train on so many samples, score them, and write rows of scalability.csv as JSON to `out`, the models beside it.
 
     Scoring and quick training come with a warm-up that is not counted, and are repeated; the medians count. For its
     memory, scoring is then done once more in as many fresh processes.
@@ -50,27 +51,40 @@ def measure_size(data: Path, name: str, settings: dict, solver: dict, plan: dict
         name: of the model family.
         settings: of the model.
         solver: its options, with overrides by the kind of data.
-        plan: ``n``; ``repeats``; ``removal_fraction`` of each round, for the cost of three rounds.
+        plan: ``sizes``; ``repeats``; ``removal_fraction`` of each round, for the cost of three rounds.
         out: the file to write.
     """
-    n, repeats, facts = plan["n"], plan["repeats"], read_meta(data)
+    measured = [_measure_size(data, name, settings, solver, plan, n, out.with_name(f"model-{n}.npz"))
+                for n in tqdm(plan["sizes"], "sizes", disable=None)]  # fmt: skip
+    peaks = in_fresh_processes(peak_of_scoring, [
+        (data, name, out.with_name(f"model-{n}.npz"), solver_for(solver, read_meta(data)["modality"]), n)
+        for n in plan["sizes"] for _ in range(plan["repeats"])
+    ])  # fmt: skip
+    for k, (row, _) in enumerate(measured):
+        of_size = peaks[k * plan["repeats"] : (k + 1) * plan["repeats"]]
+        row |= {key: float(np.median([peak[key] for peak in of_size])) for key in of_size[0]}
+    write_json(out, {"rows": [row for row, _ in measured], "provenance": [facts for _, facts in measured]})
+
+
+def _measure_size(
+    data: Path, name: str, settings: dict, solver: dict, plan: dict, n: int, model_file: Path
+) -> tuple[dict, dict]:
+    """Return a row without the columns of memory, and what made it; the model is written to `model_file`."""
+    repeats, facts = plan["repeats"], read_meta(data)
     samples, validation = samples_of(family(name), data, n)
     work, train_seconds = trained(name, samples, validation, settings, solver_for(solver, facts["modality"]), repeats)
-    model_file = out.with_name("model.npz")
     work.family.save(model_file, work.model, work.facts)
     runs = [score_all(work) for _ in range(repeats + 1)][1:]
     seconds = {step: float(np.median([run.seconds[step] for run in runs])) for step in STEPS}
     totals, total = [sum(run.seconds.values()) for run in runs], sum(seconds.values())
     forward = median_seconds(lambda: work.family.probabilities(work.model, samples.inputs), repeats)
-    peaks = [in_a_fresh_process(peak_of_scoring, data, name, model_file, work.solver, n) for _ in range(repeats)]
-    memory = {key: float(np.median([peak[key] for peak in peaks])) for key in peaks[0]}
     ratio, record = total / train_seconds, runs[0].solver
     rounds = sum((1 - plan["removal_fraction"]) ** k for k in range(ROUNDS))
     again = sum((1 - plan["removal_fraction"]) ** k for k in range(1, ROUNDS + 1))
     predicted = (
         forward_passes(n, len(validation[1]), work.solver, record["iterations"]) if name == "neural" else float("nan")
     )
-    row = {
+    return {
         "dataset": samples.dataset, "model": name, "n": n, "originals": min(n, train_size(data)),
         "n_validation": len(validation[1]), "n_curvature": min(work.solver.get("samples") or n, n),
         "epochs": settings.get("epochs", ""), "train_seconds": train_seconds,
@@ -79,9 +93,8 @@ def measure_size(data: Path, name: str, settings: dict, solver: dict, plan: dict
         "three_rounds_ratio": rounds * ratio, "three_rounds_with_training_ratio": rounds * ratio + again,
         "forward_seconds": forward, "forward_passes": total / forward, "predicted_forward_passes": predicted,
         "predicted_seconds": predicted * forward, "solver_status": record["status"],
-        "solver_iterations": record["iterations"], **memory, "repeats": repeats,
-    }  # fmt: skip
-    write_json(out, {"row": row, "provenance": work.facts})
+        "solver_iterations": record["iterations"], "repeats": repeats,
+    }, work.facts  # fmt: skip
 
 
 def trained(
@@ -136,10 +149,14 @@ def median_seconds(function: Callable[[], Any], repeats: int) -> float:
     return float(np.median(seconds[1:]))
 
 
-def in_a_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what a function returns in a process of its own, which has none of this one's memory."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+def in_fresh_processes(function: Callable[..., Any], arguments: list[tuple]) -> list[Any]:
+    """Return what a function returns for each of `arguments`, in processes of their own without this one's memory.
+
+    As many at once as there are cores: what is measured so is memory, not time.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=context, max_tasks_per_child=1) as pool:
+        return list(pool.map(function, *zip(*arguments, strict=True)))
 
 
 def peak_of_scoring(data: Path, name: str, model_file: Path, solver: dict, n: int) -> dict[str, float]:
@@ -179,12 +196,13 @@ def forget_peak() -> bool:
 
 
 def gather_sizes(rows: list[Path], out: Path) -> None:
-    """Write scalability.csv from the rows of `measure_size`, and beside it slopes.csv and the provenance."""
-    every = [read_json(row, row=dict, provenance=dict) for row in rows]
-    table = sorted((one["row"] for one in every), key=lambda row: (row["dataset"], row["model"], row["n"]))
+    """Write scalability.csv from the rows of `measure_sizes`, and beside it slopes.csv and the provenance."""
+    every = [read_json(file, rows=list, provenance=list) for file in rows]
+    measured = [row for one in every for row in one["rows"]]
+    table = sorted(measured, key=lambda row: (row["dataset"], row["model"], row["n"]))
     write_rows(out, COLUMNS, table)
     write_rows(out.with_name("slopes.csv"), SLOPES, slope_rows(read_rows(out)))
-    write_json(out.with_suffix(".json"), {"runs": [one["provenance"] for one in every]})
+    write_json(out.with_suffix(".json"), {"runs": [facts for one in every for facts in one["provenance"]]})
 
 
 def slope_rows(table: list[dict]) -> list[dict]:
