@@ -60,7 +60,6 @@ CELL_LOG = f"{LOGS}/{PART['policy']}/{PART['seed']}/iter-{{iteration}}"
 INFLUENCE_LOG = CELL_LOG.replace("{policy}", "influence")
 FIRST = CELL.replace("{policy}", layout.BASELINE).replace("{iteration}", "0")
 INFLUENCE, GUARD = CELL.replace("{policy}", "influence"), layout.GUARD.replace("{root}", ROOT)
-ALSO = {layout.BASELINE: "all", "loss": "loss", "gradient": "gradient"}  # other scores that a policy, or a table, needs
 # Experiments besides refinement.
 SCALE, STREAMING, FIDELITY = f"{ROOT}/{{dataset}}/scalability", CONFIG["streaming"] or {}, CONFIG["fidelity"] or {}
 ONE_LOG = f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}/seed-{{seed}}"

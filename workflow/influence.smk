@@ -16,7 +16,7 @@ rule influence:
         f"{CELL_LOG}/influence.tsv"
     params:
         kept=option("kept"),
-        also=lambda w: [ALSO.get(keys["policy"], "none") for keys in cells_of(w)],
+        also=lambda w: [layout.ALSO_SCORED.get(keys["policy"], "none") for keys in cells_of(w)],
         solver=lambda w: json.dumps(CONFIG["model_settings"][w.model]["solver"]),
         source=lambda w: source_hash("influence", f"models.{w.model}"),
     resources:

@@ -63,7 +63,7 @@ rule project:
         f"{CELL_LOG}/project-{{scatteritem}}.tsv"
     params:
         kept=option("kept"),
-        also=lambda w: ALSO.get(dict(w.items()).get("policy", layout.BASELINE), "none"),
+        also=lambda w: layout.ALSO_SCORED.get(dict(w.items()).get("policy", layout.BASELINE), "none"),
         source=lambda w: source_hash("project", f"models.{w.model}"),
     resources:
         gpu=gpus,

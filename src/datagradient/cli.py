@@ -201,6 +201,24 @@ def control(args: argparse.Namespace) -> None:
         control_files(policy, scores, like, quality, args.iteration, out)
 
 
+def iterate(args: argparse.Namespace) -> None:
+    """Do one iteration of a model family for all data sets, noise rates, policies and seeds of a preset.
+
+    The same files as 'prune' and 'control' (after the first iteration), 'train', 'evaluate' and 'influence' write for
+    each: in one process, since small models take longer to start than to train.
+    """
+    from datagradient.files import read_config
+    from datagradient.iterate import steps
+
+    config = read_config(Path(args.config))
+    if args.model not in config["models"] or not 0 <= args.iteration <= config["iterations"]:
+        raise UserError(f"{args.config}: has no iteration {args.iteration} of {args.model}: its models are "
+                        f"{', '.join(config['models'])}, its iterations 0 to {config['iterations']}")  # fmt: skip
+    run = {"prune": prune, "control": control, "train": train, "evaluate": evaluate, "influence": influence}
+    for name, arguments in steps(config, Path(args.config).parent, args.model, args.iteration):
+        run[name](arguments)
+
+
 def cross_validate(args: argparse.Namespace) -> None:
     """Rate every training label by confident learning, from models that have not seen the sample.
 
@@ -470,6 +488,10 @@ COMMANDS = {
         ("--like", {**MANY, "help": "removed.csv of 'prune', whose numbers are copied"}),
         ("--quality", {"nargs": "+", "help": "quality.npz that 'cross-validate' wrote, for 'confident'"}),
         OUT,
+    ],
+    iterate: [
+        (CONFIG[0], {**CONFIG[1], "required": True}), MODEL,
+        ("--iteration", {"type": whole(0), "required": True, "help": "0 for the unrefined models"}),
     ],
     cross_validate: [MODEL, SETTINGS, DATA, LABELS, OUT],
     guard: [

@@ -40,6 +40,8 @@ SOLVER_OPTIONS = {
 MODALITIES = ("table", "text", "image")
 # Names that no preset can have: of files in config/, and of folders beside those of presets.
 RESERVED = ("defaults", "claims", "benchmarks", "cpu-last-layer", "mlartifacts", "mlflow", "mlruns", "verdict")
+# Other scores that a policy goes by, or a table of the baseline.
+ALSO_SCORED = {"baseline": "all", "loss": "loss", "gradient": "gradient"}
 BASELINE = "baseline"  # the policy of iteration 0, which all policies share
 
 

@@ -1,5 +1,6 @@
 """Reading what a model is trained and measured on from the files of 'prepare', 'noise' and 'prune'."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_meta
+from datagradient.metrics import PREFIXES
 from datagradient.provenance import check_shared, fingerprint
 
 
@@ -87,5 +89,14 @@ def load_part(form: str, data: str | Path, part: str) -> tuple[Any, np.ndarray]:
     """Read the samples, in the form that a model family takes, and the true labels of one part."""
     # A table's vectors are what networks take too.
     name = "features" if read_meta(data)["modality"] == "table" else form
-    arrays, _ = read_arrays(data, f"{name}_{part}", f"labels_{part}")
-    return arrays[f"{name}_{part}"], arrays[f"labels_{part}"]
+    return _read_part(f"{name}_{part}", f"labels_{part}", str(data), Path(data).stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=len(PREFIXES) + 1)
+def _read_part(name: str, labels: str, data: str, _: int) -> tuple[Any, np.ndarray]:
+    """Read two arrays. Those of the last file stay in memory: a job does many models of one prepared data set.
+
+    Nobody may write into them: the next model gets the same.
+    """
+    arrays, _ = read_arrays(data, name, labels)
+    return arrays[name], arrays[labels]

@@ -51,6 +51,7 @@ def save(drawing: plt.Figure, out: Path) -> None:
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
         with replacing(out.with_suffix(suffix), "wb") as stream:
             drawing.savefig(stream, format=suffix[1:], metadata=metadata)
+        drawing.set_layout_engine("none")  # the layout stays as it is: to find it takes half of the time
     plt.close(drawing)
 
 
