@@ -108,7 +108,17 @@ def main() -> None:
             candidates="benchmarks/solvers.py",
             threads=_threads(),
         )
-        write_json(OUT / "provenance.json", run)
+        write_json(OUT / "provenance.json", {**run, "cells": measured_by(OUT / "provenance.json", cell, run)})
+
+
+def measured_by(provenance: Path, cell: list[str], run: dict) -> dict[str, dict]:
+    """Return code and machine of each data set, model and noise rate, which may be measured apart."""
+    before = read_json(provenance) if provenance.exists() else {}
+    cells = before.get("cells") or {
+        "/".join(row[key] for key in KEYS): {key: before[key] for key in ("git_commit", "machine")}
+        for row in (read_rows(OUT / "overhead.csv") if before else [])
+    }
+    return {**cells, "/".join(cell): {key: run[key] for key in ("git_commit", "machine")}}
 
 
 def replace_rows(path: Path, columns: tuple[str, ...], rows: list[dict]) -> None:

@@ -1,6 +1,9 @@
 import copy
 import json
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -140,3 +143,13 @@ def test_an_error_of_the_block_is_not_taken_for_one_of_writing(tmp_path):
 def test_numbers_that_could_not_be_measured_are_read(tmp_path):
     write_json(tmp_path / "a.json", {"peak": float("nan")})
     assert np.isnan(read_json(tmp_path / "a.json")["peak"])
+
+
+def test_a_temporary_file_of_a_killed_job_goes_and_one_of_a_running_job_stays(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, alive = (tmp_path / f".a.json.{pid}.tmp" for pid in (ended.pid, os.getppid()))
+    for path in (dead, alive):
+        path.touch()
+    write_json(tmp_path / "a.json", {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([alive.name, "a.json"])

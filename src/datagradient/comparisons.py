@@ -109,7 +109,8 @@ def comparison_rows(rows: list[dict]) -> list[dict]:
     every data set, model and metric. One- and two-sided p-values are corrected apart.
     """
     last = max(int(row["iteration"]) for row in rows)
-    tests = [_compare(rows, last, *comparison) for comparison in _comparisons(rows, last)]
+    runs = _runs(rows)
+    tests = [_compare(runs, last, *comparison) for comparison in _comparisons(rows, last)]
     _correct(tests)
     return tests
 
@@ -163,11 +164,11 @@ def _pooled(rows: list[dict], iteration: int) -> dict[tuple, np.ndarray]:
     """Return by (policy, against, noise, metric) the differences after an iteration, one a (data set, seed)."""
     # The gap's difference is the optimism: what validation gained more than test.
     rows = [{**row, "optimism": float(row["val_accuracy"]) - float(row["accuracy"])} for row in rows]
-    groups: dict[tuple, dict[tuple, list[float]]] = {}
+    groups, runs = {}, _runs(rows)
     for cell, against, metric in _comparisons(rows, iteration, (*METRICS, "optimism")):
         dataset, _, noise, policy = cell
         units = groups.setdefault((policy, against, noise, metric), {})
-        for seed, (first, second) in _pairs(rows, iteration, cell, against, metric).items():
+        for seed, (first, second) in _pairs(runs, iteration, cell, against, metric).items():
             units.setdefault((dataset, seed), []).append(first - second)
     return {key: np.array([np.mean(each) for each in units.values()]) for key, units in groups.items()}
 
@@ -181,10 +182,10 @@ def safety_rows(rows: list[dict]) -> list[dict]:
     last = max(int(row["iteration"]) for row in rows)
     changes: dict[tuple, dict[tuple, np.ndarray]] = {}
     full = {(*_cell(row)[:3], row["seed"]): row["n_train"] for row in rows if row["policy"] == BASELINE}
-    ends = [row for row in rows if int(row["iteration"]) == last]
+    ends, runs = [row for row in rows if int(row["iteration"]) == last], _runs(rows)
     for cell, against, metric in _comparisons(rows, last):
         if (against, metric) == (BASELINE, "accuracy"):
-            pairs = _pairs(rows, last, cell, against, metric).values()
+            pairs = _pairs(runs, last, cell, against, metric).values()
             changes.setdefault((cell[3], cell[2]), {})[cell[:2]] = np.array([first - second for first, second in pairs])
     table = []
     for (policy, noise), cells in changes.items():
@@ -249,13 +250,23 @@ def _comparisons(rows: list[dict], last: int, metrics: tuple[str, ...] = METRICS
     ]  # fmt: skip
 
 
-def _pairs(rows: list[dict], last: int, cell: tuple, against: str, metric: str) -> dict[str, tuple[float, float]]:
+def _runs(rows: list[dict]) -> dict[tuple, list[dict]]:
+    """Return the rows, one a seed, by data set, model, noise, policy and iteration."""
+    runs: dict[tuple, list[dict]] = {}
+    for row in rows:
+        runs.setdefault((*_cell(row), row["iteration"]), []).append(row)
+    return runs
+
+
+def _pairs(
+    runs: dict[tuple, list[dict]], last: int, cell: tuple, against: str, metric: str
+) -> dict[str, tuple[float, float]]:
     """Return by seed the metric of a policy after the last iteration and of what it is compared with."""
     *where, policy = cell
 
     def by_seed(which: str) -> dict[str, float]:
         wanted = (*where, which, str(0 if which == BASELINE else last))
-        return {row["seed"]: float(row[metric]) for row in rows if (*_cell(row), row["iteration"]) == wanted}
+        return {row["seed"]: float(row[metric]) for row in runs.get(wanted, ())}
 
     first, second = by_seed(policy), by_seed(against)
     if first.keys() != second.keys():
@@ -263,9 +274,11 @@ def _pairs(rows: list[dict], last: int, cell: tuple, against: str, metric: str) 
     return {seed: (first[seed], second[seed]) for seed in sorted(first, key=int)}
 
 
-def _compare(rows: list[dict], last: int, cell: tuple[str, str, str, str], against: str, metric: str) -> dict:
+def _compare(
+    runs: dict[tuple, list[dict]], last: int, cell: tuple[str, str, str, str], against: str, metric: str
+) -> dict:
     *where, policy = cell
-    pairs = _pairs(rows, last, cell, against, metric).values()
+    pairs = _pairs(runs, last, cell, against, metric).values()
     used = [(*where, which) for which in (policy, BASELINE)]
     return {
         **dict(zip(("dataset", "model", "noise"), where, strict=True)),
@@ -273,7 +286,9 @@ def _compare(rows: list[dict], last: int, cell: tuple[str, str, str, str], again
         "against": against,
         "metric": metric,
         **compare(*map(np.array, zip(*pairs, strict=True))),
-        "solver_unconverged": sum(row["solver_status"] == "unconverged" for row in rows if _cell(row) in used),
+        "solver_unconverged": sum(
+            row["solver_status"] == "unconverged" for key, members in runs.items() if key[:4] in used for row in members
+        ),
     }
 
 

@@ -126,7 +126,8 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for scrap in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            scrap.unlink()  # of a job that was killed; one job writes a file at a time
+            if not _is_running(scrap.name.split(".")[-2]):
+                scrap.unlink()  # of a job that was killed
         text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
         with open(temporary, mode, **text) as stream:
             yield stream
@@ -138,6 +139,16 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _is_running(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return int(process) != os.getpid()
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ COLUMNS = (
     "cores", "runs", "wall_seconds", "fit_seconds", "cross_validation_seconds", "predict_seconds", "score_seconds",
     "outside_share",
 )  # fmt: skip
+AFTERWARDS = 300.0  # seconds after a run in which a report is still part of it
 
 
 class Clock:
@@ -24,11 +25,12 @@ class Clock:
         path: clock.json.
         started: when this run began.
         cores: that it has.
+        anew: whether it makes all results again, so that earlier runs do not count.
     """
 
-    def __init__(self, path: Path, started: float, cores: int):
+    def __init__(self, path: Path, started: float, cores: int, anew: bool = False):
         try:
-            before = read_json(path, "runs")["runs"] if path.exists() else []
+            before = read_json(path, "runs")["runs"] if path.exists() and not anew else []
         except Exception:  # a damaged clock is no reason not to run
             before = []
         self.path, self.runs = path, [*before, {"started": started, "finished": started, "cores": cores}]
@@ -55,8 +57,9 @@ def write_orchestration(results: Path) -> None:
     path = results / "clock.json"
     runs = read_json(path, "runs")["runs"]
     report = results / "report.html"
-    if report.exists() and report.stat().st_mtime > runs[-1]["finished"]:
-        runs[-1]["finished"] = report.stat().st_mtime
+    made = report.stat().st_mtime if report.exists() else 0.0
+    if runs[-1]["finished"] < made < runs[-1]["finished"] + AFTERWARDS:
+        runs[-1]["finished"] = made
         write_json(path, {"runs": runs})
     rows = [row for row in read_rows(results / "metrics.csv") if row["policy"] != GUARDED]
     fit, predict, influence, others = (

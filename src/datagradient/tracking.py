@@ -52,11 +52,11 @@ FAILURES = (
 
 @event.listens_for(Engine, "connect")
 def _do_not_wait_for_the_disk(connection: object, _: object) -> None:
-    """Spare a local store the wait for the disk at each of some thousand commits.
+    """Spare our own store the wait for the disk at each of some thousand commits; not one that was given.
 
     A killed process leaves the store whole all the same; where the system itself fails, it can be made again.
     """
-    if isinstance(connection, sqlite3.Connection):
+    if isinstance(connection, sqlite3.Connection) and not os.environ.get(GIVEN_STORE):
         connection.execute("PRAGMA synchronous = OFF")
 
 
@@ -324,7 +324,7 @@ def _by_name(client: MlflowClient, experiment: str) -> dict[str, list[RunInfo]]:
 def _keep_latest(client: MlflowClient, experiment: str, names: set[str] | None = None) -> None:
     """Delete every run that started before the latest complete run of its name.
 
-    That are the replaced ones and those that were interrupted. Two processes that log one cell to a server at once,
+    These are the replaced ones and those that were interrupted. Two processes that log one cell to a server at once,
     where no lock holds them apart, agree on which run stays.
     """
     for name, infos in _by_name(client, experiment).items():

@@ -152,10 +152,11 @@ def median_seconds(function: Callable[[], Any], repeats: int) -> float:
 def in_fresh_processes(function: Callable[..., Any], arguments: list[tuple]) -> list[Any]:
     """Return what a function returns for each of `arguments`, in processes of their own without this one's memory.
 
-    As many at once as there are cores: what is measured so is memory, not time.
+    As many at once as there are cores for this process: what is measured so is memory, not time.
     """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(cores, mp_context=context, max_tasks_per_child=1) as pool:
         return list(pool.map(function, *zip(*arguments, strict=True)))
 
 

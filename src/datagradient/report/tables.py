@@ -46,8 +46,9 @@ def _write_table(name: str, results: Path, out: Path) -> None:
     make, caption = TABLES[name]
     frame = pd.DataFrame(make(results)).fillna("")
     run = read_json(results / "provenance.json")
+    commits = sorted({cell["git_commit"] for cell in run.get("cells", {}).values()}) or [run["git_commit"]]
     made_by = (
-        f"preset {run['preset']}, configuration {run['config_hash']}, version {run['version']}, {run['git_commit']}"
+        f"preset {run['preset']}, configuration {run['config_hash']}, version {run['version']}, {', '.join(commits)}"
     )
     measured = ""
     if name in experiment_tables.MEASUREMENTS:
