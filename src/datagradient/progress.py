@@ -80,7 +80,7 @@ class Progress(logging.Handler):
 
     def seconds_left(self) -> float | None:
         """Return about how long the rest takes, from the jobs of the same rules that are done; None at first."""
-        finished = [seconds for each in self.spent.values() for seconds in each]
+        finished = [seconds for of_rule in self.spent.values() for seconds in of_rule]
         if not finished:
             return None
         usual = sum(finished) / len(finished)
@@ -132,9 +132,9 @@ class Progress(logging.Handler):
 
 def describe(job: dict) -> str:
     """Return a job's rule and keys in words: ``train adult neural, noise 0.2, iteration 1``."""
-    found = job.get("wildcards") or {}
-    named = [str(found[key]) for key in ("dataset", "model") if key in found]
-    others = [f"{key} {found[key]}" for key in KEYS[2:] if key in found]
+    wildcards = job.get("wildcards") or {}
+    named = [str(wildcards[key]) for key in ("dataset", "model") if key in wildcards]
+    others = [f"{key} {wildcards[key]}" for key in KEYS[2:] if key in wildcards]
     return ", ".join([" ".join([job["rule_name"], *named]), *others])
 
 
