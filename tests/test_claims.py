@@ -98,6 +98,15 @@ def test_significance(q_one, q_two, smallest, found, expected):
     assert verdict("C4", tests=tests)["verdict"] == expected
 
 
+def test_too_few_seeds_in_one_comparison_are_too_few_for_the_claim():
+    more = {"q_one_sided": "0.01", "q_two_sided": "0.02", "smallest_p_two_sided": "1e-6"}
+    tests = [row for metric in ("accuracy", "f1") for row in test_rows(metric, *UP, **more)]
+    tests[2]["smallest_p_two_sided"] = "0.0625"
+    row = verdict("C4", tests=tests)
+    assert row["verdict"] == PARTLY
+    assert "is 0.0625" in row["detail"]
+
+
 def sizes(ratios, largest=100_000):
     return [{"n": str(n), "ratio": str(ratio)} for n, ratio in zip((1000, 10_000, largest), ratios, strict=True)]
 

@@ -70,6 +70,11 @@ def test_an_official_test_set_is_the_test_set_of_every_seed():
         assert max(parts[name].max() for name in PARTS[:3]) < 300
 
 
+def test_each_part_has_its_own_share():
+    parts = split(official(), 0, SplitPlan(influence=0.25, selection=0.15))
+    assert [len(parts[name]) for name in PARTS] == [180, 75, 45, 100]
+
+
 def texts(labels, class_names, is_test=None):
     return Dataset("made", "Made", "text", ["x"] * len(labels), np.asarray(labels), class_names, is_test)
 

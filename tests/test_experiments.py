@@ -181,6 +181,17 @@ def test_a_sample_of_weight_zero_has_no_part_in_the_fit(random, family, settings
     np.testing.assert_allclose(family.probabilities(every, features), family.probabilities(plain, features), atol=1e-5)
 
 
+@pytest.mark.parametrize(("family", "settings"), [(logistic, SETTINGS), (neural, NETWORK)])
+def test_the_mean_loss_is_over_the_sum_of_weights(random, family, settings):
+    features, labels = blobs(random, 90, 4, 3)
+    features = features.astype(np.float32)
+    fits = [family.fit(features, labels, 3, settings, 0, weights) for weights in (None, np.full(90, 3.0))]
+    one, other = (family.probabilities(model, features) for model, _ in fits)
+    np.testing.assert_allclose(one, other, atol=1e-4)
+    losses = [record.get("losses", []) for _, record in fits]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
 def test_single_removals_that_show_chance_alone_have_a_noise_share_near_one(random):
     n, count, initialisations = 400, 200, 4
     one = {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from datagradient.data import sets
 from datagradient.data.columns import parse_dates, parse_numbers, read_columns
-from datagradient.data.features import LIMIT, ROBUST_LIMIT, extract, image_statistics
+from datagradient.data.features import LIMIT, PADDING, ROBUST_LIMIT, extract, image_statistics, raw_inputs
 from datagradient.data.prepare import write_prepared
 from datagradient.data.record import Dataset, sample_keys
 from datagradient.data.splits import SplitPlan
@@ -279,6 +279,15 @@ def test_words_of_other_parts_are_no_features():
     matrices = texts(["good film"] * 5 + ["bad film"] * 5 + ["unheard words"] * 10)
     assert matrices["train"].shape[1] == 3
     assert matrices["test"].nnz == 0
+
+
+def test_of_long_texts_the_beginning_and_the_end_are_kept():
+    long, short = "begin " * 200 + "middle " * 100 + "end " * 200, "middle end"
+    dataset = Dataset("made", "Made", "text", [long, short], np.arange(2), ("a", "b"))
+    first, second = raw_inputs(dataset, {"train": np.arange(2)})["train"]
+    end, begin, middle = 2, 3, 4  # the most frequent first
+    assert first.tolist() == [begin] * 128 + [end] * 128
+    assert second.tolist() == [middle, end] + [PADDING] * 254
 
 
 @pytest.mark.parametrize("words", [[f"word{i}" for i in range(20)], [""] * 20, ["a b"] * 20])

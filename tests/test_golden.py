@@ -13,6 +13,7 @@ import pytest
 import golden
 from datagradient import scoring
 from datagradient.influence import glm, solvers
+from datagradient.influence.solvers import SolverError
 from datagradient.models import logistic, neural
 
 # Other code paths of OpenBLAS (NumPy, SciPy), of torch's own loops and of oneDNN, and other sums over threads.
@@ -98,4 +99,9 @@ def plant_in_learning_rate(monkeypatch):
 )  # fmt: skip
 def test_a_change_of_one_per_cent_in_a_formula_is_found(plant, case, monkeypatch):
     plant(monkeypatch)
-    assert golden.differences(golden.compute(*case), golden.stored_rows(*case))
+    try:
+        rows = golden.compute(*case)
+    except SolverError as error:  # the problem's own check has found it
+        assert "not that of its own objective" in str(error)
+        return
+    assert golden.differences(rows, golden.stored_rows(*case))

@@ -282,6 +282,18 @@ def test_lissa_reaches_the_scores_of_cg_within_thirty_times_its_products(random)
     assert spearmanr(problem.project(by_lissa), exact).statistic > 0.9
 
 
+def test_lissas_batches_avoid_the_samples_of_its_residuals(random):
+    inputs, labels = table(random, n=60)
+    problem = problem_of(mlp(), inputs, labels, rows=np.arange(0, 60, 3))
+    seen, sampled = [], problem.sampled
+    problem.sampled = lambda rows: seen.append(rows) or sampled(rows)
+    solve(problem, problem.mean_gradient(inputs, labels), "lissa", damping=0.3, batch_size=10, max_iterations=8)
+    batches = [rows for rows in seen if rows is not problem.rows]
+    others = np.setdiff1d(np.arange(60), problem.rows)
+    for four in (batches[:4], batches[4:8]):  # each of the others once, then once again
+        np.testing.assert_array_equal(np.sort(np.concatenate(four)), others)
+
+
 def test_lissa_that_diverges_raises(random):
     network, (inputs, labels) = mlp(), table(random, n=60)
     problem = problem_of(network, inputs, labels, rows=np.arange(20))
@@ -333,6 +345,12 @@ def test_ekfac_equals_curvlinops(random, monkeypatch, n_logits):
     found = approximated(problem_of(network, inputs, labels, batch_size=len(labels)))
     expected = (theirs @ torch.eye(len(flat(network)), dtype=torch.float64)).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
+
+
+def test_ekfac_of_chosen_samples_is_that_of_a_problem_of_them_alone(random):
+    network, (inputs, labels), rows = mlp(), table(random), np.arange(0, N, 2)
+    found = approximated(problem_of(network, inputs, labels, rows=rows))
+    np.testing.assert_allclose(found, approximated(problem_of(network, inputs[rows], labels[rows])), atol=1e-12)
 
 
 def test_ekfac_is_the_diagonal_in_the_eigenvectors_of_inputs_and_gradients(random, monkeypatch):

@@ -149,6 +149,13 @@ def test_the_guard_keeps_rounds_that_surely_help_and_stops_at_the_first_other(ra
     assert guard([first, better], [right, np.arange(m) % 5 > 1]) == 0  # the loss falls and so does accuracy
 
 
+@pytest.mark.parametrize(("gain", "kept"), [(0.09, 0), (0.11, 1)])
+def test_the_guards_margin_is_one_standard_error(gain, kept):
+    noise = np.where(np.arange(100) % 2, 1.0, -1.0)  # standard error 0.1005
+    right = np.ones(100, dtype=bool)
+    assert guard([noise, np.full(100, -gain)], [right] * 2) == kept
+
+
 def test_the_guard_reads_the_selection_part_alone(tmp_path):
     p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
     for k, probabilities in enumerate((p, p**2 / (p**2).sum(axis=1, keepdims=True))):

@@ -85,6 +85,13 @@ def by_lissa(matvec, b, **options):
     return lissa(matvec, b, batches(), np.random.default_rng(0), **options)
 
 
+def test_lissas_repeats_are_averaged(random):
+    a, b = matrix(random, condition=3), random.normal(size=30)
+    x, record = by_lissa(lambda v: a @ v, b, damping=0.5, repeats=3, tolerance=1e-6)
+    np.testing.assert_allclose(x, np.linalg.solve(a + 0.5 * np.eye(30), b), rtol=1e-6, atol=1e-9)
+    assert (record.status, record.iterations) == ("converged", 3 * 100)
+
+
 def by_inverse(matvec, b, **options):
     return direct(matvec, b, lambda v: v / 2, "ekfac", **options)
 

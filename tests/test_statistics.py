@@ -88,6 +88,17 @@ def test_interval_of_d_encloses_d_and_survives_constant_resamples(random):
     assert np.isnan(d_interval(np.ones(5), np.zeros(5))).all()
 
 
+def test_interval_of_d_is_that_of_95_per_cent_of_resampled_pairs(random):
+    second = random.normal(0, 3, size=15)
+    first = second + random.normal(1, 1, size=15)
+
+    def d(first, second, axis):
+        return (first - second).mean(axis) / np.sqrt((first.var(axis, ddof=1) + second.var(axis, ddof=1)) / 2)
+
+    expected = stats.bootstrap((first, second), d, paired=True, method="percentile", rng=0).confidence_interval
+    assert d_interval(first, second) == pytest.approx(tuple(expected), abs=0.03 * (expected.high - expected.low))
+
+
 def made_up(policies=("influence", "random"), gain=0.02, seeds=5):
     rows = []
     for seed in range(seeds):
@@ -177,6 +188,12 @@ def test_safety_counts_runs_below_their_own_baseline():
     assert (random["runs"], random["acted"], random["below"], random["below_share"]) == (20, 4, 4, 0.2)
     assert random["worst_change"] == pytest.approx(-0.03)
     assert random["mean_loss_where_below"] == pytest.approx(0.03)
+    assert (random["worse_comparisons"], random["better_comparisons"]) == (0, 0)  # two seeds of five are no sure loss
+
+
+def test_safety_counts_comparisons_whose_interval_lies_below_the_baseline():
+    found = {row["policy"]: row for row in safety_rows(made_up(gain=-0.02))}["influence"]
+    assert (found["worse_comparisons"], found["better_comparisons"], found["comparisons"]) == (1, 0, 1)
 
 
 def test_tracking_is_the_mean_rank_correlation_within_runs():
