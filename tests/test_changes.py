@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -111,8 +112,34 @@ def test_a_changed_source_makes_prepared_files_stale_until_they_are_made_again(p
     assert (folder / STAMP).stat().st_mtime_ns == stamp
     prepare(1)
     assert stale(folder) == []
-    source.rename(source.with_name("elsewhere.csv"))
+
+
+def test_what_is_gone_is_no_change_and_what_stands_beside_it_still_counts(prepared):
+    folder, source, _ = prepared
+    other = source.with_name("other.csv")
+    other.write_text("1")
+    write_json(folder / f"prepared/seed-0/{RECORD}", states([source, other]))
+    moved = source.rename(source.with_name("elsewhere.csv"))
+    assert stale(folder) == []  # a cleared cache, or another folder of local copies
+    other.write_text("2")
     assert stale(folder) == [0, 1]
+    assert str(source) not in (folder / STAMP).read_text()
+    moved.rename(source)
+
+
+def test_planning_goes_on_where_nothing_can_be_written(prepared, monkeypatch):
+    folder, source, _ = prepared
+    before = (folder / STAMP).stat().st_mtime_ns
+    source.write_text("other")
+
+    def refuse(*_, **__):
+        raise PermissionError("read-only")
+
+    for name in ("touch", "mkdir", "write_text"):  # whoever runs the tests may write anywhere
+        monkeypatch.setattr(Path, name, refuse)
+    notice_changes(folder)
+    notice_changes(folder.with_name("new"))
+    assert (folder / STAMP).stat().st_mtime_ns == before and not folder.with_name("new").exists()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"data.csv": 3}', '{"data.csv": {"size": 1}}'])

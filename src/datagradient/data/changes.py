@@ -104,12 +104,18 @@ def notice_changes(folder: str | Path) -> None:
     """Renew the stamp of a data set where what it was read from has changed since it was prepared.
 
     Only a prepared file that is younger than the stamp can make it younger: to plan twice changes nothing. The same
-    bytes with another time are no change.
+    bytes with another time are no change, and what is gone, like a download cache that was cleared or a local copy
+    that was moved, is none either: nothing tells what it would hold. Where nothing can be written, nothing is: to plan
+    takes no more than reading.
 
     Args:
         folder: ``results/<preset>/<data set>``; read.json lies in the folders of the prepared files.
     """
-    folder = Path(folder)
+    with contextlib.suppress(OSError):
+        _renew(Path(folder))
+
+
+def _renew(folder: Path) -> None:
     stamp = folder / STAMP
     if not stamp.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +130,7 @@ def notice_changes(folder: str | Path) -> None:
 
 
 def _changed(record: Path) -> list[str]:
-    """Return the files and folders of a record that are gone or have other content now."""
+    """Return the files and folders of a record that have other content now."""
     try:
         entries = json.loads(record.read_text(encoding="utf-8"))
         return [path for path, entry in entries.items() if _differs(Path(path), **entry)]
@@ -133,9 +139,10 @@ def _changed(record: Path) -> list[str]:
 
 
 def _differs(path: Path, size: int, mtime_ns: int, sha256: str) -> bool:
+    """Whether other bytes, or names in a folder, are there now; no where nothing can be read."""
     try:
         facts = path.stat()
         same = (facts.st_size, facts.st_mtime_ns) == (size, mtime_ns)
         return not same and _checksum(path, facts.st_mtime_ns) != sha256
     except OSError:
-        return True
+        return False

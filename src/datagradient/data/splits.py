@@ -10,6 +10,14 @@ from datagradient.errors import UserError
 from datagradient.seeds import generator, integer_seed
 
 PARTS = ("train", "influence", "selection", "test")
+# What a class with a single row lacks, by the purpose of the division.
+DIVIDED = {
+    "test": "all parts but one",
+    "fewer for development": "the train, influence or selection part",
+    "fewer for test": "the test part",
+    "validation": "the train, influence or selection part",
+    "selection": "the influence or selection part",
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ def split(dataset: Dataset, seed: int, plan: SplitPlan) -> dict[str, np.ndarray]
         influence is computed against, the validation part that decisions are made on, the test part.
 
     Raises:
-        UserError: a part or a class is so small that some seed would leave a part without the class.
+        UserError: a part or a class is so small that a part would lack the class.
     """
     _check_sizes(dataset, plan)
     labels, k = dataset.labels, len(dataset.class_names)
@@ -71,6 +79,8 @@ def split(dataset: Dataset, seed: int, plan: SplitPlan) -> dict[str, np.ndarray]
     def divide(rows: np.ndarray, share: float | int, purpose: str, strata: bool = True) -> list[np.ndarray]:
         from sklearn.model_selection import train_test_split
 
+        if strata:  # one row cannot be divided
+            _check_classes(np.bincount(labels[rows], minlength=k) == 1, DIVIDED[purpose], dataset, seed, plan)
         # A seed for each division: with one for all, where a row ends up first says where it ends up next.
         state = integer_seed(seed, "split", dataset.name, purpose)
         stratify = labels[rows] if strata else None
@@ -89,43 +99,73 @@ def split(dataset: Dataset, seed: int, plan: SplitPlan) -> dict[str, np.ndarray]
     test = at_most(test, plan.max_test, "fewer for test")
     train, validation = divide(development, plan.validation, "validation")
     influence, selection = divide(validation, plan.selection / plan.validation, "selection")
-    return dict(zip(PARTS, (train, influence, selection, test), strict=True))
+    parts = dict(zip(PARTS, (train, influence, selection, test), strict=True))
+    for name, rows in parts.items():
+        _check_classes(np.bincount(labels[rows], minlength=k) == 0, f"the {name} part", dataset, seed, plan)
+    return parts
 
 
 def _check_sizes(dataset: Dataset, plan: SplitPlan) -> None:
-    """Refuse a data set that the plan may divide so that a part lacks a class; nothing depends on the seed."""
+    """Refuse a plan whose parts have fewer rows than there are classes."""
     k, n = len(dataset.class_names), len(dataset.labels)
-    is_test = np.zeros(n, dtype=bool) if dataset.is_test is None else dataset.is_test
-    counts, tested = (np.bincount(dataset.labels[rows], minlength=k).tolist() for rows in (~is_test, is_test))
-
-    def least(outside: int, in_test: int) -> dict[str, tuple[int, int]]:
-        if dataset.is_test is None:
-            pools = _divided((n, outside), math.ceil(plan.test * n))
-        else:
-            pools = (n - sum(tested), outside), (sum(tested), in_test)
-        return _least(*pools, plan, k)
-
-    for part, (size, _) in least(0, 0).items():
+    for part, (size, _) in _least_of(dataset, plan, 0, 0).items():
         if size < k:
             limit = "max_test" if part == "test" else "max_development"
             raise UserError(f"{dataset.where}: the split plan gives the {part} part {max(size, 0)} of {n} samples, too "
                             f"few for {k} classes: enlarge its share, or {limit}, or bring more samples")  # fmt: skip
-    small = [y for y in range(k) if any(count < 1 for _, count in least(counts[y], tested[y]).values())]
-    if small:
-        needed = next((m for m in range(1, n) if all(count > 0 for _, count in least(m, m).values())), n)
-        if dataset.is_test is None:
-            shown, where = [f"{dataset.class_names[y]} has {_rows(counts[y])}" for y in small], ""
-        else:
-            shown = [f"{dataset.class_names[y]} has {_rows(counts[y])}, and {tested[y]} in the official test set"
-                     for y in small]  # fmt: skip
-            enough = next((m for m in range(1, n) if least(m, m)["test"][1] > 0), n)
-            where = f" outside the official test set and {enough} in it"
-        raise UserError(f"{dataset.where}: class {', class '.join(shown)}: to stand in every part of this split plan a "
-                        f"class needs {_rows(needed)}{where}: bring more, or join the class with another")  # fmt: skip
+
+
+def _check_classes(missing: np.ndarray, where: str, dataset: Dataset, seed: int, plan: SplitPlan) -> None:
+    """Refuse a split that has no row of a class where one is needed.
+
+    Args:
+        missing: bool array (number of classes,).
+        where: the part or parts that lack a class.
+        dataset: what is divided.
+        seed: the seed of the split: where shares are no whole rows, the seed may decide which part gets one.
+        plan: how it is divided.
+    """
+    if not missing.any():
+        return
+    k, official = len(dataset.class_names), dataset.is_test is not None
+    tested = np.bincount(dataset.labels[dataset.is_test] if official else [], minlength=k)
+    counts = np.bincount(dataset.labels, minlength=k) - tested
+    needed, enough = _needed(dataset, plan)
+    shown = [f"class {dataset.class_names[y]} has {_rows(counts[y])}"
+             + (f" outside the official test set and {tested[y]} in it" if official else "")
+             for y in range(k)]  # fmt: skip
+    small = (counts < needed) | (tested < enough if official else False)
+    others = [shown[y] for y in np.flatnonzero(small & ~missing)]
+    raise UserError(
+        f"{dataset.where}: {', '.join(shown[y] for y in np.flatnonzero(missing))}, and with seed {seed} is missing "
+        f"from {where}: in every part, whatever the seed, a class stands that has {_rows(needed)}"
+        + (f" outside the official test set and {enough} in it" if official else "")
+        + (f" ({', '.join(others)}, too)" if others else "")
+        + ": bring more rows of it, leave it out, join it with another, or enlarge shares or limits of the split plan"
+    )
+
+
+def _needed(dataset: Dataset, plan: SplitPlan) -> tuple[int, int]:
+    """Return how many rows of a class are enough for any seed, and how many in an official test set."""
+    n = len(dataset.labels)
+
+    def first(parts: tuple[str, ...]) -> int:
+        return next((m for m in range(1, n) if all(_least_of(dataset, plan, m, m)[name][1] > 0 for name in parts)), n)
+
+    return first(PARTS if dataset.is_test is None else PARTS[:3]), first(("test",))
+
+
+def _least_of(dataset: Dataset, plan: SplitPlan, outside: int, in_test: int) -> dict[str, tuple[int, int]]:
+    """Return `_least` of a class with so many rows outside an official test set (in all without one) and in it."""
+    k, n = len(dataset.class_names), len(dataset.labels)
+    if dataset.is_test is None:
+        return _least(*_divided((n, outside), math.ceil(plan.test * n)), plan, k)
+    tested = int(dataset.is_test.sum())
+    return _least((n - tested, outside), (tested, in_test), plan, k)
 
 
 def _rows(count: int) -> str:
-    return f"{count} row{'s' * (count != 1)}"
+    return f"{count} row{'' if count == 1 else 's'}"
 
 
 def _least(development: tuple[int, int], test: tuple[int, int], plan: SplitPlan, k: int) -> dict[str, tuple[int, int]]:
