@@ -114,7 +114,7 @@ def test_all_small_classes_and_the_official_test_set_are_named():
         split(texts(labels, ("a", "b", "c"), is_test), 0, SplitPlan())
     is_test = np.arange(324) < 100
     labels = np.r_[np.zeros(300, int), np.ones(24, int)]
-    with pytest.raises(UserError, match="class b has 24 rows outside .* and 0 in it, .* missing from the test part"):
+    with pytest.raises(UserError, match=r"class b has 24 rows outside .* and 0 in it, .* missing from the test part"):
         split(texts(labels, ("a", "b"), is_test), 0, SplitPlan())
 
 

@@ -10,12 +10,20 @@ from hypothesis import strategies as st
 
 from datagradient.data import sets
 from datagradient.data.columns import parse_dates, parse_numbers, read_columns
-from datagradient.data.features import LIMIT, PADDING, ROBUST_LIMIT, extract, image_statistics, raw_inputs
+from datagradient.data.features import (
+    LIMIT,
+    MANY_WORDS,
+    PADDING,
+    ROBUST_LIMIT,
+    extract,
+    image_statistics,
+    raw_inputs,
+)
 from datagradient.data.prepare import write_prepared
 from datagradient.data.record import Dataset, sample_keys
 from datagradient.data.splits import SplitPlan
 from datagradient.errors import UserError
-from datagradient.files import read_arrays
+from datagradient.files import read_arrays, read_json
 
 N = 400
 TRAIN, OTHER = np.arange(300), np.arange(300, N)
@@ -119,8 +127,10 @@ def test_numbers_written_as_words_are_numbers(numbers, capsys, write, said):
     gone = np.array(words[:300]) == "?"
     assert np.corrcoef(train[~gone, 0], numbers[:300][~gone])[0, 1] > 0.99
     one_hot, _ = features({"x": words}, kinds={"x": "category"})
-    assert one_hot.shape[1] == len(set(words[:300]))
-    assert capsys.readouterr().err == ""
+    different = len(set(words[:300]))
+    assert one_hot.shape[1] == different
+    many = f"column x: {different} different words in the training part → category, a feature for each"
+    assert (many in capsys.readouterr().err) == (different > MANY_WORDS)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +158,10 @@ def test_names_of_rows_are_ignored_and_said_and_many_words_are_said(random, caps
     train, _ = features(columns)
     said = capsys.readouterr().err
     for note in ("id has 400 different words in 400 rows → ignore", "nearly has 380 different words", "empty holds no",
-                 "zip has 150 different words → category, a feature for each", "set kinds in the Dataset"):  # fmt: skip
+                 "column zip: 150 different words in the training part → category, a feature for each (set kinds",
+                 "; empty holds no value → ignore (set kinds in the Dataset to change that)\n"):  # fmt: skip
         assert note in said
-    assert said.count("\n") == 1 and "few" not in said
+    assert said.count("\n") == 2 and "few" not in said
     assert train.shape[1] == 150 + 2
     kinds = {"id": "category", "nearly": "ignore", "zip": "number", "few": "ignore"}
     assert features(columns, kinds=kinds)[0].shape[1] == 300 + 1
@@ -247,9 +258,96 @@ def test_words_that_are_no_numbers_are_none(word):
 
 
 def test_iso_dates_alone_are_dates():
-    assert parse_dates(["1970-01-02", "1969-12-31 12:00", "", "1970-01-01T00:00+24:00"])[:2] == [1.0, -0.5]
-    assert parse_dates(["1970-13-01", "01/02/1970", "1970", "2020-02-30"]) == [None] * 4
-    assert np.isnan(parse_dates(["", "NA"])).all()
+    assert parse_dates(["1970-01-02", "1969-12-31 12:00", "", "1970-01-01T00:00+24:00"])[0][:2] == [1.0, -0.5]
+    assert parse_dates(["1970-13-01", "01/02/1970", "1970", "2020-02-30"])[0] == [None] * 4
+    assert np.isnan(parse_dates(["", "NA"])[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("%d.%m.%Y", "day.month.year, days"), ("%m/%d/%Y", "month/day/year, days"),
+        ("%d/%m/%Y", "day/month/year, days"),
+        ("%d-%m-%Y", "day-month-year, days"), ("%b %d %Y", "month day year, days"), ("%B %d, %Y", "month day, year,"),
+        ("%m/%d/%Y %I:%M %p", "month/day/year, days"), ("%Y/%m/%d", "year/month/day, days"),
+    ],
+)  # fmt: skip
+def test_dates_in_one_other_form_are_days(form, said, capsys):
+    written = [*DAYS[:-2].strftime(form), "n.a.", " - "]
+    (read,) = read_columns(pd.DataFrame({"x": written}), {}, "made")
+    assert read.kind == "date" and read.values[0] == 18319 and (np.diff(read.values[:-2]) == 1).all()
+    assert np.isnan(read.values[-2:]).all()
+    assert f"x holds dates written as words → date ({said}" in f"x {read.note}" and "assumed" not in read.note
+    (asked,) = read_columns(pd.DataFrame({"x": written}), {"x": "date"}, "made")
+    np.testing.assert_array_equal(asked.values, read.values)
+    assert asked.note == ""
+
+
+@pytest.mark.parametrize(("mark", "days", "said"), [("/", 31, "month/day/year assumed, day/month/year would fit, too"),
+                                                   ("-", 1, "day-month-year assumed")])  # fmt: skip
+@pytest.mark.parametrize("kinds", [{}, {"x": "date"}])
+def test_what_is_assumed_of_ambiguous_dates_is_said(mark, days, said, kinds):
+    words = [mark.join(("01", "01", "1970")), mark.join(("02", "01", "1970"))]
+    (read,) = read_columns(pd.DataFrame({"x": words}), kinds, "made")
+    assert read.values.tolist() == [0, days] and said in read.note
+
+
+def test_dates_in_several_forms_are_words_and_said():
+    words = ["31.12.2020", "12/31/2020"] * 20
+    (read,) = read_columns(pd.DataFrame({"x": words}), {}, "made")
+    assert (read.kind, read.note) == ("category", "holds what may be dates, but not all in one form → category")
+
+
+@pytest.mark.parametrize("stray", ["n.a.", "#DIV/0!", "empty", "<NA>"])
+def test_more_ways_to_say_that_a_number_is_missing(numbers, stray):
+    words = np.array([f"{x:.3f}" for x in numbers], dtype=object)
+    words[17] = stray
+    (read,) = read_columns(pd.DataFrame({"x": words}), {}, "made")
+    assert read.note == f"holds numbers written as words → number (decimal point, {stray!r} missing)"
+    assert np.flatnonzero(np.isnan(read.values)).tolist() == [17]
+
+
+@pytest.mark.parametrize(("strays", "kind"), [(1, "number"), (40, "number"), (41, "ignore")])
+@pytest.mark.parametrize("unit", ["", " %"])
+def test_a_column_of_nearly_all_numbers_is_one(numbers, strays, kind, unit):
+    words = [f"{x:.5f}{unit}" for x in numbers]
+    words[17 : 17 + strays] = [f"see page {i}" for i in range(strays)]
+    (read,) = read_columns(pd.DataFrame({"x": words}), {}, "made")
+    assert read.kind == kind
+    if kind == "number":
+        cells = "1 other cell" if strays == 1 else "40 other cells"
+        assert f"(decimal point, {cells} missing, first 'see page 0' in row 17)" in read.note
+        assert np.isnan(read.values).sum() == strays
+    with pytest.raises(UserError, match="row 17: 'see page 0' is not a number"):
+        read_columns(pd.DataFrame({"x": words}), {"x": "number"}, "made")
+
+
+def test_numbers_in_another_unit_than_the_others_are_missing(numbers):
+    words = [f"$ {x:.5f}" for x in numbers]
+    words[3], words[4] = "€ 5", "5"
+    (read,) = read_columns(pd.DataFrame({"x": words}), {}, "made")
+    assert read.kind == "number" and np.flatnonzero(np.isnan(read.values)).tolist() == [3, 4]
+
+
+def test_rare_words_beyond_the_limit_share_a_feature(monkeypatch, capsys):
+    monkeypatch.setattr("datagradient.data.features.MAX_CATEGORIES", 60)
+    words = [f"w{i % 60}" if i < 280 else f"rare {i}" for i in range(N)]
+    train, test = features({"x": words}, kinds={"x": "category"})
+    assert train.shape[1] == 61 and (train.sum(axis=1) == 1).all()
+    assert (np.flatnonzero(train[:, 60]) == np.arange(280, 300)).all() and test.sum() == 0
+    assert ("column x: 80 different words in the training part → category, a feature for each of the 60 most frequent, "
+            "and one for the others together") in capsys.readouterr().err  # fmt: skip
+
+
+def test_how_columns_were_read_is_kept_with_the_data(tmp_path, numbers):
+    table = {"x": numbers, "y": [f"{x:.3f}" for x in numbers], "z": [f"w{i % 60}" for i in range(N)]}
+    dataset = Dataset("made", "Made", "table", pd.DataFrame(table), np.arange(N) % 2, ("no", "yes"))
+    write_prepared(dataset, sample_keys(dataset), 0, SplitPlan(), tmp_path / "features.npz")
+    assert read_json(tmp_path / "data.json")["columns"] == {
+        "y": "holds numbers written as words → number (decimal point)",
+        "z": "60 different words in the training part → category, a feature for each (set kinds in the Dataset to "
+        "change that)",
+    }
 
 
 def test_features_are_fitted_on_the_training_part_only():

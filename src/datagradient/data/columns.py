@@ -6,6 +6,7 @@ The kind of a column is a matter of the file and not of the split: it is read of
 import datetime
 import numbers
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +17,33 @@ from datagradient.data.checks import lone_surrogate
 from datagradient.errors import UserError
 
 KINDS = ("number", "category", "date", "ignore")
-NEARLY_ALL = 0.9  # a column with so many different words, by rows, names the rows
+NEARLY_ALL = 0.9  # a column with so many different words, by rows, names the rows; with so many numbers, holds numbers
 FEW_WORDS = 20  # a column with fewer different words is never taken for such names
-MANY_WORDS = 100  # each is a feature
 LARGEST = float(np.finfo(np.float32).max)  # features are float32
 EPOCH = "1970-01-01"
+ASSUMED = "assumed"
+REMEDY = "set kinds in the Dataset to change that"
 # What stands for a missing value in columns of numbers or dates; among words it stays a word.
-BLANK = {"", "?", "-", "--", ".", "na", "n/a", "#n/a", "nan", "nat", "null", "none", "missing", "unknown"}
+BLANK = {
+    "", "?", "-", "--", "---", "–", "—", ".", "..", "...", "na", "n/a", "n.a.", "n.a", "n. a.", "<na>", "nan", "-nan",
+    "nat", "null", "(null)", "none", "nil", "missing", "unknown", "empty", "(empty)", "(blank)", "not available",
+    "#n/a", "#n/a n/a", "#na", "#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!", "1.#ind", "-1.#ind",
+    "1.#qnan", "-1.#qnan",
+}  # fmt: skip
 _UNITS = re.compile(r"[%$€£¥]")
-_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?)?")
+_ISO_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?)?")
+# Other ways to write a date, one for all of a column. Where all would do both ways round, the first is assumed.
+_DATE_FORMS = {
+    "%d.%m.%Y": "day.month.year", "%m.%d.%Y": "month.day.year", "%m/%d/%Y": "month/day/year",
+    "%d/%m/%Y": "day/month/year", "%d-%m-%Y": "day-month-year", "%m-%d-%Y": "month-day-year",
+    "%Y/%m/%d": "year/month/day", "%Y.%m.%d": "year.month.day",
+    "%b %d %Y": "month day year", "%B %d %Y": "month day year", "%b %d, %Y": "month day, year",
+    "%B %d, %Y": "month day, year", "%d %b %Y": "day month year", "%d %B %Y": "day month year",
+    "%d-%b-%Y": "day-month-year",
+}  # fmt: skip
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+_TRIED = 20  # words that a form must fit before all are read by it
+_LIKE_A_DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}\b.*|\d{0,2}[ -]?[a-z]{3,9}[ -]\d{1,2},? \d{4}\b.*", re.I)
 
 
 @dataclass(frozen=True)
@@ -48,8 +67,8 @@ class Column:
 def read_columns(table: Any, kinds: dict[str, str], where: str) -> list[Column]:
     """Return the columns of a DataFrame, in order.
 
-    Numbers written as words (``1,5`` or ``1 234.5``), ISO dates and names of rows are recognised; `kinds` overrules
-    that.
+    Numbers written as words (``1,5`` or ``1 234.5``), dates of one form (ISO, or 31.12.2020, 12/31/2020, Jan 5 2020)
+    and names of rows are recognised; `kinds` overrules that.
 
     Args:
         table: a DataFrame with different texts as column names.
@@ -67,7 +86,7 @@ def read_columns(table: Any, kinds: dict[str, str], where: str) -> list[Column]:
 def notes(columns: list[Column]) -> str:
     """Return in one line how columns were read whose kind is a guess; "" where none is."""
     said = [f"{column.name} {column.note}" for column in columns if column.note]
-    return f"{'; '.join(said)} (set kinds in the Dataset to change that)" if said else ""
+    return f"{'; '.join(said)} ({REMEDY})" if said else ""
 
 
 def _check_kinds(kinds: Any, names: list[str], where: str) -> None:
@@ -83,6 +102,7 @@ def _check_kinds(kinds: Any, names: list[str], where: str) -> None:
 def _read(series: Any, wanted: str | None, where: str) -> Column:
     """Return one column as the kind that is asked for, or as the one that it looks like."""
     form, values, note = _decode(series, where)
+    note = "" if wanted else note
     if form in ("category", "words"):
         kind, values, note = _interpret(form, values, note, wanted, where)
     elif wanted == "category":
@@ -93,28 +113,23 @@ def _read(series: Any, wanted: str | None, where: str) -> Column:
         kind = wanted or form
     name = str(series.name)
     if kind == "ignore":
-        return Column(name, kind, None, "" if wanted else note)
+        return Column(name, kind, None, note)
     if all(value is None for value in values) if kind == "category" else np.isnan(values).all():
         return Column(name, "ignore", None, "holds no value → ignore")
     if kind != "category":
         _check_finite(values, where)
-    return Column(name, kind, values, "" if wanted else note)
+    return Column(name, kind, values, note)
 
 
 def _interpret(form: str, values: np.ndarray, note: str, wanted: str | None, where: str) -> tuple[str, np.ndarray, str]:
     """Return kind, values and note of a column of words."""
     codes, words = _factorise(values, where)
-    remarks = [note]
     if form == "words" and wanted is None and words:
         kind, values, guess = _guess(values, codes, words)
-        remarks.append(guess)
-    elif wanted in ("number", "date"):
-        kind, values = wanted, _converted(codes, words, wanted, where)
-    else:
-        kind = wanted or "category"
-    if kind == "category" and len(words) > min(MANY_WORDS, max(FEW_WORDS, len(values) / 2)):
-        remarks.append(f"has {len(words)} different words → category, a feature for each")
-    return kind, values, "; ".join(filter(None, remarks))
+        return kind, values, "; ".join(filter(None, (note, guess)))
+    if wanted in ("number", "date"):
+        return wanted, *_converted(codes, words, wanted, where)
+    return wanted or "category", values, note
 
 
 def _decode(series: Any, where: str) -> tuple[str, np.ndarray, str]:
@@ -230,22 +245,50 @@ def _factorise(words: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:
 
 def _guess(values: np.ndarray, codes: np.ndarray, words: list[str]) -> tuple[str, np.ndarray, str]:
     """Return the kind that a column of words looks like, its values as that kind, and a note."""
-    blank = [repr(word) for word in words if word.strip().lower() in BLANK]
+    blank = [repr(word) for word in words if _is_blank(word)]
     missing = f", {' and '.join(blank)} missing" if blank else ""
     parsed, style = parse_numbers(words)
-    if _all_there(parsed) and not any(re.match(r"\s*0\d", word) for word in words):  # 007 is a code
-        return "number", _spread(codes, parsed), f"holds numbers written as words → number ({style}{missing})"
-    parsed = parse_dates(words)
+    if _nearly_all_there(parsed, codes) and not any(map(_is_code, words, parsed)):
+        missing += _strays(parsed, codes, words)
+        numbers = [np.nan if value is None else value for value in parsed]
+        return "number", _spread(codes, numbers), f"holds numbers written as words → number ({style}{missing})"
+    parsed, style = parse_dates(words)
     if _all_there(parsed):
-        return "date", _spread(codes, parsed), f"holds dates written as words → date (days since {EPOCH}{missing})"
+        return "date", _spread(codes, parsed), f"holds dates written as words → date ({style}{missing})"
     rows, different = int((codes >= 0).sum()), len(words)
     if different >= max(FEW_WORDS, NEARLY_ALL * rows):
         return "ignore", values, f"has {different} different words in {rows} rows → ignore"
-    return "category", values, ""
+    like_dates = 2 * sum(_LIKE_A_DATE.fullmatch(word.strip()) is not None for word in words) > different
+    return "category", values, "holds what may be dates, but not all in one form → category" if like_dates else ""
+
+
+def _is_code(word: str, number: float | None) -> bool:
+    return number is not None and re.match(r"\s*0\d", word) is not None  # 007
+
+
+def _is_blank(word: str) -> bool:
+    return word.strip().lower() in BLANK
 
 
 def _all_there(parsed: list[float | None]) -> bool:
     return None not in parsed and not all(np.isnan(value) for value in parsed)
+
+
+def _nearly_all_there(parsed: list[float | None], codes: np.ndarray) -> bool:
+    """Whether numbers stand in nearly all cells that hold anything; the others may be remarks, or mistyped."""
+    cells = np.bincount(codes[codes >= 0], minlength=len(parsed))
+    strays = sum(n for value, n in zip(parsed, cells, strict=True) if value is None)
+    read = sum(n for value, n in zip(parsed, cells, strict=True) if value is not None and not np.isnan(value))
+    return read > 0 and read >= NEARLY_ALL * (read + strays)
+
+
+def _strays(parsed: list[float | None], codes: np.ndarray, words: list[str]) -> str:
+    """Return how many cells are no number and count as missing, and the first of them; "" where there is none."""
+    rows = np.flatnonzero(np.isin(codes, [code for code, value in enumerate(parsed) if value is None]))
+    if not len(rows):
+        return ""
+    cells = f"{len(rows)} other cell{'' if len(rows) == 1 else 's'}"
+    return f", {cells} missing, first {words[codes[rows[0]]]!r} in row {rows[0]}"
 
 
 def _spread(codes: np.ndarray, parsed: list[float | None]) -> np.ndarray:
@@ -253,17 +296,19 @@ def _spread(codes: np.ndarray, parsed: list[float | None]) -> np.ndarray:
     return np.array([*parsed, np.nan])[codes]
 
 
-def _converted(codes: np.ndarray, words: list[str], wanted: str, where: str) -> np.ndarray:
-    """Return words as the numbers or dates that they must be."""
-    parsed = parse_numbers(words)[0] if wanted == "number" else parse_dates(words)
+def _converted(codes: np.ndarray, words: list[str], wanted: str, where: str) -> tuple[np.ndarray, str]:
+    """Return words as the numbers or dates that they must be, and a note where that is a guess all the same."""
+    parsed, style = parse_numbers(words) if wanted == "number" else parse_dates(words)
     if None in parsed:
         code = parsed.index(None)
         remedy = (
-            "an ISO date such as 2020-12-31: use pandas.to_datetime" if wanted == "date" else "a number: fix the cell"
+            "a date like 2020-12-31, or not in the form of the others: use pandas.to_datetime"
+            if wanted == "date"
+            else "a number: fix the cell"
         )
         raise UserError(f"{where}, row {np.flatnonzero(codes == code)[0]}: {words[code]!r} is not {remedy}, or set its "
                         "kind to category or ignore")  # fmt: skip
-    return _spread(codes, parsed)
+    return _spread(codes, parsed), f"holds dates ({style})" if ASSUMED in style else ""
 
 
 def _number_form(decimal: str, groups: str) -> Callable[[str], float | None]:
@@ -274,7 +319,7 @@ def _number_form(decimal: str, groups: str) -> Callable[[str], float | None]:
 
     def read(word: str) -> float | None:
         word = word.strip().replace("−", "-")
-        if word.lower() in BLANK:
+        if _is_blank(word):
             return np.nan
         if not form.fullmatch(word):
             return None
@@ -290,24 +335,58 @@ def parse_numbers(words: list[str]) -> tuple[list[float | None], str]:
     """Return words as numbers, NaN for what stands for a missing value and None for no number, and the decimal mark.
 
     The decimal mark is the one by which more of the words are numbers, a point where both will do. A unit (``%``, a
-    currency) may stand with every number, and marks may stand between groups of three digits.
+    currency) may stand with the numbers, the same with all, and marks may stand between groups of three digits.
     """
-    units = {"".join(_UNITS.findall(word)) for word in words if word.strip().lower() not in BLANK}
-    bare = [_UNITS.sub("", word) for word in words] if len(units) == 1 else words
-    parsed = {style: [read(word) for word in bare] for style, read in _FORMS.items()}
+    units = ["".join(_UNITS.findall(word)) for word in words]
+    counts = Counter(unit for word, unit in zip(words, units, strict=True) if not _is_blank(word))
+    unit = counts.most_common(1)[0][0] if counts else ""
+    bare = [_UNITS.sub("", word) if own == unit or _is_blank(word) else None
+            for word, own in zip(words, units, strict=True)]  # fmt: skip
+    parsed = {style: [None if word is None else read(word) for word in bare] for style, read in _FORMS.items()}
     style = min(parsed, key=lambda style: parsed[style].count(None))
     return parsed[style], style
 
 
-def parse_dates(words: list[str]) -> list[float | None]:
-    """Return ISO dates as days since 1970, NaN for what stands for a missing value and None for no such date."""
+def parse_dates(words: list[str]) -> tuple[list[float | None], str]:
+    """Return dates as days since 1970, NaN for what stands for a missing value and None for no date, and their form.
+
+    The form is ISO, or the first of a list by which all words are dates.
+    """
     import pandas as pd
 
     bare = [word.strip() for word in words]
-    dates = pd.Series([word if _DATE.fullmatch(word) else None for word in bare], dtype=object)
-    days = _days(pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")).tolist()
-    return [np.nan if word.lower() in BLANK else None if np.isnan(day) else day
-            for word, day in zip(bare, days, strict=True)]  # fmt: skip
+    there = [word for word in bare if not _is_blank(word)]
+    dates = pd.Series([word if _ISO_DATE.fullmatch(word) else None for word in there], dtype=object)
+    days, style = _days(pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")), f"days since {EPOCH}"
+    if np.isnan(days).all() and (other := _written_dates(there)):
+        days, form = other
+        style = f"{form}, {style}"
+    values = iter(days.tolist())
+    parsed = [np.nan if _is_blank(word) else next(values) for word in bare]
+    return [None if np.isnan(day) and not _is_blank(word) else day
+            for word, day in zip(bare, parsed, strict=True)], style  # fmt: skip
+
+
+def _written_dates(words: list[str]) -> tuple[np.ndarray, str] | None:
+    """Return days since 1970 and the form of words that are all dates by one form; None where they are not."""
+    forms = [(date + time, date) for date in _DATE_FORMS for time in _TIMES
+             if _dates(words[:_TRIED], date + time) is not None]  # fmt: skip
+    read = {date: days for form, date in forms if (days := _dates(words, form)) is not None}
+    if not read:
+        return None
+    shown = list(dict.fromkeys(_DATE_FORMS[date] for date in read))
+    first = next(iter(read))
+    return read[first], shown[0] + (f" {ASSUMED}, {shown[1]} would fit, too" if len(shown) > 1 else "")
+
+
+def _dates(words: list[str], form: str) -> np.ndarray | None:
+    """Return words as days since 1970; None where one of them is no date of the form, or there is no word."""
+    import pandas as pd
+
+    if not words:
+        return None
+    days = _days(pd.to_datetime(pd.Series(words, dtype=object), format=form, errors="coerce"))
+    return None if np.isnan(days).any() else days
 
 
 def _check_finite(values: np.ndarray, where: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.data.columns import notes, read_columns
+from datagradient.data.columns import REMEDY, notes, read_columns
 from datagradient.data.record import Dataset
 from datagradient.errors import UserError
 
@@ -18,6 +18,7 @@ MIN_DOCUMENTS = 3  # a word in fewer training texts says little and costs a colu
 MAX_WORDS = 30_000  # with a number of their own; a network may use fewer of them
 TEXT_LENGTH = 256  # words; of longer texts the beginning and the end, where reviews say what they think
 PADDING, UNKNOWN = 0, 1
+MANY_WORDS, MAX_CATEGORIES = 50, 1000  # of one column: more are worth a note; more share one feature
 # A number so many deviations from the mean counts as that: by itself it would decide the mean loss of its part.
 LIMIT, ROBUST_LIMIT = 1000.0, 10.0
 # Where a column's deviation falls by this factor without this share of its training values (at least one), the rest
@@ -25,7 +26,7 @@ LIMIT, ROBUST_LIMIT = 1000.0, 10.0
 EXTREMES = ((0.01, 10), (0.1, 1000))
 
 
-def extract(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, Any]:
+def extract(dataset: Dataset, parts: dict[str, np.ndarray], said: dict[str, str] | None = None) -> dict[str, Any]:
     """Return the feature matrix of every part (float32; sparse CSR for texts).
 
     What had to be guessed or set right in a table is said on standard error.
@@ -34,11 +35,14 @@ def extract(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, Any]:
         dataset: the raw samples.
         parts: row numbers by part name; ``"train"`` is the one that scales, categories and
             vocabularies are fitted on.
+        said: takes, for each column of a table that something had to be said about, what that was.
 
     Raises:
         UserError: nothing can be learnt from: no column, or no word, that is there often enough.
     """
-    return {"table": _tables, "text": _texts, "image": _images}[dataset.modality](dataset, parts)
+    if dataset.modality == "table":
+        return _tables(dataset, parts, {} if said is None else said)
+    return {"text": _texts, "image": _images}[dataset.modality](dataset, parts)
 
 
 def raw_inputs(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -70,33 +74,34 @@ def _token_row(words: list[str], numbers: dict[str, int]) -> np.ndarray:
 
 def _fit_on_train(transformer: Any, raw: dict[str, Any]) -> dict[str, Any]:
     transformer.fit(raw["train"])
-    return {name: transformer.transform(samples).astype(np.float32) for name, samples in raw.items()}
+    return {name: transformer.transform(samples).astype(np.float32, copy=False) for name, samples in raw.items()}
 
 
-def _tables(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _tables(dataset: Dataset, parts: dict[str, np.ndarray], said: dict[str, str]) -> dict[str, np.ndarray]:
     """Standardise numbers and dates, flag missing ones, and one-hot encode words; unseen words become all zeros."""
     columns = read_columns(dataset.samples, dataset.kinds, dataset.where)
-    said = [notes(columns)]
     numbers = {column.name: column.values for column in columns if column.kind in ("number", "date")}
     words = {column.name: column.values for column in columns if column.kind == "category"}
-    empty = [name for name, values in numbers.items() if np.isnan(values[parts["train"]]).all()]
-    said += [f"column {name}: no value in the training part → ignored" for name in empty]
-    numbers = {name: values for name, values in numbers.items() if name not in empty}
+    remarks = {name: "no value in the training part → ignored"
+               for name, values in numbers.items() if np.isnan(values[parts["train"]]).all()}  # fmt: skip
+    numbers = {name: values for name, values in numbers.items() if name not in remarks}
     if not numbers and not words:
         raise UserError(f"{dataset.where}: no column is left to learn from: {notes(columns) or 'all are ignored'}")
     pieces = []
     if numbers:
-        pieces.append(_number_features(numbers, parts, said))
+        pieces.append(_number_features(numbers, parts, remarks))
     if words:
-        pieces.append(_word_features(np.column_stack(list(words.values())), parts))
-    for line in filter(None, said):
+        pieces.append(_word_features(words, parts, remarks))
+    for line in filter(None, [notes(columns), *(f"column {name}: {remark}" for name, remark in remarks.items())]):
         print(f"{dataset.where}: {line}", file=sys.stderr)
+    both = {column.name: [column.note, remarks.get(column.name)] for column in columns}
+    said |= {name: "; ".join(filter(None, texts)) for name, texts in both.items() if any(texts)}
     return {name: np.hstack([piece[name] for piece in pieces]) for name in parts}
 
 
-def _number_features(columns: dict[str, np.ndarray], parts: dict[str, np.ndarray], said: list[str]) -> dict:
+def _number_features(columns: dict[str, np.ndarray], parts: dict[str, np.ndarray], remarks: dict[str, str]) -> dict:
     """Return numbers with the training part's median for missing ones, standardised, and a 0/1 flag for each column
-    that misses some in the training part. Notes on extreme values are added to `said`.
+    that misses some in the training part. Notes on extreme values are added to `remarks`, by column.
     """
     from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import StandardScaler
@@ -119,9 +124,9 @@ def _number_features(columns: dict[str, np.ndarray], parts: dict[str, np.ndarray
         beyond += (np.abs(scaled) > limits).sum(axis=0)
         flags = values[:, d:]
         features[name] = np.hstack([np.clip(scaled, -limits, limits), flags]).astype(np.float32)
-    said += [
-        _on_extremes(*facts) for facts in zip(columns, robust, limits, beyond, strict=True) if facts[1] or facts[3]
-    ]
+    for name, *facts in zip(columns, robust, limits, beyond, strict=True):
+        if facts[0] or facts[2]:
+            remarks[name] = _on_extremes(*facts)
     return features
 
 
@@ -140,18 +145,35 @@ def _typical(train: np.ndarray) -> np.ndarray:
     return typical
 
 
-def _on_extremes(name: str, robust: bool, limit: float, beyond: int) -> str:
+def _on_extremes(robust: bool, limit: float, beyond: int) -> str:
     scale = (
         "of the typical training values, for the extreme ones would make them all alike" if robust else "of training"
     )
-    return f"column {name}: values more than {limit:g} deviations from the mean ({scale}) count as {limit:g}: {beyond}"
+    return f"values more than {limit:g} deviations from the mean ({scale}) count as {limit:g}: {beyond}"
 
 
-def _word_features(words: np.ndarray, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _word_features(columns: dict[str, np.ndarray], parts: dict[str, np.ndarray], remarks: dict[str, str]) -> dict:
+    """Return a 0/1 feature for each word of the training part, those beyond the most frequent `MAX_CATEGORIES` of a
+    column in one. Notes on columns with many are added to `remarks`, by column.
+    """
     from sklearn.preprocessing import OneHotEncoder
 
-    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
-    return _fit_on_train(one_hot, {name: words[rows] for name, rows in parts.items()})
+    words = np.column_stack(list(columns.values()))
+    one_hot = OneHotEncoder(
+        handle_unknown="ignore", sparse_output=False, dtype=np.float32, max_categories=MAX_CATEGORIES + 1
+    )
+    features = _fit_on_train(one_hot, {name: words[rows] for name, rows in parts.items()})
+    for name, categories in zip(columns, one_hot.categories_, strict=True):
+        if len(categories) > MANY_WORDS:
+            remarks[name] = _on_words(len(categories))
+    return features
+
+
+def _on_words(count: int) -> str:
+    what = "a feature for each"
+    if count > MAX_CATEGORIES + 1:  # a single one needs no company
+        what = f"a feature for each of the {MAX_CATEGORIES} most frequent, and one for the others together"
+    return f"{count} different words in the training part → category, {what} ({REMEDY})"
 
 
 def _texts(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, Any]:

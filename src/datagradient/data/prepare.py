@@ -14,6 +14,9 @@ from datagradient.provenance import stamp
 def write_prepared(dataset: Dataset, keys: np.ndarray, seed: int, plan: SplitPlan, path: Path) -> None:
     """Split, extract features, and write ``features.npz`` to `path` and ``data.json`` beside it.
 
+    The latter holds the sizes of the parts, how many samples of one part stand in another, and how columns were read
+    where that is a guess.
+
     Args:
         dataset: the raw samples.
         keys: one hash per sample, from `sample_keys`; equal samples have equal hashes.
@@ -22,7 +25,8 @@ def write_prepared(dataset: Dataset, keys: np.ndarray, seed: int, plan: SplitPla
         path: the file to write.
     """
     parts = split(dataset, seed, plan)
-    features = extract(dataset, parts)
+    said: dict[str, str] = {}
+    features = extract(dataset, parts, said)
     facts = stamp(
         seed=seed, dataset=dataset.name, title=dataset.title, modality=dataset.modality,
         class_names=list(dataset.class_names), f1_kind=dataset.f1_kind, source=dataset.source,
@@ -37,5 +41,5 @@ def write_prepared(dataset: Dataset, keys: np.ndarray, seed: int, plan: SplitPla
     repeats = {f"{one}_rows_in_{other}": int(np.isin(keys[parts[one]], keys[parts[other]]).sum())
                for one, other in pairs}  # fmt: skip
     content = {"sizes": {name: len(rows) for name, rows in parts.items()}, "n_features": features["train"].shape[1],
-               "repeats": repeats, "provenance": facts}  # fmt: skip
+               "repeats": repeats, "columns": said, "provenance": facts}  # fmt: skip
     write_json(path.with_name("data.json"), content)
