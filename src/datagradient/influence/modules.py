@@ -17,7 +17,7 @@ from datagradient.influence.labels import binary_numbers, class_numbers
 from datagradient.influence.solvers import SolverError
 
 PRECISIONS = (torch.float32, torch.float64)
-PUSH, SLACK = 50, 1e-4  # what parameters are multiplied by to drive a logit out of [0, 1], and how far out
+PUSH, SLACK = 50, 1e-4  # the size of the parameters that drive a logit out of [0, 1], and how far out it must be
 PASSES_DIFFER = (
     "two passes over the same samples differ: the network has dropout, batch normalisation or another layer by which a "
     "sample's loss depends on its batch or on chance"
@@ -104,11 +104,11 @@ def refuse_probabilities(network: nn.Module, x: Tensor, outputs: Tensor) -> None
     Raises:
         SolverError: the outputs lie in [0, 1] whichever parameter changes.
     """
-    if not within_unit_interval(outputs):
+    if not outputs.numel() or not within_unit_interval(outputs):
         return
     for name, value in reversed(list(network.named_parameters())):
         for sign in (-1, 1):
-            if not within_unit_interval(logits_of(network, {name: sign * (PUSH * value.detach() + 1)}, x)):
+            if not within_unit_interval(logits_of(network, {name: sign * PUSH * (value.detach() + 1)}, x)):
                 return
     raise SolverError("neural: the network returns probabilities; return logits (leave out the last Sigmoid/Softmax)")
 
