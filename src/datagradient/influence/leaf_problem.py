@@ -32,6 +32,7 @@ class LeafProblem(GeneralisedLinearProblem):
             along a direction in the node values. A library's own prediction is several times faster than reading
             out the nodes.
         rows: the training samples that H is averaged over; None for all.
+        check_samples: refuses training samples that are not those that the trees were trained on, before a solve.
     """
 
     def __init__(
@@ -46,9 +47,11 @@ class LeafProblem(GeneralisedLinearProblem):
         nodes_of: Callable[[Any], np.ndarray],
         margins_of: Callable[[Any, list[np.ndarray] | None], np.ndarray],
         rows: np.ndarray | None = None,
+        check_samples: Callable[[], None] = lambda: None,
     ):
         super().__init__(features, labels, np.concatenate(values), penalty, rows, n_margins, offset)
         self.classes, self._nodes_of, self._margins_of = classes, nodes_of, margins_of
+        self._check_samples = check_samples
         ends = np.cumsum([len(tree) for tree in values])
         self.trees = [slice(end - len(tree), end) for end, tree in zip(ends, values, strict=True)]
 
@@ -82,12 +85,13 @@ class LeafProblem(GeneralisedLinearProblem):
         return changes
 
     def check(self) -> None:
-        """Refuse a booster whose margins are not the sums of its leaves.
+        """Refuse a booster whose margins are not the sums of its leaves, and samples that it was not trained on.
 
         Raises:
             SolverError: they are not, or the gradient is not that of the mean loss.
         """
         super().check()
+        self._check_samples()
         predicted = self._margins_of(self.features[:CHECKED], None)
         self._compare(predicted, self.margins(self.theta, self.few_inputs) + self.offset, "of the booster")
 
