@@ -230,6 +230,78 @@ def test_boosters_of_another_objective_are_refused(random, options, message, loa
         boosted.problem(model, features, labels)
 
 
+def stumps(features, labels, n_classes, *, loaded=False, rounds=8, weight=None, base_margin=None, **options):
+    """A booster of one split a tree; `n_classes` as `boosted.problem` needs it."""
+    objective = {"objective": "binary:logistic"} if n_classes == 2 else {
+        "objective": "multi:softprob", "num_class": n_classes}  # fmt: skip
+    data = xgb.DMatrix(features, labels, weight=weight, base_margin=base_margin)
+    booster = xgb.train({"max_depth": 1, **objective, **options}, data, rounds)
+    return reloaded(booster) if loaded else booster
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("options", [{}, {"rounds": 1}, {"max_depth": 2}, {"learning_rate": 0.07, "gamma": 0.5}])
+def test_trees_of_one_or_two_splits_tell_their_penalty(random, loaded, n_classes, options):
+    features, labels = imbalanced(random, n_classes)
+    booster = stumps(features, labels, n_classes, loaded=loaded, **{"lambda": 50, **options})
+    right, wrong, near = (boosted.BoostedModel(booster, np.arange(4), n_classes, l2) for l2 in (50, 1, 45))
+    problem = boosted.problem(right, features, labels)
+    assert score(problem, features, labels, damping=DAMPING).record.status == "converged"
+    for other in (wrong, near):
+        with pytest.raises(SolverError, match=r"not those of lambda = (1|45) .*pass the booster's reg_lambda as l2"):
+            boosted.problem(other, features, labels)
+
+
+def test_a_penalty_that_no_tree_tells_is_refused_unless_the_booster_does(random):
+    features, labels = imbalanced(random, 2)
+    booster = stumps(features, labels, 2, gamma=1e6)  # no split is worth that
+    model = boosted.BoostedModel(booster, np.arange(4), 2, 1.0)
+    boosted.problem(model, features, labels)
+    for read, l2, message in (
+        (reloaded(booster), 1.0, "cannot tell whether lambda = 1 .*pass the booster as it was trained"),
+        (booster, 2.0, r"not those of lambda = 2 \(the booster says 1\)"),
+    ):
+        with pytest.raises(SolverError, match=message):
+            boosted.problem(boosted.BoostedModel(read, np.arange(4), 2, l2), features, labels)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize(
+    ("options", "loaded"),
+    [
+        ({"weight": 9}, True),
+        ({"weight": 9, "subsample": 0.8}, True),
+        ({"weight": 0.5}, False),
+        ({"base_margin": 3.0}, False),
+    ],
+)
+def test_weights_of_samples_and_margins_to_start_from_are_refused(random, n_classes, options, loaded):
+    features, labels = imbalanced(random, n_classes)
+    if "weight" in options:
+        options = {**options, "weight": np.where(labels == 0, options["weight"], 1.0)}
+    else:
+        options = {"base_margin": options["base_margin"] * random.normal(size=(len(labels), max(1, n_classes % 2 * 3)))}
+    booster = stumps(features, labels, n_classes, loaded=loaded, **options)
+    problem = boosted.problem(boosted.BoostedModel(booster, np.arange(4), n_classes, 1.0), features, labels)
+    with pytest.raises(SolverError, match=r"first tree was trained on .* times the curvature .*without weights of sam"):
+        score(problem, features, labels, damping=DAMPING)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("loaded", [False, True])
+def test_samples_that_each_tree_draws_are_represented_and_fewer_samples_refused(random, n_classes, loaded):
+    features, labels = imbalanced(random, n_classes)
+    booster = stumps(features, labels, n_classes, loaded=loaded, subsample=0.6)
+    model = boosted.BoostedModel(booster, np.arange(4), n_classes, 1.0)
+    problem = boosted.problem(model, features, labels)
+    assert score(problem, features, labels, damping=DAMPING).record.status == "converged"
+    part = boosted.problem(model, features[:100], labels[:100])
+    part.project(np.ones(len(part.theta)))  # a shard, of the right samples' part
+    with pytest.raises(SolverError, match="of the 100 training samples: pass those that the booster was trained on"):
+        score(part, features, labels, damping=DAMPING)
+
+
 def test_boosters_of_other_classes_categories_and_leaves_are_refused(random):
     features, labels = imbalanced(random, 3)
     several = xgb.XGBClassifier(n_estimators=2).fit(features, labels).get_booster()

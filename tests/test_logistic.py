@@ -125,6 +125,19 @@ def test_a_weak_l1_penalty_is_known_by_weights_of_zero(random):
         score(logistic.problem(pinned, features, labels), features, labels)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_weights_that_are_0_by_symmetry_are_at_the_minimum(sparse):
+    """Signs whose product is the class, a sign that is the class beside others, and a word that both classes have."""
+    signs = np.array([[a, b, c] for a in (-1.0, 1.0) for b in (-1.0, 1.0) for c in (-1.0, 1.0)])
+    words = np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    product = signs[:, 0] * signs[:, 1]
+    cases = (signs, product, 3), (signs, signs[:, 2], 2), (words, np.array([-1, 1, -1, 1]), 1)
+    for features, sides, zeros in cases:
+        labels = (sides > 0).astype(int)
+        assert (LogisticRegression().fit(features, labels).coef_ == 0).sum() == zeros
+        assert scored(csr_matrix(features) if sparse else features, labels).status == "converged"
+
+
 def test_other_training_samples_than_the_models_are_refused(random):
     features, labels = unequal(random, 2, sparse=False)
     model, _ = logistic.fit(features, labels, 2, SETTINGS, seed=0)

@@ -624,6 +624,78 @@ def test_a_network_that_does_not_end_in_its_last_linear_layer_is_refused(random)
         last_layer_of(mlp(), inputs, labels).project(np.ones(18))
 
 
+def ending_in(*last, n_outputs=3, bias=None):
+    torch.manual_seed(0)
+    head = nn.Linear(5, n_outputs)
+    if bias is not None:  # the logit is nearly this number for all samples
+        nn.init.constant_(head.weight, 0.001 * bias), nn.init.constant_(head.bias, bias)
+    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), head, *last).double()
+
+
+@pytest.mark.parametrize(
+    "network",
+    [ending_in(nn.Sigmoid(), n_outputs=1), ending_in(nn.Sigmoid(), nn.Flatten(0), n_outputs=1),
+     ending_in(nn.Softmax(dim=1)), ending_in(nn.Sigmoid())],
+)  # fmt: skip
+def test_networks_that_return_probabilities_are_refused(random, network):
+    inputs, labels = table(random, n_classes=2)
+    before = trace_of(network)
+    with pytest.raises(SolverError, match=r"probabilities; return logits \(leave out the last Sigmoid/Softmax\)"):
+        problem_of(network, inputs, labels)
+    with pytest.raises(SolverError, match=r"not those of the last linear layer; .*leave out a last Sigmoid or Softmax"):
+        last_layer_of(network, inputs, labels)
+    assert trace_of(network) == before
+
+
+@pytest.mark.parametrize("last", [[], [nn.ReLU()], [nn.Tanh()], [nn.LayerNorm(1)]])
+@pytest.mark.parametrize("bias", [0.0, 0.5])
+def test_logits_that_lie_between_0_and_1_are_no_probabilities(random, last, bias):
+    network, (inputs, labels) = ending_in(*last, n_outputs=1, bias=bias), table(random, n_classes=2)
+    logits = network.double()(torch.from_numpy(inputs))
+    assert (logits >= 0).all() and (logits <= 1).all()
+    assert problem_of(network, inputs, labels).n_logits == 1
+
+
+class Sequence(nn.Module):
+    """Its last linear layer runs on every element of a sample; then their logits are averaged."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(1, 3)
+
+    def forward(self, x):
+        return self.head(x[:, :, None]).mean(dim=1)
+
+
+class Drawing(nn.Module):
+    def forward(self, x):
+        return x + torch.randn_like(x)
+
+
+def test_the_last_layers_refusals_say_what_was_found(random):
+    inputs, labels = table(random)
+    with pytest.raises(SolverError, match=r"has the shape \(23, 4, 1\) for 23 samples; .*use parameters: all"):
+        LastLayerProblem(Sequence().double(), torch.from_numpy, inputs, labels)
+    with pytest.raises(SolverError, match=r"two passes over the same samples differ: .* or on chance"):
+        last_layer_of(nn.Sequential(Drawing(), nn.Linear(4, 3)).double(), inputs, labels)
+
+
+@pytest.mark.parametrize("make", [NetworkProblem, LastLayerProblem])
+def test_arrays_that_must_not_be_written_to_give_no_warning(random, make, recwarn):
+    inputs, labels = table(random)
+    expected = score(make(mlp(), torch.from_numpy, inputs, labels), inputs, labels, damping=0.1).influence
+    for array in (inputs, labels):
+        array.setflags(write=False)
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        found = score(make(mlp(), torch.from_numpy, inputs, labels), inputs, labels, damping=0.1).influence
+    finally:
+        torch.set_warn_always(always)
+    assert not [warning for warning in recwarn if "not writable" in str(warning.message)]
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_a_width_makes_a_cnn_or_is_refused():
     """Group normalisation asks for channels that its groups divide."""
     for width in (*range(1, 33), 40, 48, 64):

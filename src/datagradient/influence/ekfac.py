@@ -36,9 +36,9 @@ class EKFAC:
         self.logits, self.blocks, self.n = logits, {}, 0
         places = Counter(value for _, value in network.named_parameters(remove_duplicate=False))
         for name, layer in network.named_modules():
-            own = dict(layer.named_parameters(prefix=name, recurse=False))
-            free = [key in names for key in own]
-            if any(places[value] > 1 for value in own.values()):
+            parameters = dict(layer.named_parameters(prefix=name, recurse=False))
+            free = [key in names for key in parameters]
+            if any(places[value] > 1 for value in parameters.values()):
                 raise SolverError(f"ekfac: layer {name} shares a parameter with another; use cg")
             if any(free):
                 self.blocks[name] = _block_of(name, layer, all(free))
@@ -65,8 +65,8 @@ class EKFAC:
         solved = {}
         for name, block in self.blocks.items():
             prefix = f"{name}." if name else ""
-            own = {key: parts[prefix + key] for key, _ in block.layer.named_parameters(recurse=False)}
-            solved |= {prefix + key: value for key, value in block.solve(own, self.n, damping).items()}
+            vector = {key: parts[prefix + key] for key, _ in block.layer.named_parameters(recurse=False)}
+            solved |= {prefix + key: value for key, value in block.solve(vector, self.n, damping).items()}
         return solved
 
     def _layer_pairs(self, x: Tensor) -> Iterator[tuple["Block", Tensor, Tensor]]:

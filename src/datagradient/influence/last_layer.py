@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from datagradient.influence.glm import CHECKED, LinearProblem
 from datagradient.influence.labels import count
 from datagradient.influence.modules import (
+    PASSES_DIFFER,
     as_tensor,
     first_pass,
     last_linear,
     logits_of,
     network_labels,
-    same_chance,
+    restored_generators,
     trainable,
 )
 from datagradient.influence.solvers import SolverError
@@ -34,7 +35,8 @@ class LastLayerProblem(LinearProblem):
 
     The last layer is the linear one that runs last, whatever the order in which layers were defined. A parameter
     vector is its weights row by row, then its bias. The loss is cross-entropy, for one logit binary cross-entropy,
-    whatever the network was trained with; weight decay is the optimiser's, no part of the objective, and not in H.
+    whatever the network was trained with: weights of classes or samples, label smoothing and squared error cannot be
+    seen from a network. Weight decay is the optimiser's, no part of the objective, and not in H.
 
     Args:
         network: on the device to compute on; it ends in an `nn.Linear` with a bias. It is run in evaluation mode and
@@ -60,11 +62,11 @@ class LastLayerProblem(LinearProblem):
         batch_size: int = 500,
     ):
         self.network, self.to_tensor, self.batch_size, self._passed = network, to_tensor, batch_size, []
-        trainable(network)
+        self.device = next(iter(trainable(network).values())).device
         if not hasattr(inputs, "__getitem__"):
             raise SolverError(f"neural: training inputs are a {type(inputs).__name__}; pass an array of all samples")
         few = as_tensor(to_tensor, inputs[: min(CHECKED, batch_size)])
-        with same_chance(few.device), torch.no_grad():
+        with restored_generators(self.device), torch.no_grad():
             self.layer = first_pass(network, lambda: last_linear(network, few))
             weights, bias = (value.detach().cpu().double().numpy() for value in (self.layer.weight, self.layer.bias))
             super().__init__(inputs, labels, weights, bias, 0.0, rows)
@@ -89,27 +91,32 @@ class LastLayerProblem(LinearProblem):
         threads would keep the processor busy with waiting.
         """
         weights, bias = (torch.from_numpy(part) for part in self._parts(direction))
-        labels, products = torch.as_tensor(self.labels.astype(np.int64, copy=False)), []
+        labels, products = torch.from_numpy(self.labels.astype(np.int64, copy=not self.labels.flags.writeable)), []
         for start, activations, logits in self._passed or self._batches(self.features):
-            own = labels[start : start + len(logits), None]
+            targets = labels[start : start + len(logits), None]
             if self.n_margins == 1:
-                residuals = torch.sigmoid(logits.double()) - own
+                residuals = torch.sigmoid(logits.double()) - targets
             else:
                 residuals = torch.softmax(logits.double(), dim=1)
-                residuals.scatter_add_(1, own, torch.full_like(own, -1.0, dtype=residuals.dtype))
+                residuals.scatter_add_(1, targets, torch.full_like(targets, -1.0, dtype=residuals.dtype))
             products.append(((activations.double() @ weights.T + bias) * residuals).sum(dim=1))
         return torch.cat(products).numpy()
 
     @torch.no_grad()
     def _batches(self, features: Any) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield the number of the first sample, what the last layer takes, and the network's logits."""
-        device, seen = self.layer.weight.device, []
+        seen = []
         hook = self.layer.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
         try:
             for start in range(0, count(features), self.batch_size):
-                x = as_tensor(self.to_tensor, features[start : start + self.batch_size]).to(device)
+                x = as_tensor(self.to_tensor, features[start : start + self.batch_size]).to(self.device)
                 logits = logits_of(self.network, {}, x)
                 activations = seen.pop().cpu()
+                if activations.dim() != 2:
+                    raise SolverError(
+                        f"neural: what the last linear layer takes has the shape {tuple(activations.shape)} for "
+                        f"{len(x)} samples; supported is (n, width): use parameters: all"
+                    )
                 finite = torch.isfinite(activations).all(dim=1)
                 if not finite.all():
                     sample = start + int((~finite).nonzero()[0])
@@ -127,10 +134,12 @@ class LastLayerProblem(LinearProblem):
         _, *both = next(self._batches(few))
         activations, logits = (tensor.double().numpy() for tensor in both)
         again = np.concatenate([self.inputs(few[[i]]) for i in range(min(len(few), 4))])
-        same = np.allclose(again, activations[: len(again)], rtol=AGREEMENT, atol=AGREEMENT)
-        if not same or not np.allclose(self.margins(self.theta, activations), logits, rtol=AGREEMENT, atol=AGREEMENT):
+        if not np.allclose(again, activations[: len(again)], rtol=AGREEMENT, atol=AGREEMENT):
+            raise SolverError(f"neural: {PASSES_DIFFER}")
+        if not np.allclose(self.margins(self.theta, activations), logits, rtol=AGREEMENT, atol=AGREEMENT):
             raise SolverError(
-                "neural: the logits are not those of the last linear layer, or two passes over the same samples differ"
+                "neural: the logits are not those of the last linear layer; use parameters: all, and leave out a last "
+                "Sigmoid or Softmax"
             )
         return activations
 

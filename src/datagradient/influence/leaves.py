@@ -7,12 +7,14 @@ import numpy as np
 import xgboost as xgb
 from scipy.special import logit
 
+from datagradient.influence.glm import probabilities_of
 from datagradient.influence.solvers import SolverError
 
 OBJECTIVES = ("binary:logistic", "multi:softprob", "multi:softmax")
 # The trees that the penalty is checked on. With the right one a tenth of the gaps are below GAP, by rounding 1e-8, also
 # where monotone constraints clip values; with one that is wrong by a tenth they are above 3e-6.
 TREES, GAP = 20, 1e-6
+CURVATURE = 0.01  # share that the root of the first tree may differ by from the training samples
 
 
 def best_rounds(booster: xgb.Booster) -> xgb.Booster:
@@ -28,8 +30,6 @@ def best_rounds(booster: xgb.Booster) -> xgb.Booster:
 
 def content_of(booster: xgb.Booster, n_classes: int, l2: float) -> dict:
     """Return a booster's JSON, or refuse what leaf values with a penalty λ do not represent.
-
-    What a booster does not say cannot be refused: weights of samples, and margins that training started from.
 
     Raises:
         SolverError: the message names what was found and what is supported.
@@ -87,37 +87,95 @@ def _unlike_loss(learner: dict, n_classes: int) -> str:
     )
 
 
+def check_samples(content: dict, booster: xgb.Booster, offset: np.ndarray, n: int) -> None:
+    """Refuse n training samples that are not those of the first tree, each of weight 1, by the curvature of its root.
+
+    Raises:
+        SolverError: it is more than that of n samples, or, where all samples trained every tree, less.
+    """
+    model = content["learner"]["gradient_booster"]["model"]
+    p = probabilities_of(offset[None])[0, model["tree_info"][0]]
+    # XGBoost takes twice the diagonal of the Hessian for several classes.
+    expected = n * max(p * (1 - p), 1e-16) * (1 if len(offset) == 1 else 2)
+    ratio = float(model["trees"][0]["sum_hessian"][0]) / expected
+    if ratio > 1 + CURVATURE or (ratio < 1 - CURVATURE and _uses_all_samples(booster)):
+        raise SolverError(
+            f"boosted: the first tree was trained on {ratio:.4g} times the curvature of the {n} training samples: pass "
+            "those that the booster was trained on, and train without weights of samples and without base_margin"
+        )
+
+
+def _uses_all_samples(booster: xgb.Booster) -> bool:
+    return _knows_training(booster) and float(_training_parameters(booster).get("subsample", 1)) == 1
+
+
+def _knows_training(booster: xgb.Booster) -> bool:
+    """Return whether a booster tells its training parameters: one that was read from a file tells the defaults."""
+    copy = xgb.Booster()
+    copy.load_model(booster.save_raw("ubj"))
+    return _training_parameters(booster) != _training_parameters(copy)
+
+
+def _training_parameters(booster: xgb.Booster) -> dict[str, str]:
+    return json.loads(booster.save_config())["learner"]["gradient_booster"].get("tree_train_param", {})
+
+
 def _unlike_penalty(booster: xgb.Booster, learner: dict, l2: float) -> str:
-    # A booster read from a file no longer knows its training parameters, and tells the defaults.
-    stored = json.loads(booster.save_config())["learner"]["gradient_booster"].get("tree_train_param", {})
+    stored = _training_parameters(booster)
     for key in ("alpha", "max_delta_step"):
         if float(stored.get(key, 0)):
             return f"{key} {float(stored[key]):g}; supported is 0, as leaf values have an L2 penalty alone"
-    told = float(stored.get("lambda", 1))
-    trees = learner["gradient_booster"]["model"]["trees"]
-    gaps = np.concatenate([_gaps(tree, l2) for tree in trees[:: -(-len(trees) // TREES)]])
-    if told in (1, np.float32(l2)) and not (len(gaps) and np.quantile(gaps, 0.1) > GAP):
-        return ""
-    return (
-        f"the leaf values are not those of lambda = {l2:g} (the booster says {told:g}) without L1 penalty and "
-        "max_delta_step; pass the booster's reg_lambda as l2"
-    )
+    told, trees = float(stored.get("lambda", 1)), learner["gradient_booster"]["model"]["trees"]
+    few = trees[:: -(-len(trees) // TREES)]
+    open_to_any = _fits(few, 2 * l2 + 1)
+    known = open_to_any and _knows_training(booster)
+    if not (told == np.float32(l2) or (told == 1 and not known)) or not _fits(few, l2):
+        return (
+            f"the leaf values are not those of lambda = {l2:g} (the booster says {told:g}) without L1 penalty and "
+            "max_delta_step; pass the booster's reg_lambda as l2"
+        )
+    if open_to_any and not known:
+        return (
+            f"cannot tell whether lambda = {l2:g} from the leaf values, and a booster read from a file does not say; "
+            "pass the booster as it was trained, or train trees with more splits"
+        )
+    return ""
+
+
+def _fits(trees: list[dict[str, Any]], l2: float) -> bool:
+    """Return whether the leaf values may be those of λ = `l2`."""
+    gaps = np.concatenate([_gaps(tree, l2) for tree in trees])
+    return not len(gaps) or bool(np.quantile(gaps, 0.1) <= GAP)
 
 
 def _gaps(tree: dict[str, Any], l2: float) -> np.ndarray:
     """Return how far the sum of gradients of each inner node is from that of its children, as a share of both.
 
     A node's weight is −(sum of gradients) / (sum of curvatures + λ), a leaf's value that times the learning rate. That
-    is fitted here, so that trees of less than three inner nodes say nothing.
+    is fitted here: by those sums, or, where inner nodes are too few for that, by the gains of the splits.
     """
     left, right, curvature = (np.array(tree[key]) for key in ("left_children", "right_children", "sum_hessian"))
     leaf, inner = left < 0, np.flatnonzero(left >= 0)
-    if len(inner) < 3:
+    if not len(inner):
         return np.array([])
-    sums = np.where(leaf, tree["split_conditions"], tree["base_weights"]) * (curvature + l2)
+    weights = np.where(leaf, tree["split_conditions"], tree["base_weights"])
+    sums = weights * (curvature + l2)
     children = np.stack([left[inner], right[inner]])
     of_leaves = np.where(leaf[children], sums[children], 0.0).sum(axis=0)
     rest = sums[inner] - np.where(leaf[children], 0.0, sums[children]).sum(axis=0)
-    rate = (of_leaves @ of_leaves) / (of_leaves @ rest) if of_leaves @ rest else 1.0
+    if len(inner) < 3:
+        rate = _rate_by_gains(weights * sums, leaf, np.array(tree["loss_changes"]))
+    else:
+        rate = (of_leaves @ of_leaves) / (of_leaves @ rest) if of_leaves @ rest else 1.0
     size = np.abs(sums[inner]) + np.abs(sums[children] / np.where(leaf[children], rate, 1.0)).sum(axis=0)
     return np.abs(rest - of_leaves / rate) / np.maximum(size, 1e-30)
+
+
+def _rate_by_gains(squares: np.ndarray, leaf: np.ndarray, gains: np.ndarray) -> float:
+    """Return a tree's learning rate, from each node's (sum of gradients)² / (sum of curvatures + λ).
+
+    The gain of a split is by how much they are more at its two children: all gains together are what the leaves,
+    without the learning rate, have more than the root.
+    """
+    of_leaves, expected = squares[leaf].sum(), squares[0] + gains[~leaf].sum()
+    return float(np.sqrt(of_leaves / expected)) if of_leaves > 0 and expected > 0 else 1.0

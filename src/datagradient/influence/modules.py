@@ -17,6 +17,11 @@ from datagradient.influence.labels import binary_numbers, class_numbers
 from datagradient.influence.solvers import SolverError
 
 PRECISIONS = (torch.float32, torch.float64)
+PUSH, SLACK = 50, 1e-4  # the size of the parameters that drive a logit out of [0, 1], and how far out it must be
+PASSES_DIFFER = (
+    "two passes over the same samples differ: the network has dropout, batch normalisation or another layer by which a "
+    "sample's loss depends on its batch or on chance"
+)
 FAST_ATTENTION = (
     (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
     (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
@@ -39,7 +44,7 @@ def evaluation(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def same_chance(device: torch.device) -> Iterator[None]:
+def restored_generators(device: torch.device) -> Iterator[None]:
     """Within this context torch's generators may be drawn from; then they are in their former state again."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
@@ -89,6 +94,28 @@ def logits_of(network: nn.Module, tensors: dict[str, Tensor], x: Tensor) -> Tens
             "logits (n, classes), or one logit a sample for two classes: wrap it in a module that returns these"
         )
     return logits
+
+
+def refuse_probabilities(network: nn.Module, x: Tensor, outputs: Tensor) -> None:
+    """Refuse a network that returns probabilities in place of logits.
+
+    A logit may lie in [0, 1] by chance. But other parameters move it out, one way or the other.
+
+    Raises:
+        SolverError: the outputs lie in [0, 1] whichever parameter changes.
+    """
+    if not outputs.numel() or not within_unit_interval(outputs):
+        return
+    for name, value in reversed(list(network.named_parameters())):
+        for sign in (-1, 1):
+            if not within_unit_interval(logits_of(network, {name: sign * PUSH * (value.detach() + 1)}, x)):
+                return
+    raise SolverError("neural: the network returns probabilities; return logits (leave out the last Sigmoid/Softmax)")
+
+
+def within_unit_interval(outputs: Tensor) -> bool:
+    """Return whether all outputs that are numbers lie in [0, 1], up to rounding."""
+    return not ((outputs < -SLACK) | (outputs > 1 + SLACK)).any()
 
 
 def trainable(network: nn.Module) -> dict[str, Tensor]:
@@ -157,13 +184,18 @@ def as_tensor(to_tensor: Callable[[Any], Tensor], inputs: Any) -> Tensor:
     Raises:
         SolverError: they are not one tensor.
     """
-    samples = to_tensor(inputs)
+    samples = to_tensor(writeable(inputs))
     if not isinstance(samples, Tensor):
         raise SolverError(
             f"neural: the network's inputs are a {type(samples).__name__}; supported is one tensor (n, …): join the "
             "batches of a loader, and wrap a network of several inputs in a module that splits one tensor"
         )
     return samples
+
+
+def writeable(array: Any) -> Any:
+    """Return inputs, copied if they are an array that must not be written to: torch warns of these."""
+    return array.copy() if isinstance(array, np.ndarray) and not array.flags.writeable else array
 
 
 def network_labels(labels: Any, n: int, n_logits: int, part: str) -> np.ndarray:

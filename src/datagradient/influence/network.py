@@ -4,9 +4,6 @@ Products are means over samples whatever the size of the batches. H is the gener
 (1/m) Σ_i J_iᵀ M_i J_i (Schraudolph 2002), J_i the Jacobian of a sample's logits and M_i = diag(p_i) − p_i p_iᵀ, or
 the exact Hessian of the mean loss. For one logit it is m_i = p_i (1 − p_i). Weight decay is the optimiser's, no part of
 the objective, and not in H.
-
-The loss is cross-entropy, for one logit binary cross-entropy: a network does not say what it was trained with, so that
-label smoothing, class weights or squared error go unnoticed.
 """
 
 import math
@@ -21,7 +18,16 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from datagradient.influence.ekfac import EKFAC
 from datagradient.influence.labels import count
-from datagradient.influence.modules import as_tensor, first_pass, logits_of, network_labels, same_chance, trainable
+from datagradient.influence.modules import (
+    PASSES_DIFFER,
+    as_tensor,
+    first_pass,
+    logits_of,
+    network_labels,
+    refuse_probabilities,
+    restored_generators,
+    trainable,
+)
 from datagradient.influence.solvers import Matvec, SolverError
 from datagradient.layers import second_derivatives
 
@@ -36,8 +42,10 @@ ROUNDING = 50  # of losses, in units of their precision
 class NetworkProblem:
     """Gradients and curvature products of a trained network on its training set.
 
-    A parameter vector is all trainable parameters (`requires_grad`) in the network's order, flattened, as a float64
-    array; those that several layers share count once. The network computes in its own precision.
+    The loss is cross-entropy, for one logit binary cross-entropy, of the logits that the network returns: weights of
+    classes or samples, label smoothing and squared error cannot be seen from a network. A parameter vector is all
+    trainable parameters (`requires_grad`) in the network's order, flattened, as a float64 array; those that several
+    layers share count once. The network computes in its own precision.
 
     Args:
         network: on the device to compute on. It is run in evaluation mode and comes back in its own, see
@@ -70,8 +78,10 @@ class NetworkProblem:
         first = next(iter(self.parameters.values()))
         self.device, self.dtype = first.device, first.dtype
         few = self.inputs[:2].to(self.device)
-        with same_chance(self.device), torch.no_grad():
-            self.n_logits = first_pass(network, lambda: self._logits(self.parameters, few)).shape[1]
+        with restored_generators(self.device), torch.no_grad():
+            logits = first_pass(network, lambda: self._logits(self.parameters, few))
+            refuse_probabilities(network, few, logits)
+            self.n_logits = logits.shape[1]
             self.labels = self._targets(labels, self.inputs, "training")
             self.rows = np.arange(len(self.labels)) if rows is None else rows
             first_pass(network, self._check_agreement)
@@ -226,9 +236,8 @@ class NetworkProblem:
             )
 
     def _targets(self, labels: Any, samples: Tensor, part: str) -> Tensor:
-        return torch.from_numpy(
-            network_labels(labels, count(samples), self.n_logits, part).astype(np.int64, copy=False)
-        )
+        numbers = network_labels(labels, count(samples), self.n_logits, part)
+        return torch.from_numpy(numbers.astype(np.int64, copy=not numbers.flags.writeable))
 
     def _check_agreement(self) -> None:
         """Refuse a network whose loss for a sample depends on chance or on the other samples of its batch."""
@@ -240,10 +249,7 @@ class NetworkProblem:
         )
         halves = torch.cat([first, second], dim=1)
         if not torch.allclose(whole, halves, rtol=AGREEMENT, atol=AGREEMENT, equal_nan=True):
-            raise SolverError(
-                "neural: two passes over the same samples differ: the network has dropout, batch normalisation "
-                "or another layer by which a sample's loss depends on its batch or on chance"
-            )
+            raise SolverError(f"neural: {PASSES_DIFFER}")
 
     @staticmethod
     def _check_finite(losses: Tensor, first: int, part: str) -> None:

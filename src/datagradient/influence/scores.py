@@ -81,11 +81,11 @@ def score(
         SolverError: there is no validation sample, a label is no class of the model, a gradient or score is not
             finite, or the problem is not that of the trained model (see its `check`).
     """
-    found = find_direction(problem, features, labels, name, seed, **options)
+    direction = find_direction(problem, features, labels, name, seed, **options)
     start = time.perf_counter()
-    influence = influence_along(problem, found.solution)
-    seconds = {**found.seconds, "projection": time.perf_counter() - start}
-    return Scores(influence, found.record, seconds, found.validation_gradient)
+    influence = influence_along(problem, direction.solution)
+    seconds = {**direction.seconds, "projection": time.perf_counter() - start}
+    return Scores(influence, direction.record, seconds, direction.validation_gradient)
 
 
 def find_direction(
@@ -153,8 +153,8 @@ def solve(
 
 def _minibatches(problem: Problem, size: int, random: np.random.Generator) -> Iterator[Matvec]:
     """Yield products with the curvature of mini-batches that avoid the samples that residuals come from."""
-    every = np.arange(len(problem.labels))
-    others = every if problem.rows is None or len(problem.rows) == len(every) else np.setdiff1d(every, problem.rows)
+    samples, rows = np.arange(len(problem.labels)), problem.rows
+    others = samples if rows is None or len(rows) == len(samples) else np.setdiff1d(samples, rows)
     if len(others) < size:
         raise SolverError(f"lissa: {len(others)} training samples beside the held-out ones, for batches of {size}")
     while True:

@@ -11,8 +11,8 @@ import xgboost as xgb
 from scipy.special import expit, softmax
 
 from datagradient.files import read_arrays, write_arrays
-from datagradient.influence.glm import LeafProblem
-from datagradient.influence.leaves import best_rounds, content_of, offset_of, without_offset
+from datagradient.influence.leaf_problem import LeafProblem
+from datagradient.influence.leaves import best_rounds, check_samples, content_of, offset_of, without_offset
 from datagradient.influence.solvers import SolverError
 from datagradient.seeds import integer_seed
 
@@ -93,7 +93,8 @@ def problem(
     """Return the influence problem of the leaf values on the training set; the arguments are `logistic.problem`'s.
 
     Where training stopped early, the problem is that of the best rounds. Weights of samples, and margins that training
-    started from, are not known to a booster, and must not have been used.
+    started from, must not have been used: a solve refuses those that change the first tree's total curvature, the
+    others are not known to a booster.
 
     Raises:
         SolverError: a kind of booster, objective or penalty that leaf values with λ = `l2` do not represent.
@@ -108,25 +109,27 @@ def problem(
     stored = [np.array(tree["split_conditions"]) for tree in trees]
     smallest = np.min_scalar_type(max(map(len, leaves)))
 
-    def nodes_of(some: Any) -> np.ndarray:
-        data = xgb.DMatrix(_take(some, model.columns))
+    def nodes_of(samples: Any) -> np.ndarray:
+        data = xgb.DMatrix(_take(samples, model.columns))
         nodes = trained.predict(data, pred_leaf=True, strict_shape=True, validate_features=False)
         return np.asfortranarray(nodes.reshape(len(nodes), -1), dtype=smallest)
 
-    def margins_of(some: Any, direction: list[np.ndarray] | None) -> np.ndarray:
+    def margins_of(samples: Any, direction: list[np.ndarray] | None) -> np.ndarray:
         booster = trained
         if direction is not None:
             for tree, leaf, old, new in zip(trees, leaves, stored, direction, strict=True):
                 tree["split_conditions"] = np.where(leaf, new, old).tolist()
             booster = xgb.Booster()
             booster.load_model(bytearray(json.dumps(changed).encode()))
-        return _margins(booster, some, model).reshape(-1, n_margins)
+        return _margins(booster, samples, model).reshape(-1, n_margins)
 
+    offset = offset_of(content, n_margins)
     values = [np.where(leaf, old, 0.0) for leaf, old in zip(leaves, stored, strict=True)]
     classes = np.array(stored_trees["tree_info"])
     return LeafProblem(
-        features, labels, values, classes, n_margins, offset_of(content, n_margins), model.l2 / len(labels),
+        features, labels, values, classes, n_margins, offset, model.l2 / len(labels),
         nodes_of, margins_of, rows,
+        check_samples=lambda: check_samples(content, trained, offset, len(labels)),
     )  # fmt: skip
 
 

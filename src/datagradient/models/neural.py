@@ -141,6 +141,9 @@ def problem(
 ) -> NetworkProblem | LastLayerProblem:
     """Return the influence problem of the network on its training set.
 
+    The loss is plain cross-entropy. A network does not say what it was trained with: weights of classes or samples,
+    label smoothing and squared error cannot be seen from it, and scores are then of another loss than it minimises.
+
     Args:
         model: the trained model; its network is left as it is, and where it is.
         inputs: training inputs.
@@ -152,8 +155,8 @@ def problem(
     network = _on(best_device(), model.network)
     options = {"rows": rows, "batch_size": SCORING_BATCH[model.kind]}
 
-    def tensor(some: np.ndarray) -> Tensor:
-        return to_tensor(some)[1]
+    def tensor(samples: np.ndarray) -> Tensor:
+        return to_tensor(samples)[1]
 
     if parameters == "last":
         return LastLayerProblem(network, tensor, inputs, labels, **options)
