@@ -339,3 +339,11 @@ def test_margins_that_are_not_the_sums_of_leaves_are_refused(random, n_classes):
         problem.check()
     with pytest.raises(SolverError, match="the margins along a direction are not the sums"):
         problem.project(random.normal(size=len(problem.theta)))
+
+
+def test_leaves_without_penalty_and_damping_name_both_in_the_remedy(random):
+    features, labels = imbalanced(random, 2)
+    booster = stumps(features, labels, 2, **{"lambda": 0})
+    problem = boosted.problem(boosted.BoostedModel(booster, np.arange(4), 2, 0.0), features, labels)
+    with pytest.raises(SolverError, match="damping 0: raise it, or train with l2 > 0"):
+        score(problem, features, labels, damping=0.0)

@@ -127,14 +127,14 @@ def _unlike_penalty(booster: xgb.Booster, learner: dict, l2: float) -> str:
             return f"{key} {float(stored[key]):g}; supported is 0, as leaf values have an L2 penalty alone"
     told, trees = float(stored.get("lambda", 1)), learner["gradient_booster"]["model"]["trees"]
     few = trees[:: -(-len(trees) // TREES)]
-    open_to_any = _fits(few, 2 * l2 + 1)
-    known = open_to_any and _knows_training(booster)
+    undetermined = _fits(few, 2 * l2 + 1)
+    known = undetermined and _knows_training(booster)
     if not (told == np.float32(l2) or (told == 1 and not known)) or not _fits(few, l2):
         return (
             f"the leaf values are not those of lambda = {l2:g} (the booster says {told:g}) without L1 penalty and "
             "max_delta_step; pass the booster's reg_lambda as l2"
         )
-    if open_to_any and not known:
+    if undetermined and not known:
         return (
             f"cannot tell whether lambda = {l2:g} from the leaf values, and a booster read from a file does not say; "
             "pass the booster as it was trained, or train trees with more splits"

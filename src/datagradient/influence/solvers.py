@@ -108,7 +108,9 @@ def cg(
         if energy == 0:  # the residual is at the end of what numbers can hold
             break
         if not np.isfinite(energy):
-            raise SolverError(f"cg: curvature near 0 in step {iterations + 1}, damping {damping:g}: raise it")
+            raise SolverError(
+                f"cg: curvature near 0 in step {iterations + 1}, damping {damping:g}: raise it, or train with l2 > 0"
+            )
         if energy < 0:
             raise SolverError(f"cg: the preconditioner is not positive definite in step {iterations + 1}: use another")
         product = matvec(direction) + damping * direction
