@@ -257,9 +257,9 @@ def test_words_that_are_no_numbers_are_none(word):
     assert parse_numbers([word])[0] == [None]
 
 
-def test_iso_dates_alone_are_dates():
+def test_iso_dates_are_dates_if_there_is_such_a_day():
     assert parse_dates(["1970-01-02", "1969-12-31 12:00", "", "1970-01-01T00:00+24:00"])[0][:2] == [1.0, -0.5]
-    assert parse_dates(["1970-13-01", "01/02/1970", "1970", "2020-02-30"])[0] == [None] * 4
+    assert parse_dates(["1970-13-01", "1/2/70", "1970", "2020-02-30"])[0] == [None] * 4
     assert np.isnan(parse_dates(["", "NA"])[0]).all()
 
 
@@ -270,6 +270,7 @@ def test_iso_dates_alone_are_dates():
         ("%d/%m/%Y", "day/month/year, days"),
         ("%d-%m-%Y", "day-month-year, days"), ("%b %d %Y", "month day year, days"), ("%B %d, %Y", "month day, year,"),
         ("%m/%d/%Y %I:%M %p", "month/day/year, days"), ("%Y/%m/%d", "year/month/day, days"),
+        ("%d %B %Y", "day month year, days"), ("%d-%b-%Y", "day-month-year, days"),
     ],
 )  # fmt: skip
 def test_dates_in_one_other_form_are_days(form, said, capsys):
@@ -290,6 +291,12 @@ def test_what_is_assumed_of_ambiguous_dates_is_said(mark, days, said, kinds):
     words = [mark.join(("01", "01", "1970")), mark.join(("02", "01", "1970"))]
     (read,) = read_columns(pd.DataFrame({"x": words}), kinds, "made")
     assert read.values.tolist() == [0, days] and said in read.note
+
+
+def test_the_date_in_another_form_than_the_others_is_named():
+    words = ["12/31/2020", "1/5/2020", "31.12.2020", "1/6/2020"]
+    with pytest.raises(UserError, match=r"row 2: '31.12.2020' is not a date like 2020-12-31, or not in the form"):
+        read_columns(pd.DataFrame({"x": words}), {"x": "date"}, "made")
 
 
 def test_dates_in_several_forms_are_words_and_said():

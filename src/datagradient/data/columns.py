@@ -7,7 +7,7 @@ import datetime
 import numbers
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ FEW_WORDS = 20  # a column with fewer different words is never taken for such na
 LARGEST = float(np.finfo(np.float32).max)  # features are float32
 EPOCH = "1970-01-01"
 ASSUMED = "assumed"
+DAYS = f"days since {EPOCH}"
 REMEDY = "set kinds in the Dataset to change that"
 # What stands for a missing value in columns of numbers or dates; among words it stays a word.
 BLANK = {
@@ -42,8 +43,10 @@ _DATE_FORMS = {
     "%d-%b-%Y": "day-month-year",
 }  # fmt: skip
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-_TRIED = 20  # words that a form must fit before all are read by it
-_LIKE_A_DATE = re.compile(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}\b.*|\d{0,2}[ -]?[a-z]{3,9}[ -]\d{1,2},? \d{4}\b.*", re.I)
+_TRIED = 20  # words that a form must fit one of before all are read by it
+_LIKE_A_DATE = re.compile(
+    r"(\d{1,4}([./-])\d{1,2}\2\d{1,4}|[a-z]{3,9}\s+\d{1,2},?\s+\d{4}|\d{1,2}(\s+|-)[a-z]{3,9}(\s+|-)\d{4})\b.*", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ def _decode(series: Any, where: str) -> tuple[str, np.ndarray, str]:
     if isinstance(dtype, pd.PeriodDtype):
         series = series.dt.to_timestamp()
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
-        return "date", _days(series), f"holds dates → date (days since {EPOCH})"
+        return "date", _days(series), f"holds dates → date ({DAYS})"
     if pd.api.types.is_timedelta64_dtype(dtype):
         return "number", _days(series), "holds durations → number (days)"
     if pd.api.types.is_numeric_dtype(dtype):
@@ -175,7 +178,7 @@ def _decode_objects(series: Any, where: str) -> tuple[str, np.ndarray, str]:
         return "number", values, ""
     if sorts == {"date"}:
         dates = pd.to_datetime(pd.Series(cells), utc=True, errors="coerce")
-        return "date", _days(dates), f"holds dates → date (days since {EPOCH})"
+        return "date", _days(dates), f"holds dates → date ({DAYS})"
     if sorts == {"duration"}:
         return "number", _days(pd.to_timedelta(pd.Series(cells))), "holds durations → number (days)"
     if sorts == {"bool"}:
@@ -350,43 +353,40 @@ def parse_numbers(words: list[str]) -> tuple[list[float | None], str]:
 def parse_dates(words: list[str]) -> tuple[list[float | None], str]:
     """Return dates as days since 1970, NaN for what stands for a missing value and None for no date, and their form.
 
-    The form is ISO, or the first of a list by which all words are dates.
+    The form is the one by which most of the words are dates: ISO, or one of a list.
+    """
+    there = [word.strip() for word in words if not _is_blank(word)]
+    readings = [(form, days) for form, days in _readings(there) if not np.isnan(days).all()]
+    failures = [int(np.isnan(days).sum()) for _, days in readings]
+    best = [reading for reading, failed in zip(readings, failures, strict=True) if failed == min(failures)]
+    shown = list(dict.fromkeys(form for form, _ in best))
+    style = f"{shown[0]} {ASSUMED}, {shown[1]} would fit, too" if len(shown) > 1 else "".join(shown)
+    days = iter(best[0][1].tolist() if best else [np.nan] * len(there))
+    parsed = [np.nan if _is_blank(word) else next(days) for word in words]
+    return [None if np.isnan(day) and not _is_blank(word) else day
+            for word, day in zip(words, parsed, strict=True)], ", ".join(filter(None, [style, DAYS]))  # fmt: skip
+
+
+def _readings(words: list[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the forms of dates ("" for ISO) with all words as days, NaN for no date of the form.
+
+    Forms by which none of the first words is a date are left out.
     """
     import pandas as pd
 
-    bare = [word.strip() for word in words]
-    there = [word for word in bare if not _is_blank(word)]
-    dates = pd.Series([word if _ISO_DATE.fullmatch(word) else None for word in there], dtype=object)
-    days, style = _days(pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")), f"days since {EPOCH}"
-    if np.isnan(days).all() and (other := _written_dates(there)):
-        days, form = other
-        style = f"{form}, {style}"
-    values = iter(days.tolist())
-    parsed = [np.nan if _is_blank(word) else next(values) for word in bare]
-    return [None if np.isnan(day) and not _is_blank(word) else day
-            for word, day in zip(bare, parsed, strict=True)], style  # fmt: skip
+    iso = pd.Series([word if _ISO_DATE.fullmatch(word) else None for word in words], dtype=object)
+    yield "", _days(pd.to_datetime(iso, format="ISO8601", utc=True, errors="coerce"))
+    tried = [word for word in words[:_TRIED] if _LIKE_A_DATE.fullmatch(word)]  # most columns of words hold none
+    for date, form in _DATE_FORMS.items() if tried else ():
+        for time in _TIMES:
+            if not np.isnan(_dates(tried, date + time)).all():
+                yield form, _dates(words, date + time)
 
 
-def _written_dates(words: list[str]) -> tuple[np.ndarray, str] | None:
-    """Return days since 1970 and the form of words that are all dates by one form; None where they are not."""
-    forms = [(date + time, date) for date in _DATE_FORMS for time in _TIMES
-             if _dates(words[:_TRIED], date + time) is not None]  # fmt: skip
-    read = {date: days for form, date in forms if (days := _dates(words, form)) is not None}
-    if not read:
-        return None
-    shown = list(dict.fromkeys(_DATE_FORMS[date] for date in read))
-    first = next(iter(read))
-    return read[first], shown[0] + (f" {ASSUMED}, {shown[1]} would fit, too" if len(shown) > 1 else "")
-
-
-def _dates(words: list[str], form: str) -> np.ndarray | None:
-    """Return words as days since 1970; None where one of them is no date of the form, or there is no word."""
+def _dates(words: list[str], form: str) -> np.ndarray:
     import pandas as pd
 
-    if not words:
-        return None
-    days = _days(pd.to_datetime(pd.Series(words, dtype=object), format=form, errors="coerce"))
-    return None if np.isnan(days).any() else days
+    return _days(pd.to_datetime(pd.Series(words, dtype="object"), format=form, errors="coerce"))
 
 
 def _check_finite(values: np.ndarray, where: str) -> None:
