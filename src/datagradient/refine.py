@@ -168,11 +168,11 @@ def control_files(policy: str, scores: str, like: str, quality: str | None, iter
         raise UserError(f"{scores}: holds no {policy}; score again with: datagradient influence --also {policy}")
     if policy in ("loss", "gradient", "confident"):
         _check_finite(arrays, "quality" if policy == "confident" else policy, scores)
+    removed = [int(row["label"]) for row in read_rows(like, "label")]
     removal_facts = read_meta(Path(like).with_name("kept.npz"))
     check_shared({scores: meta, like: removal_facts}, "training_set")
     if removal_facts.get("iteration") != iteration:
         raise UserError(f"{like}: is of iteration {removal_facts.get('iteration')}, and --iteration is {iteration}")
-    removed = [int(row["label"]) for row in read_rows(like, "label")]
     counts = np.bincount(removed, minlength=arrays["labels"].max() + 1)
     removal = by_control(policy, counts, arrays, meta["seed"], iteration)
     if len(removal.positions) != len(removed):
