@@ -90,6 +90,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", help="its data must be prepared: results/<preset>/<data set>/prepared")
     parser.add_argument("cells", nargs="*", metavar="DATASET/MODEL/NOISE")
+    parser.add_argument(
+        "--costs", action="store_true", help="measure costs alone again; what scores are good for stays as it stands"
+    )
     args = parser.parse_args()
     root = Path(layout.root(args.preset))
     config = read_json(root / "config.json")
@@ -97,7 +100,7 @@ def main() -> None:
     cells = [(dataset, model, noise[-1]) for model in config["models"] for dataset in config["datasets"]]
     cells += [(dataset, "neural", noise[0]) for dataset in config["datasets"] if "neural" in config["models"]]
     for cell in [cell.split("/") for cell in args.cells] or dict.fromkeys(cells):
-        rows, overhead = compare(root, config, *cell)
+        rows, overhead = (remeasure if args.costs else compare)(root, config, *cell)
         replace_rows(OUT / "solvers.csv", COLUMNS, rows)
         replace_rows(OUT / "overhead.csv", OVERHEAD, [overhead])
         run = stamp(
@@ -108,17 +111,21 @@ def main() -> None:
             candidates="benchmarks/solvers.py",
             threads=_threads(),
         )
-        write_json(OUT / "provenance.json", {**run, "cells": measured_by(OUT / "provenance.json", cell, run)})
+        cells_by = measured_by(OUT / "provenance.json", cell, run, args.costs)
+        write_json(OUT / "provenance.json", {**run, "cells": cells_by})
 
 
-def measured_by(provenance: Path, cell: list[str], run: dict) -> dict[str, dict]:
+def measured_by(provenance: Path, cell: list[str], run: dict, costs_alone: bool) -> dict[str, dict]:
     """Return code and machine of each data set, model and noise rate, which may be measured apart."""
     before = read_json(provenance) if provenance.exists() else {}
     cells = before.get("cells") or {
         "/".join(row[key] for key in KEYS): {key: before[key] for key in ("git_commit", "machine")}
         for row in (read_rows(OUT / "overhead.csv") if before else [])
     }
-    return {**cells, "/".join(cell): {key: run[key] for key in ("git_commit", "machine")}}
+    name, facts = "/".join(cell), {key: run[key] for key in ("git_commit", "machine")}
+    if costs_alone:
+        facts = {**cells[name], **{f"costs_{key}": value for key, value in facts.items()}}
+    return {**cells, name: facts}
 
 
 def replace_rows(path: Path, columns: tuple[str, ...], rows: list[dict]) -> None:
@@ -130,22 +137,8 @@ def replace_rows(path: Path, columns: tuple[str, ...], rows: list[dict]) -> None
 
 def compare(root: Path, config: dict, dataset: str, name: str, noise: str) -> tuple[list[dict], dict]:
     """Return one row for every candidate on one data set and model, and the row of the default in overhead.csv."""
-    module = family(name)
-    files = {
-        "data": Path(layout.PREPARED.format(root=root, dataset=dataset, seed=0)) / "features.npz",
-        "labels": Path(layout.NOISE.format(root=root, dataset=dataset, seed=0, noise=noise)) / "labels.npz",
-    }
-    cell = OUT / f"cells/{dataset}-{name}-{noise}"
-    settings, default = model_settings(config, dataset, name, noise), config["model_settings"][name]["solver"]
-    default = layout.solver_for(default, read_meta(files["data"])["modality"])
-    samples = load_training_set(module.INPUTS, files["data"], files["labels"], None)
-    validation = load_part(module.INPUTS, files["data"], "influence")
-    model, record = module.fit(samples.inputs, samples.labels, samples.n_classes, settings, 0)
-    if record["seconds"] < QUICK:
-        every = [module.fit(samples.inputs, samples.labels, samples.n_classes, settings, 0)[1] for _ in range(REPEATS)]
-        record["seconds"] = float(np.median([again["seconds"] for again in every]))
-    module.save(cell / "model.npz", model, stamp(seed=0, dataset=dataset, model=name, settings=settings))
-    forward = median_seconds(lambda: module.probabilities(model, samples.inputs), REPEATS)
+    module, files, settings, default, samples, validation, cell = given(root, config, dataset, name, noise)
+    model, record, forward = trained(module, samples, settings, dataset, name, cell)
     kept, losses = halves(cell / "halves.npz", module, samples, validation, settings)
     found, rows = {}, []
     for k, options in enumerate(tqdm(list(candidates(name, default)), f"{dataset}/{name}/{noise}", disable=None)):
@@ -155,17 +148,13 @@ def compare(root: Path, config: dict, dataset: str, name: str, noise: str) -> tu
             print(f"{dataset}/{name}/{noise}: {options}: {error}", file=sys.stderr)
             continue
         found[k] = scores.influence
-        total = sum(seconds.values())
         rows.append({
             "dataset": dataset, "model": name, "noise": noise, "n": len(samples.labels),
             "solver": scores.record.solver,
             "parameters": options.get("parameters", "all"), "curvature": options.get("curvature", "ggn"),
             "damping": options["damping"],
             "steps": scores.record.iterations, "samples": options.get("samples") or len(samples.labels),
-            "default": int(k == 0), "status": scores.record.status, "train_seconds": f"{record['seconds']:.4g}",
-            **{f"{step}_seconds": f"{value:.4g}" for step, value in seconds.items()},
-            "ratio": f"{total / record['seconds']:.3g}", "forward_passes": f"{total / forward:.3g}",
-            "projection_forward_passes": f"{seconds['projection'] / forward:.3g}",
+            "default": int(k == 0), "status": scores.record.status, **costs(record, forward, seconds),
             "auroc": f"{auroc(scores.influence, samples.flipped):.4f}" if samples.flipped.any() else "",
             "lds": f"{datamodeling_score(scores.influence, kept, losses):.3f}",
         })  # fmt: skip
@@ -175,6 +164,62 @@ def compare(root: Path, config: dict, dataset: str, name: str, noise: str) -> tu
     peaks = {key: peak_mib(command) for key, command in commands(name, settings, default, files, cell).items()}
     overhead = {**{key: value for key, value in rows[0].items() if key in OVERHEAD}, **peaks}
     return rows, overhead
+
+
+def given(root: Path, config: dict, dataset: str, name: str, noise: str) -> tuple:
+    """Return a cell's model family, files, settings, default solver, training set, validation samples and folder."""
+    module = family(name)
+    files = {
+        "data": Path(layout.PREPARED.format(root=root, dataset=dataset, seed=0)) / "features.npz",
+        "labels": Path(layout.NOISE.format(root=root, dataset=dataset, seed=0, noise=noise)) / "labels.npz",
+    }
+    settings, default = model_settings(config, dataset, name, noise), config["model_settings"][name]["solver"]
+    default = layout.solver_for(default, read_meta(files["data"])["modality"])
+    samples = load_training_set(module.INPUTS, files["data"], files["labels"], None)
+    validation = load_part(module.INPUTS, files["data"], "influence")
+    return module, files, settings, default, samples, validation, OUT / f"cells/{dataset}-{name}-{noise}"
+
+
+def trained(
+    module: ModuleType, samples: TrainingSet, settings: dict, dataset: str, name: str, cell: Path
+) -> tuple[Any, dict, float]:
+    """Train and save a model; return it, the record of its training, and the seconds of a plain forward pass."""
+    model, record = module.fit(samples.inputs, samples.labels, samples.n_classes, settings, 0)
+    if record["seconds"] < QUICK:
+        every = [module.fit(samples.inputs, samples.labels, samples.n_classes, settings, 0)[1] for _ in range(REPEATS)]
+        record["seconds"] = float(np.median([again["seconds"] for again in every]))
+    module.save(cell / "model.npz", model, stamp(seed=0, dataset=dataset, model=name, settings=settings))
+    return model, record, median_seconds(lambda: module.probabilities(model, samples.inputs), REPEATS)
+
+
+def costs(record: dict, forward: float, seconds: dict[str, float]) -> dict[str, str]:
+    """Return the columns of `TIMES`."""
+    total = sum(seconds.values())
+    return {
+        "train_seconds": f"{record['seconds']:.4g}",
+        **{f"{step}_seconds": f"{value:.4g}" for step, value in seconds.items()},
+        "ratio": f"{total / record['seconds']:.3g}", "forward_passes": f"{total / forward:.3g}",
+        "projection_forward_passes": f"{seconds['projection'] / forward:.3g}",
+    }  # fmt: skip
+
+
+def remeasure(root: Path, config: dict, dataset: str, name: str, noise: str) -> tuple[list[dict], dict]:
+    """Return the rows of solvers.csv and overhead.csv of a cell with their costs measured again, all else as it is."""
+    module, _, settings, default, samples, validation, cell = given(root, config, dataset, name, noise)
+    where = (dataset, name, noise)
+    rows, (overhead,) = ([dict(row) for row in read_rows(OUT / file) if tuple(row[key] for key in KEYS) == where]
+                         for file in ("solvers.csv", "overhead.csv"))  # fmt: skip
+    wanted = list(candidates(name, default))
+    if len(rows) != len(wanted):
+        raise SystemExit(f"{'/'.join(where)}: {len(rows)} rows and {len(wanted)} candidates: measure all of it")
+    model, record, forward = trained(module, samples, settings, dataset, name, cell)
+    for k, (row, options) in enumerate(zip(tqdm(rows, "/".join(where), disable=None), wanted, strict=True)):
+        scores, seconds = timed_scores(module, model, samples, validation, options, REPEATS if k == 0 else 1)
+        same = (scores.record.solver, f"{options['damping']}", options.get("parameters", "all"))
+        if same != (row["solver"], row["damping"], row["parameters"]):
+            raise SystemExit(f"{'/'.join(where)}: row {k} is of {row['solver']}, not of {same}: measure all of it")
+        row |= {"steps": scores.record.iterations, **costs(record, forward, seconds)}
+    return rows, {**overhead, **{key: rows[0][key] for key in TIMES}}
 
 
 def add_references(
