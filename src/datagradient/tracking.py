@@ -107,7 +107,7 @@ def _track(preset: str, runs: list[MirroredRun]) -> None:
         experiment = client.get_experiment_by_name(preset)
         if experiment is None:
             raise UserError(f"{_called(uri)}: no experiment {preset}; run: {REBUILD}")
-        _log(client, _active(client, experiment), runs, alone=_database(uri) is not None)
+        _log(client, _active(client, experiment), runs, alone=_has_one_writer(uri))
 
 
 def rebuild(results: Path) -> None:
@@ -218,6 +218,11 @@ def _database(uri: str) -> Path | None:
         return None
     name = make_url(uri).database
     return None if not name or name == ":memory:" or name.startswith("file:") else Path(name)
+
+
+def _has_one_writer(uri: str) -> bool:
+    """Return whether a store is one file, which `_store` holds a lock for."""
+    return _database(uri) is not None
 
 
 def _make_store(uri: str) -> None:
