@@ -29,7 +29,7 @@ report: .venv/installed
 	$(BIN)/python -m snakemake --cores 1 $(CONFIG) --report $(REPORT)
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2  # two processes of one thread, not of as many as there are cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile  # two processes of one thread; a file keeps what its tests share
 
 lint: .venv/installed
 	$(BIN)/python -m ruff check .
