@@ -202,7 +202,7 @@ def control(args: argparse.Namespace) -> None:
 
 
 def iterate(args: argparse.Namespace) -> None:
-    """Do one iteration of a model family on a data set, for all noise rates, policies and seeds of a preset.
+    """Do one iteration of a model family for all data sets, noise rates, policies and seeds of a preset.
 
     The same files as 'prune' and 'control' (after the first iteration), 'train', 'evaluate' and 'influence' write for
     each: in one process, since small models take longer to start than to train.
@@ -211,13 +211,11 @@ def iterate(args: argparse.Namespace) -> None:
     from datagradient.iterate import steps
 
     config = read_config(Path(args.config))
-    if (args.dataset not in config["datasets"] or args.model not in config["models"]
-            or args.iteration > config["iterations"]):  # fmt: skip
-        raise UserError(f"{args.config}: has no iteration {args.iteration} of {args.model} on {args.dataset}: it has "
-                        f"{', '.join(config['models'])} on {', '.join(config['datasets'])}, and {config['iterations']} "
-                        "iterations")  # fmt: skip
+    if args.model not in config["models"] or not 0 <= args.iteration <= config["iterations"]:
+        raise UserError(f"{args.config}: has no iteration {args.iteration} of {args.model}: its models are "
+                        f"{', '.join(config['models'])}, its iterations 0 to {config['iterations']}")  # fmt: skip
     run = {"prune": prune, "control": control, "train": train, "evaluate": evaluate, "influence": influence}
-    for name, arguments in steps(config, Path(args.config).parent, args.dataset, args.model, args.iteration):
+    for name, arguments in steps(config, Path(args.config).parent, args.model, args.iteration):
         run[name](arguments)
 
 
@@ -492,7 +490,7 @@ COMMANDS = {
         OUT,
     ],
     iterate: [
-        (CONFIG[0], {**CONFIG[1], "required": True}), ("--dataset", {"required": True, "help": "data set"}), MODEL,
+        (CONFIG[0], {**CONFIG[1], "required": True}), MODEL,
         ("--iteration", {"type": whole(0), "required": True, "help": "0 for the unrefined models"}),
     ],
     cross_validate: [MODEL, SETTINGS, DATA, LABELS, OUT],

@@ -1,4 +1,4 @@
-"""One iteration of a model family on a data set: which steps it takes, and the files of each."""
+"""One iteration of a model family for a whole preset: which steps it takes, and the files of each."""
 
 import argparse
 import json
@@ -9,23 +9,20 @@ from datagradient import layout
 from datagradient.config import model_settings
 
 
-def steps(
-    config: dict, root: Path, dataset: str, model: str, iteration: int
-) -> Iterator[tuple[str, argparse.Namespace]]:
+def steps(config: dict, root: Path, model: str, iteration: int) -> Iterator[tuple[str, argparse.Namespace]]:
     """Yield the commands of one iteration, in order, each with its arguments.
 
     Samples are removed by the scores of the iteration before; then models are trained, evaluated and scored. Models of
-    one seed follow on each other, so that their prepared data are read once.
+    one data set and seed follow on each other, so that their prepared data are read once.
 
     Args:
         config: a validated configuration.
         root: the folder of its results.
-        dataset: the data set.
         model: the model family.
         iteration: 0 for the unrefined models, which all policies share.
     """
     cells = sorted(
-        layout.grid(config, dataset=dataset, model=model, iteration=iteration), key=lambda cell: cell["seed"]
+        layout.grid(config, model=model, iteration=iteration), key=lambda cell: (cell["dataset"], cell["seed"])
     )
 
     def files(name: str, pattern: str = layout.CELL, of: list[dict] = cells, **changed: object) -> list[str]:
