@@ -20,8 +20,6 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from datagradient.layers import second_derivatives
-
 CURVATURE_SAMPLES = 1000  # a multiple of the batches' sizes: pyDVL weighs every batch of H alike, whatever its size
 SMALL_BATCH = 32  # of LiSSA's steps, and of pyDVL's EK-FAC, whose gradients cost the square of it
 
@@ -151,8 +149,7 @@ def dattri_lissa(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.n
     return _dattri(network, x, y, x_val, y_val, attributor, damping)
 
 
-# The libraries differentiate twice.
-METHODS: dict[str, Callable] = {name: second_derivatives()(method) for name, method in {
+METHODS: dict[str, Callable] = {
     "captum TracInCPFast": captum_tracin,
     "pyDVL EK-FAC": pydvl_ekfac,
     "pyDVL LiSSA": pydvl_lissa,
@@ -161,7 +158,7 @@ METHODS: dict[str, Callable] = {name: second_derivatives()(method) for name, met
     "kronfluence EK-FAC": kronfluence_ekfac,
     "dattri CG": dattri_cg,
     "dattri LiSSA": dattri_lissa,
-}.items()}  # fmt: skip
+}
 
 
 def _pydvl_scores(provider, s: Tensor, x: Tensor, y: Tensor) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 Torch computes the tangent of a convolution from up to two convolutions and a sum, one of them of zeros for the
 first layer, that of group normalisation in some twenty passes over memory, and that of pooling after pooling a
-second time. A forward-mode pass over a small CNN costs 4.5 plain passes with torch's layers. Second derivatives
-need torch's own: see `second_derivatives`.
+second time. A forward-mode pass over a small CNN costs 4.5 plain passes with torch's layers. Outside of `tangents` the
+layers are torch's own: in training, and where a gradient or a second derivative is asked for.
 """
 
 from collections.abc import Iterator
@@ -16,20 +16,20 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
-_twice = ContextVar("twice", default=False)
+_written_out = ContextVar("written_out", default=False)
 
 
 @contextmanager
-def second_derivatives() -> Iterator[None]:
-    """Within this context the layers are torch's own, which can be differentiated twice.
+def tangents() -> Iterator[None]:
+    """Within this context a forward-mode pass over the layers is cheap, and they have no gradient.
 
     It changes no layer: a context belongs to its thread, may stand in another, and ends with an error too.
     """
-    token = _twice.set(True)
+    token = _written_out.set(True)
     try:
         yield
     finally:
-        _twice.reset(token)
+        _written_out.reset(token)
 
 
 class Conv2d(nn.Conv2d):
@@ -40,7 +40,9 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of images (n, fan_in, height, width)."""
-        return super().forward(x) if _twice.get() else _Convolution.apply(x, self.weight, self.stride, self.padding)
+        if not _written_out.get():
+            return super().forward(x)
+        return _Convolution.apply(x, self.weight, self.stride, self.padding)
 
 
 class GroupNorm(nn.GroupNorm):
@@ -48,7 +50,7 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised images."""
-        if _twice.get():
+        if not _written_out.get():
             return super().forward(x)
         return _GroupNorm.apply(x, self.weight, self.bias, self.num_groups, self.eps)[0]
 
@@ -58,7 +60,7 @@ class MaxPool2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return images of half the height and width."""
-        return functional.max_pool2d(x, 2) if _twice.get() else _MaxPool2.apply(x)[0]
+        return _MaxPool2.apply(x)[0] if _written_out.get() else functional.max_pool2d(x, 2)
 
 
 class _Convolution(Function):
@@ -69,18 +71,8 @@ class _Convolution(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         x, weight, ctx.stride, ctx.padding = inputs
-        ctx.save_for_backward(x, weight)
         ctx.save_for_forward(x, weight)
         ctx.set_materialize_grads(False)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:
-        x, weight = ctx.saved_tensors
-        needed = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], False]
-        of_x, of_weight, _ = torch.ops.aten.convolution_backward(
-            gradient, x, weight, None, ctx.stride, ctx.padding, (1, 1), False, (0, 0), 1, needed
-        )
-        return of_x, of_weight, None, None
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor | None, dw: Tensor | None, *_: None) -> Tensor:
@@ -104,19 +96,7 @@ class _GroupNorm(Function):
         x, weight, _, ctx.groups, _ = inputs
         _, mean, scale = output
         ctx.mark_non_differentiable(mean, scale)
-        ctx.save_for_backward(x, weight, mean, scale)
         ctx.save_for_forward(x, weight, mean, scale)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *_: None) -> tuple:
-        x, weight, mean, scale = ctx.saved_tensors
-        n, channels, height, width = x.shape
-        like_x = gradient.contiguous(memory_format=torch.channels_last) if x.is_contiguous(
-            memory_format=torch.channels_last) else gradient.contiguous()  # fmt: skip
-        gradients = torch.ops.aten.native_group_norm_backward(
-            like_x, x, mean, scale, weight, n, channels, height * width, ctx.groups, list(ctx.needs_input_grad[:3])
-        )
-        return *gradients, None, None
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor, dw: Tensor, db: Tensor, *_: None) -> tuple[Tensor, None, None]:
@@ -145,15 +125,7 @@ class _MaxPool2(Function):
     def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         _, indices = output
         ctx.mark_non_differentiable(indices)
-        ctx.save_for_backward(inputs[0], indices)
         ctx.save_for_forward(indices)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: None) -> Tensor:
-        x, indices = ctx.saved_tensors
-        return torch.ops.aten.max_pool2d_with_indices_backward(
-            gradient, x, (2, 2), (2, 2), (0, 0), (1, 1), False, indices
-        )
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor) -> tuple[Tensor, None]:

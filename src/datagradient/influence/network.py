@@ -29,7 +29,7 @@ from datagradient.influence.modules import (
     trainable,
 )
 from datagradient.influence.solvers import Matvec, SolverError
-from datagradient.layers import second_derivatives
+from datagradient.layers import tangents as cheap_tangents
 
 AGREEMENT = 1e-4  # of two passes over the same samples in single precision
 CHECKED, DIFFERENCED = 32, 4  # samples that two passes are compared on, and that have a finite difference
@@ -142,7 +142,7 @@ class NetworkProblem:
     @torch.no_grad()
     def _tangents(self, x: Tensor, y: Tensor, tangents: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return every sample's loss, and its change along a parameter vector."""
-        return jvp(lambda parameters: self._losses(parameters, x, y), (self.parameters,), (tangents,))
+        return _tangents(lambda parameters: self._losses(parameters, x, y), self.parameters, tangents)
 
     def _losses(self, parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         logits = self._logits(parameters, x)
@@ -161,7 +161,7 @@ class NetworkProblem:
             return self._logits(parameters, x)
 
         with torch.no_grad():
-            output, change = jvp(logits, (self.parameters,), (tangents,))
+            output, change = _tangents(logits, self.parameters, tangents)
         if self.n_logits == 1:
             p = torch.sigmoid(output)
             change = p * (1 - p) * change
@@ -172,8 +172,7 @@ class NetworkProblem:
 
     def _hessian_product(self, x: Tensor, y: Tensor, tangents: dict[str, Tensor]) -> dict[str, Tensor]:
         gradient = grad(lambda parameters: self._losses(parameters, x, y).sum())
-        with second_derivatives():
-            return first_pass(self.network, lambda: jvp(gradient, (self.parameters,), (tangents,))[1])
+        return first_pass(self.network, lambda: jvp(gradient, (self.parameters,), (tangents,))[1])
 
     def _batches(self, samples: Tensor, targets: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield the number of the first sample, and samples and targets on the device."""
@@ -221,7 +220,7 @@ class NetworkProblem:
             ahead, behind = (
                 losses_at({name: value + sign * step[name] for name, value in theta.items()}) for sign in (1, -1)
             )
-            forward = jvp(losses_at, (theta,), (step,))[1]
+            forward = _tangents(losses_at, theta, step)[1]
         losses, gradient = _gradient(losses_at, theta)
         differences, backward = (ahead - behind) / 2, sum((gradient[name] * step[name]).sum() for name in theta)
         allowed = off * differences.norm() + ROUNDING * torch.finfo(precision).eps * (1 + losses.norm())
@@ -256,6 +255,14 @@ class NetworkProblem:
         if not torch.isfinite(losses).all():
             sample = first + int((~torch.isfinite(losses)).nonzero()[0])
             raise SolverError(f"neural: the loss of {part} sample {sample} is not finite")
+
+
+def _tangents(
+    function: Callable[[dict[str, Tensor]], Tensor], parameters: dict[str, Tensor], direction: dict[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return a function's values, and their changes along a direction: one forward-mode pass."""
+    with cheap_tangents():
+        return jvp(function, (parameters,), (direction,))
 
 
 def _gradient(
