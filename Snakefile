@@ -131,43 +131,5 @@ rule noise:
 include: "workflow/iterations.smk" if "dataset" in IN_JOB else "workflow/steps.smk"
 
 
-rule cross_validate:
-    input:
-        data=per_cell(f"{PREPARED}/features.npz"),
-        labels=per_cell(f"{NOISE}/labels.npz"),
-    output:
-        quality=each(f"{FIRST}/quality.npz"),
-        seconds=each(f"{FIRST}/cross_validate.json"),
-    log:
-        f"{FIRST_LOG}/cross_validate.log",
-    benchmark:
-        f"{FIRST_LOG}/cross_validate.tsv"
-    params:
-        settings=settings,
-        source=lambda w: source_hash("cross_validate", f"models.{w.model}"),
-    resources:
-        gpu=gpus,
-    conda:
-        ENVIRONMENT
-    shell:
-        "python -m datagradient cross-validate --model {wildcards.model} --settings {params.settings:q} "
-        "--data {input.data:q} --labels {input.labels:q} --out {output.quality:q} 2> {log:q}"
-
-
-rule guard:
-    input:
-        rounds,
-    output:
-        each(GUARD),
-    log:
-        f"{LOGS}/{PART['seed']}/guard.log",
-    params:
-        source=source_hash("guard"),
-    conda:
-        ENVIRONMENT
-    shell:
-        "python -m datagradient guard --predictions {input:q} --out {output:q} 2> {log:q}"
-
-
 include: "workflow/experiments.smk"
 include: "workflow/report.smk"

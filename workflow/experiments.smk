@@ -6,7 +6,6 @@ ONE_THREAD = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 "
 rule prepare_scale:
     input:
         f"{ROOT}/{{dataset}}/{changes.STAMP}",
-        ancient(f"{ROOT}/metrics.csv"),  # after the run itself, whose time orchestration.csv counts
     output:
         features=f"{SCALE}/features.npz",
         data=f"{SCALE}/data.json",

@@ -19,7 +19,7 @@ IN_JOB = {name: EVERY[name] for name in EVERY if name in layout.BATCHES[CONFIG["
 PART = {"dataset": "{dataset}", "noise": "noise-{noise}", "policy": "{policy}", "seed": "seed-{seed}"}
 PART |= {name: {"dataset": "datasets", "noise": "all-noise", "policy": "policies", "seed": "seeds"}[name]
          for name in IN_JOB}
-TRACKED_AT_ONCE = {"dataset": list(CONFIG["datasets"]), "model": CONFIG["models"]} if "dataset" in IN_JOB else {}
+TRACKED_AT_ONCE = {"dataset": list(CONFIG["datasets"])} if "dataset" in IN_JOB else {}
 # Tables and figures by the section of the report that they stand in.
 SECTIONS = {
     "1. Verdict": (["verdict"], ["pipeline"]),
@@ -52,7 +52,6 @@ EXPERIMENT_RESULTS = [name for part in ASKED.values() for name in part[3]]
 SCALABILITY = ["scalability", "slopes"] if CONFIG["scalability"] else []
 STATISTICS = ["tests", "pooled", "rounds", "safety", "tracking", "iterations", "costs"]
 SMALL = [*STATISTICS, "data", "detection", "detection_curves", "influence_histogram"]
-RECORDS = ["metrics.json", "influence.json", "train.json"]
 LOGS = f"logs/{PRESET}/{PART['dataset']}/{{model}}/{PART['noise']}"
 PREPARE_TIME = f"logs/{PRESET}/{{dataset}}/{PART['seed']}/prepare.tsv"
 FIRST_LOG = f"{LOGS}/{layout.BASELINE}/{PART['seed']}/iter-0"
@@ -142,10 +141,17 @@ def in_report(path, kind, name, dataset=None):
     return report(path, category=title, labels=label, caption=f"../{caption}")
 
 
-def guards(**fixed):
-    """What the policy guarded decided, where it runs."""
-    wanted = layout.grid(CONFIG, policy=layout.BASELINE, **fixed) if layout.GUARDED in CONFIG["policies"] else []
-    return [GUARD.format(**keys) for keys in wanted]
+def finished(**fixed):
+    """What the jobs of some models leave when all is done: all their files, or the last one of each job."""
+    if "dataset" in IN_JOB:
+        cells_ = [{**keys, "root": ROOT} for keys in layout.grid(CONFIG, policy=layout.BASELINE, seed=SEEDS[0], **fixed)]
+        return list(dict.fromkeys("{root}/{dataset}/{model}/iterated.json".format(**keys) for keys in cells_))
+    files = [file for name in ["metrics.json", "influence.json", "train.json"] for file in cells(name, **fixed)]
+    files += [file for policy in TRAINED for file in cells("kept.npz", policy=policy, **fixed)]
+    files += cells("scores.npz", policy=layout.BASELINE, **fixed)
+    files += cells("quality.npz", policy=layout.BASELINE, **fixed) if "confident" in TRAINED else []
+    guarded = layout.grid(CONFIG, policy=layout.BASELINE, **fixed) if layout.GUARDED in CONFIG["policies"] else []
+    return files + [GUARD.format(**keys) for keys in guarded]
 
 
 def one_settings(wildcards):

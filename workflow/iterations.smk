@@ -1,40 +1,35 @@
-# One job does an iteration of a model family for the whole preset: where models are small, programs take longer to start
-# than to train them.
+# One job does all iterations of a model family on a data set: where models are small, programs take longer to start than
+# to train them. Snakemake is told of the unrefined models, which experiments go on from, and of the job's last file: to
+# look after all of some thousand files takes it longer than many of our jobs.
+# One rule a family, the most expensive first, so that no core waits for it in the end.
 
-
-def of_iteration(name, iteration, policies=TRAINED):
-    """The files of one iteration of a model family; its wildcard is left open."""
-    policies = policies if iteration else [layout.BASELINE]
-    return expand(CELL.replace("{iteration}", str(iteration)) + f"/{name}", policy=policies, dataset=CONFIG["datasets"],
-                  noise=layout.noise_names(CONFIG), seed=SEEDS, allow_missing=True)  # fmt: skip
-
-
-MADE = ["model.npz", "predictions.npz", "train.json", "metrics.json", "scores.npz", "influence.json"]
-
-for k in range(K + 1):
+for family in CONFIG["models"]:
 
     rule:
         name:
-            f"iteration_{k}"
+            f"iterate_{family}"
         input:
             config=ancient(rules.configuration.output),
-            data=expand(f"{PREPARED}/features.npz", dataset=CONFIG["datasets"], seed=SEEDS),
-            labels=expand(f"{NOISE}/labels.npz", dataset=CONFIG["datasets"], noise=layout.noise_names(CONFIG), seed=SEEDS),
-            scores=of_iteration("scores.npz", k - 1) if k else [],
-            quality=of_iteration("quality.npz", 0) if k and "confident" in TRAINED else [],
+            data=expand(f"{PREPARED}/features.npz", seed=SEEDS, allow_missing=True),
+            labels=expand(f"{NOISE}/labels.npz", noise=layout.noise_names(CONFIG), seed=SEEDS, allow_missing=True),
         output:
-            [file for name in [*MADE, *(["kept.npz", "removed.csv"] if k else [])] for file in of_iteration(name, k)],
+            expand(f"{FIRST}/{{name}}.npz", name=["model", "predictions", "scores"], noise=layout.noise_names(CONFIG),
+                   seed=SEEDS, model=family, allow_missing=True),
+            done=f"{ROOT}/{{dataset}}/{family}/iterated.json",
         log:
-            f"logs/{PRESET}/{{model}}/iteration-{k}.log",
+            f"logs/{PRESET}/{{dataset}}/{family}/iterate.log",
+        benchmark:
+            f"logs/{PRESET}/{{dataset}}/{family}/iterate.tsv"
+        priority: 1 + CONFIG["models"].index(family)
         params:
-            k=k,
-            settings=lambda w: json.dumps([CONFIG["removal_fraction"], CONFIG["model_settings"][w.model],
-                                           [entry["models"][w.model] for entry in CONFIG["datasets"].values()]]),
-            source=lambda w: source_hash("iterate", f"models.{w.model}"),
+            model=family,
+            settings=lambda w, model=family: json.dumps([CONFIG["removal_fraction"], CONFIG["model_settings"][model],
+                                                         CONFIG["datasets"][w.dataset]["models"][model]]),
+            source=source_hash("iterate", f"models.{family}"),
         resources:
-            gpu=gpus,
+            gpu=CONFIG["gpu"] if family == "neural" else 0,
         conda:
             ENVIRONMENT
         shell:
-            "python -m datagradient iterate --config {input.config:q} --model {wildcards.model} --iteration {params.k} "
-            "2> {log:q}"
+            "python -m datagradient iterate --config {input.config:q} --dataset {wildcards.dataset} --model {params.model} "
+            "--out {output.done:q} 2> {log:q}"

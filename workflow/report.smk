@@ -14,25 +14,23 @@ rule mlflow_init:
         "python -m datagradient mlflow-init --preset {params.preset:q} --out {output:q} 2> {log:q}"
 
 
-# One job has the store for itself, and MLflow takes seconds to start: where a job does all, one logs all.
+# One job has the store for itself, and MLflow takes seconds to start: where a job does all data sets, one logs them all.
 rule track:
     input:
         ready=ancient(rules.mlflow_init.output),
         config=rules.configuration.output,
-        results=lambda w: [file for name in RECORDS for file in cells(name, **dict(w.items()))],
-        guards=lambda w: guards(**dict(w.items())),
+        results=lambda w: finished(**dict(w.items())),
     output:
         expand(f"{ROOT}/{{dataset}}/{{model}}/tracked", allow_missing=True, **TRACKED_AT_ONCE),
     log:
-        f"logs/{PRESET}/track.log" if TRACKED_AT_ONCE else f"logs/{PRESET}/{{dataset}}/{{model}}/track.log",
+        f"logs/{PRESET}/{'datasets' if TRACKED_AT_ONCE else '{dataset}'}/{{model}}/track.log",
     params:
         dataset=TRACKED_AT_ONCE.get("dataset", "{dataset}"),
-        model=TRACKED_AT_ONCE.get("model", "{model}"),
         source=source_hash("track"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient track --config {input.config:q} --dataset {params.dataset:q} --model {params.model:q} "
+        "python -m datagradient track --config {input.config:q} --dataset {params.dataset:q} --model {wildcards.model} "
         "--out {output:q} 2> {log:q}"
 
 
@@ -57,11 +55,7 @@ rule track_report:
 rule collect:
     input:
         config=rules.configuration.output,
-        results=[file for name in RECORDS for file in cells(name)],
-        kept=[file for p in TRAINED for file in cells("kept.npz", policy=p)],
-        scores=cells("scores.npz", policy=layout.BASELINE),
-        quality=cells("quality.npz", policy=layout.BASELINE) if "confident" in TRAINED else [],
-        guards=guards(),
+        results=finished(),
         data=expand(f"{PREPARED}/data.json", dataset=CONFIG["datasets"], seed=SEEDS),
     output:
         expand(f"{ROOT}/{{name}}", name=["metrics.csv", "data.csv", "influence_histogram.csv", "detection.csv",

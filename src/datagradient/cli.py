@@ -202,21 +202,26 @@ def control(args: argparse.Namespace) -> None:
 
 
 def iterate(args: argparse.Namespace) -> None:
-    """Do one iteration of a model family for all data sets, noise rates, policies and seeds of a preset.
+    """Do all iterations of a model family on one data set, for all noise rates, policies and seeds of a preset.
 
-    The same files as 'prune' and 'control' (after the first iteration), 'train', 'evaluate' and 'influence' write for
-    each: in one process, since small models take longer to start than to train.
+    The same files as 'train', 'evaluate', 'influence', 'prune' and the others write for each: in one process, since
+    programs take longer to start than small models to train. When all is done, --out is written.
     """
-    from datagradient.files import read_config
+    from datagradient.files import read_config, write_json
     from datagradient.iterate import steps
+    from datagradient.provenance import stamp
 
     config = read_config(Path(args.config))
-    if args.model not in config["models"] or not 0 <= args.iteration <= config["iterations"]:
-        raise UserError(f"{args.config}: has no iteration {args.iteration} of {args.model}: its models are "
-                        f"{', '.join(config['models'])}, its iterations 0 to {config['iterations']}")  # fmt: skip
-    run = {"prune": prune, "control": control, "train": train, "evaluate": evaluate, "influence": influence}
-    for name, arguments in steps(config, Path(args.config).parent, args.model, args.iteration):
+    for name, held in (("dataset", config["datasets"]), ("model", config["models"])):
+        if getattr(args, name) not in held:
+            raise UserError(f"{args.config}: has no {name} {getattr(args, name)}; it has {', '.join(held)}")
+    run = {"cross_validate": cross_validate, "prune": prune, "control": control, "train": train, "evaluate": evaluate,
+           "influence": influence, "guard": guard}  # fmt: skip
+    models = 0
+    for name, arguments in steps(config, Path(args.config).parent, args.dataset, args.model):
         run[name](arguments)
+        models += len(arguments.out) if name == "train" else 0
+    write_json(Path(args.out), {"models": models, "provenance": stamp(dataset=args.dataset, model=args.model)})
 
 
 def cross_validate(args: argparse.Namespace) -> None:
@@ -491,7 +496,7 @@ COMMANDS = {
     ],
     iterate: [
         (CONFIG[0], {**CONFIG[1], "required": True}), MODEL,
-        ("--iteration", {"type": whole(0), "required": True, "help": "0 for the unrefined models"}),
+        ("--dataset", {"required": True, "help": "one of the configuration's data sets"}), ONE_OUT,
     ],
     cross_validate: [MODEL, SETTINGS, DATA, LABELS, OUT],
     guard: [

@@ -198,8 +198,8 @@ def _job(config: dict) -> Iterator[Problem]:
               "seed": config["seeds"]}  # fmt: skip
     sizes = {name: math.prod(len(values[key]) for key in keys) for name, keys in BATCHES.items()}
     chosen = config["one_job"]
-    if sizes[chosen] > LONGEST_JOB:
-        smaller = ", ".join(name for name, size in sizes.items() if size <= LONGEST_JOB)
+    if chosen != "all" and sizes[chosen] > LONGEST_JOB:  # a job of `all` finds its files by itself
+        smaller = ", ".join(name for name, size in sizes.items() if name == "all" or size <= LONGEST_JOB)
         yield Problem(("one_job",), f"{chosen} makes jobs of {sizes[chosen]} models, whose command is too long for the "
                       f"shell (at most {LONGEST_JOB}); choose one of {smaller}")  # fmt: skip
     trained = sizes["all"] * len(config["models"]) * config["iterations"]

@@ -16,6 +16,7 @@ from datagradient.strict_json import parse_json
 
 LONGEST_LIST = 120  # characters of names in a message
 
+ITERATED = "iterated.json"  # the last file of a job that does all of a model family on a data set
 # Which job of the workflow writes a file of this name.
 MADE_BY = {
     "features.npz": "prepare",
@@ -178,6 +179,9 @@ def reading(path: Path) -> Iterator[None]:
 def _remedy(path: Path) -> str:
     job = MADE_BY.get(Path(path).name)
     again = f"make it again with: snakemake --cores 1 --force {path} (and the --configfile of the run)"
+    done = next((folder / ITERATED for folder in Path(path).parents if (folder / ITERATED).exists()), None)
+    if done:
+        again = f"to make it again, delete {done} and run the workflow"
     return f"; it is made by the job '{job}'; {again}" if job else ""
 
 

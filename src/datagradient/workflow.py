@@ -13,7 +13,7 @@ from datagradient.orchestration import Clock
 from datagradient.progress import show
 from datagradient.provenance import RUN_VARIABLE, run_facts
 
-FIRST_TRAINING = ("train_first", "iteration_0")  # rules that train the unrefined models
+FIRST_TRAINING = ("train_first", "iterate")  # what the rules that train the unrefined models are called, or begin with
 _lock = None
 _clock: Clock | None = None
 
@@ -58,7 +58,7 @@ def begin(preset: str, workflow: Any) -> None:
 
     global _clock
     jobs, results = list(workflow.dag.needrun_jobs()), Path(root(preset))
-    anew = (results / "metrics.csv").exists() and any(job.rule.name in FIRST_TRAINING for job in jobs)
+    anew = (results / "metrics.csv").exists() and any(job.rule.name.startswith(FIRST_TRAINING) for job in jobs)
     cores = workflow.global_resources["_cores"].value or workflow.global_resources["_nodes"].value or 1
     _clock = Clock(results / "clock.json", psutil.Process().create_time(), cores, anew)
     show(preset, jobs, _clock.tick, workflow.output_settings.quiet or ())

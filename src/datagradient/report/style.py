@@ -6,6 +6,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.ticker import MaxNLocator
 
 from datagradient.files import replacing
@@ -40,18 +42,23 @@ SOLVER_STYLE = {
 PAPER_D = (0.41, 1.12)  # the paper's range of Cohen's d
 STYLE = {
     "font.size": 8, "axes.titlesize": 8, "axes.spines.top": False, "axes.spines.right": False,
-    "figure.constrained_layout.use": True, "savefig.dpi": 200, "legend.frameon": False, "pdf.fonttype": 42,
+    "figure.constrained_layout.use": True, "legend.frameon": False, "pdf.fonttype": 42,
 }  # fmt: skip
 NOISE_WORDS = {"0": "as published"}
-PANEL = (2.2, 1.55)  # inches
+PANEL, DPI = (2.2, 1.55), 200  # inches; dots an inch
 
 
 def save(drawing: plt.Figure, out: Path) -> None:
-    """Write a figure as PNG to `out` and as PDF beside it."""
-    for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
-        with replacing(out.with_suffix(suffix), "wb") as stream:
-            drawing.savefig(stream, format=suffix[1:], metadata=metadata)
-        drawing.set_layout_engine("none")  # the layout stays as it is: to find it takes half of the time
+    """Write a figure as PNG to `out` and as PDF beside it.
+
+    By the canvases' own methods: `savefig` draws a figure twice for each.
+    """
+    drawing.set_dpi(DPI)
+    with replacing(out.with_suffix(".png"), "wb") as stream:
+        FigureCanvasAgg(drawing).print_png(stream)
+    drawing.set_layout_engine("none")  # the layout stays as it is: to find it takes half of the time
+    with replacing(out.with_suffix(".pdf"), "wb") as stream:
+        FigureCanvasPdf(drawing).print_pdf(stream, metadata={"CreationDate": None})
     plt.close(drawing)
 
 
