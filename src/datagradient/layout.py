@@ -10,7 +10,7 @@ GUARD = "{root}/{dataset}/{model}/noise-{noise}/guarded/seed-{seed}/guard.json"
 # The first is what the others are compared with; each removes as many samples as it does.
 POLICIES = ("influence", "random", "uniform", "loss", "gradient", "confident", "guarded")
 GUARDED = "guarded"  # trains nothing: it stops the policy `influence` where the selection part says so
-# What one job does of a model and iteration: everything, all policies and seeds of a data set and noise rate, …
+# What one job does: all iterations of a model family on a data set, or one step of one iteration of several models.
 BATCHES = {
     "all": ("dataset", "noise", "policy", "seed"), "policies": ("policy", "seed"), "seeds": ("seed",), "none": (),
 }  # fmt: skip
