@@ -100,6 +100,7 @@ rule prepare:
         f"logs/{PRESET}/{{dataset}}/{PART['seed']}/prepare.log",
     benchmark:
         PREPARE_TIME
+    priority: 100  # first, so that the longest jobs can start
     params:
         seeds=IN_JOB.get("seed", "{seed}"),
         plan=lambda w: json.dumps({**CONFIG["split"], **{key: CONFIG["datasets"][w.dataset][key]
@@ -119,6 +120,7 @@ rule noise:
         each(f"{NOISE}/labels.npz", names=("seed",)),
     log:
         f"logs/{PRESET}/{{dataset}}/{PART['seed']}/noise-{{noise}}.log",
+    priority: 100
     params:
         source=source_hash("noise"),
     conda:

@@ -6,6 +6,7 @@ rule mlflow_init:
         f"{ROOT}/mlflow_ready",
     log:
         f"logs/{PRESET}/mlflow_init.log",
+    priority: 50
     params:
         preset=PRESET,
     conda:
@@ -24,6 +25,7 @@ rule track:
         expand(f"{ROOT}/{{dataset}}/{{model}}/tracked", allow_missing=True, **TRACKED_AT_ONCE),
     log:
         f"logs/{PRESET}/{'datasets' if TRACKED_AT_ONCE else '{dataset}'}/{{model}}/track.log",
+    priority: 50  # beside models that are still trained, and not after them, when cores are idle
     params:
         dataset=TRACKED_AT_ONCE.get("dataset", "{dataset}"),
         source=source_hash("track"),
