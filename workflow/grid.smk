@@ -37,6 +37,7 @@ if CONFIG["scalability"]:
     SECTIONS["6. Cost"][0].extend(["scalability", "slopes"])
     SECTIONS["6. Cost"][1].append("scalability")
 TABLE_NAMES, FIGURE_NAMES = ([name for part in SECTIONS.values() for name in part[kind]] for kind in (0, 1))
+RUN_FIGURES = [name for name in FIGURE_NAMES if name != "scalability"]
 # Of the experiments that `rule experiments` does: their tables and figures, and what these are made from.
 VARIED = ["damping", "solver", "curvature-samples", "validation-samples", "lissa-steps", "lissa-batch"]
 if "neural" in CONFIG["models"]:
