@@ -38,7 +38,7 @@ lint: .venv/installed
 # Cost and worth of solvers on the real data, on a machine that does nothing else. Most of the hour or so goes into
 # models on random halves.
 benchmark: .venv/installed
-	$(BIN)/python -m snakemake --cores $(CORES) results/cpu/config.json \
+	$(BIN)/python -m snakemake --cores $(CORES) \
 		$(foreach d,$(BENCHMARK_DATA),results/cpu/$(d)/prepared/seed-0/noise-0/labels.npz \
 			results/cpu/$(d)/prepared/seed-0/noise-0.2/labels.npz) \
 		--configfile config/cpu.yaml --quiet rules

@@ -1,16 +1,19 @@
 # datagradient: data -> train -> evaluate -> influence -> prune -> train …, then tables and figures.
-# snakemake --cores N [--configfile config/cpu.yaml]; one rule is one command of `datagradient`.
+# snakemake --cores N [--configfile config/cpu.yaml]; one rule is one command of `datagradient`, whose options are keys:
+# which data set, model family, noise rate, policy, seed and iteration. Files follow from them, see pipeline/layout.py.
 
 import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
-from datagradient import layout
 from datagradient.data import changes
-from datagradient.preflight import preflight
-from datagradient.sources import source_hash
-from datagradient.workflow import begin, end, hasten, lock, start
+from datagradient.files import write_json
+from datagradient.pipeline import layout
+from datagradient.pipeline.config import model_settings
+from datagradient.pipeline.preflight import preflight
+from datagradient.pipeline.sources import source_hash
+from datagradient.pipeline.workflow import begin, end, hasten, lock, start
 
 BASE = Path(workflow.basedir)
 # Snakemake formats this path: braces in the folder of a clone are doubled.
@@ -42,20 +45,21 @@ report: "src/datagradient/report/captions/workflow.rst"
 wildcard_constraints:
     dataset="|".join(CONFIG["datasets"]),
     model="|".join(CONFIG["models"]),
-    noise="|".join(layout.noise_names(CONFIG)),
-    policy="|".join(TRAINED),
+    noise="|".join(NOISES),
+    policy="|".join([layout.BASELINE, *POLICIES]),
     seed="|".join(map(str, SEEDS)),
-    iteration=r"[1-9]\d*",
+    iteration=r"\d+",
     sizes=r"[1-9][\d-]*",
 
 
-localrules: all, experiments, configuration
+localrules: all, experiments
 
 
 onstart:
     hasten(workflow)
     lock(PRESET)
     print(preflight(CONFIG), file=sys.stderr)
+    write_json(Path(CONFIG_FILE), CONFIG)  # not by a rule: Snakemake looks at no job that comes after one that runs
     begin(PRESET, workflow)
 
 
@@ -68,8 +72,8 @@ rule all:
         expand(f"{TABLES}/{{name}}.{{kind}}", name=TABLE_NAMES, kind=["csv", "md", "tex"]),
         expand(f"{FIGURES}/{{name}}.{{kind}}", name=FIGURE_NAMES, kind=["png", "pdf"]),
         expand(f"{FIGURES}/gallery-{{dataset}}.png", dataset=CONFIG["datasets"]),
-        expand(f"{ROOT}/{{dataset}}/{{model}}/tracked", dataset=CONFIG["datasets"], model=CONFIG["models"]),
-        f"{ROOT}/report_tracked",
+        expand(f"{ROOT}/tracked/{{model}}", model=CONFIG["models"]),
+        f"{ROOT}/tracked/report",
         f"{ROOT}/provenance.json",
 
 
@@ -79,59 +83,44 @@ rule experiments:
         expand(f"{FIGURES}/{{name}}.{{kind}}", name=EXPERIMENT_FIGURES, kind=["png", "pdf"]),
 
 
-rule configuration:
-    output:
-        f"{ROOT}/config.json",
-    log:
-        f"logs/{PRESET}/configuration.log",
-    params:
-        content=json.dumps(CONFIG, indent=1, sort_keys=True),
-    shell:
-        "printf '%s\\n' {params.content:q} > {output:q} 2> {log:q}"
-
-
 rule prepare:
     input:
         f"{ROOT}/{{dataset}}/{changes.STAMP}",  # renewed when a file that the set was read from has changed
     output:
-        features=each(f"{PREPARED}/features.npz", names=("seed",)),
-        data=each(f"{PREPARED}/data.json", names=("seed",)),
+        expand(f"{PREPARED}/{{file}}", file=["features.npz", "data.json"], seed=SEEDS, allow_missing=True),
     log:
-        f"logs/{PRESET}/{{dataset}}/{PART['seed']}/prepare.log",
+        f"logs/{PRESET}/{{dataset}}/prepare.log",
     benchmark:
-        PREPARE_TIME
+        f"logs/{PRESET}/{{dataset}}/prepare.tsv"
     priority: 100  # first, so that the longest jobs can start
     params:
-        seeds=IN_JOB.get("seed", "{seed}"),
         plan=lambda w: json.dumps({**CONFIG["split"], **{key: CONFIG["datasets"][w.dataset][key]
                                    for key in ("max_development", "max_test")}}),
         source=lambda w: source_hash("prepare", f"data.sets.{w.dataset}"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient prepare --dataset {wildcards.dataset} --seed {params.seeds:q} --plan {params.plan:q} "
-        "--out {output.features:q} 2> {log:q}"
+        "python -m datagradient prepare --config {CONFIG_FILE} --dataset {wildcards.dataset} 2> {log:q}"
 
 
 rule noise:
     input:
-        data=per_cell(f"{PREPARED}/features.npz"),
+        data=expand(f"{PREPARED}/features.npz", seed=SEEDS, allow_missing=True),
     output:
-        each(f"{NOISE}/labels.npz", names=("seed",)),
+        expand(f"{NOISE}/labels.npz", seed=SEEDS, allow_missing=True),
     log:
-        f"logs/{PRESET}/{{dataset}}/{PART['seed']}/noise-{{noise}}.log",
+        f"logs/{PRESET}/{{dataset}}/noise-{{noise}}.log",
     priority: 100
     params:
         source=source_hash("noise"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient noise --data {input.data:q} --rate {wildcards.noise} --out {output:q} 2> {log:q}"
+        "python -m datagradient noise --config {CONFIG_FILE} --dataset {wildcards.dataset} --noise {wildcards.noise} "
+        "2> {log:q}"
 
 
-# From the prepared data to scores and removals, in jobs of the size that the preset asks for: the same files.
-include: "workflow/iterations.smk" if "dataset" in IN_JOB else "workflow/steps.smk"
-
-
+# From the prepared data to scores and removals: one rule a step, or all iterations in one job. The same files.
+include: "workflow/steps.smk" if CONFIG["one_job"] == "step" else "workflow/refine.smk"
 include: "workflow/experiments.smk"
 include: "workflow/report.smk"

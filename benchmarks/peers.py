@@ -20,14 +20,14 @@ from solvers import CONVERGED, LAST_LAYER, OUT, REPEATS, replace_rows, timed_sco
 from tqdm import tqdm
 from worth import halves
 
-from datagradient import layout
-from datagradient.collect import auroc
-from datagradient.config import model_settings
+from datagradient.evidence.collect import auroc
 from datagradient.experiments.scalability import median_seconds
 from datagradient.experiments.worth import datamodeling_intervals, datamodeling_score
 from datagradient.files import read_arrays, read_json, read_meta
 from datagradient.models import family, neural
-from datagradient.training import load_part, load_training_set
+from datagradient.pipeline import layout
+from datagradient.pipeline.config import model_settings
+from datagradient.pipeline.training import load_part, load_training_set
 
 COLUMNS = (
     "dataset", "model", "noise", "n", "method", "version", "covers", "seconds", "forward_passes", "times_ours", "auroc",

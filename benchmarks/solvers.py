@@ -28,18 +28,19 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 from worth import halves
 
-from datagradient import layout
-from datagradient.collect import auroc
-from datagradient.config import model_settings
+from datagradient.data.training_set import TrainingSet
+from datagradient.evidence.collect import auroc
 from datagradient.experiments.scalability import median_seconds
 from datagradient.experiments.worth import datamodeling_intervals, datamodeling_score
 from datagradient.files import read_json, read_meta, read_rows, write_arrays, write_json, write_rows
+from datagradient.influence.options import PROBLEM_OPTIONS
 from datagradient.influence.scores import Scores, curvature_rows, score
 from datagradient.influence.solvers import SolverError
-from datagradient.layout import PROBLEM_OPTIONS
 from datagradient.models import family
-from datagradient.provenance import config_hash, stamp
-from datagradient.training import TrainingSet, load_part, load_training_set
+from datagradient.pipeline import layout
+from datagradient.pipeline.config import model_settings
+from datagradient.pipeline.provenance import config_hash, stamp
+from datagradient.pipeline.training import load_part, load_training_set
 
 OUT = Path("results/benchmarks")
 TIMES = (
@@ -282,7 +283,7 @@ def peak_mib(command: list[str]) -> str:
     The process asks Linux for its own peak: what the parent learns when it ends counts the parent's memory too.
     """
     program = (
-        "import sys; from datagradient.cli import main; status = main(sys.argv[1:]); "
+        "import sys; from datagradient.commands.main import main; status = main(sys.argv[1:]); "
         "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))); sys.exit(status)"
     )
     process = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, check=False)

@@ -6,10 +6,10 @@ from types import ModuleType
 import numpy as np
 from tqdm import tqdm
 
+from datagradient.data.training_set import TrainingSet
 from datagradient.experiments.worth import loss_of_half, random_halves
 from datagradient.files import read_arrays, write_arrays
-from datagradient.provenance import stamp
-from datagradient.training import TrainingSet
+from datagradient.pipeline.provenance import stamp
 
 HALVES = 60  # models trained on random halves of a training set
 FIRST = 1000  # number of the first: solvers are chosen by these, and fidelity.csv judges by others

@@ -1,9 +1,18 @@
+import copy
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import settings
+
+from datagradient.files import write_json
+from datagradient.files.strict_yaml import read_yaml
+from datagradient.pipeline.config import validate
 
 REPOSITORY = Path(__file__).parents[1]
 # The same examples on every machine, and no clock: a slow machine fails no test.
@@ -29,3 +38,66 @@ def blobs(random, n, d, n_classes, spread=1.5):
     centres = random.normal(size=(n_classes, d))
     labels = np.arange(n) % n_classes
     return centres[labels] + spread * random.normal(size=(n, d)), labels
+
+
+def merged(preset, defaults=REPOSITORY / "config/defaults.yaml", content=None):
+    """What Snakemake makes of defaults.yaml and a preset file: later keys win, mappings are merged; and the files."""
+    config = copy.deepcopy(read_yaml(defaults) if content is None else content)
+
+    def update(base, new):
+        for key, value in new.items():
+            if isinstance(value, dict) and isinstance(base.get(key), dict):
+                update(base[key], value)
+            else:
+                base[key] = value
+
+    update(config, yaml.safe_load(preset.read_text()))
+    return config, [defaults, preset]
+
+
+def write_preset(folder, text):
+    """A preset's validated configuration in `folder`, as the workflow writes it for its jobs; its path."""
+    (folder / "preset.yaml").write_text(text)
+    write_json(folder / "config.json", validate(*merged(folder / "preset.yaml")))
+    return folder / "config.json"
+
+
+def environment():
+    outside = {"DATAGRADIENT_RUN", "MLFLOW_TRACKING_URI"}
+    inside = {name: value for name, value in os.environ.items() if name not in outside}
+    return {**inside, "PYTHONPATH": str(REPOSITORY / "src")}
+
+
+AWKWARD = 'it\'s a "trial" $(touch X) {a}'  # nothing in a folder's name may reach a shell, or count as a wildcard
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory):
+    """A copy of the repository's files, in a folder with an awkward name."""
+    copy = tmp_path_factory.mktemp("clones") / AWKWARD
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    files = subprocess.run(listed, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.split("\0")
+    for name in filter(None, files):
+        if (REPOSITORY / name).is_file() and name.split("/")[0] not in ("results", "figures", "paper_tables"):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, copy / name)
+    yield copy
+    assert not list(copy.parent.rglob("X"))
+
+
+def snakemake(clone, folder, *arguments, config, log=subprocess.PIPE, quiet=("--quiet", "progress")):
+    folder.mkdir(exist_ok=True)
+    (folder / "micro.yaml").write_text(config)
+    command = [
+        sys.executable, "-m", "snakemake", *arguments, "--directory", str(folder), "--cores", "2",
+        *quiet, "--configfile", str(folder / "micro.yaml"),
+    ]  # fmt: skip
+    return subprocess.Popen(
+        command, cwd=clone, env=environment(), start_new_session=True, text=True, stdout=log, stderr=subprocess.STDOUT
+    )
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    return output

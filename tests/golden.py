@@ -20,11 +20,11 @@ from datagradient import models
 from datagradient.data import sets
 from datagradient.data.features import extract, raw_inputs
 from datagradient.data.splits import SplitPlan, flip_labels, split
+from datagradient.data.training_set import TrainingSet
 from datagradient.influence.scores import dataset_contribution
 from datagradient.metrics import measure
-from datagradient.refine import by_influence
-from datagradient.scoring import Work, score_all
-from datagradient.training import TrainingSet
+from datagradient.pipeline.scoring import Work, score_all
+from datagradient.refine.policies import by_influence
 
 STORED = Path(__file__).parent / "stored/golden.csv"
 SEED, NOISE, FRACTION = 0, 0.2, 0.05

@@ -1,7 +1,7 @@
 """Kill runs of all three families at random moments, resume them, and compare: python tests/kills.py [KILLS] [SEED]
 
-In turn, jobs do one step or all iterations. Not part of `make test`: each kill costs most of a run. Prints one line a
-kill; ends with status 1 if a result differs.
+In turn, jobs are of each size that a preset may ask for. Not part of `make test`: each kill costs most of a run. Prints
+one line a kill; ends with status 1 if a result differs.
 """
 
 import os
@@ -12,10 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from conftest import REPOSITORY
-from test_pipeline import finish, results, snakemake
+from conftest import REPOSITORY, finish, snakemake
+from test_pipeline import results
 
-SIZES = ("policies", "all")
+SIZES = ("seed", "family", "step")
 CONFIG = """
 preset: micro
 one_job: {size}

@@ -64,7 +64,7 @@ seeds: [0, 1]
 iterations: 2
 noise: [0.2]
 policies: [influence, uniform]
-one_job: seeds
+one_job: seed
 datasets:
   digits:
     max_development: 900

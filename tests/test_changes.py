@@ -1,6 +1,5 @@
 """What a data set was read from is an input of the workflow: a change prepares it again, and nothing else does."""
 
-import argparse
 import os
 import shutil
 import sqlite3
@@ -14,10 +13,11 @@ import pandas as pd
 import pytest
 
 from conftest import REPOSITORY
-from datagradient import cli
 from datagradient.data.changes import RECORD, STAMP, notice_changes, reading, states
 from datagradient.data.record import Dataset
+from datagradient.data.splits import SplitPlan
 from datagradient.files import read_json, write_json
+from datagradient.pipeline.prepare import prepare_seeds
 
 
 def noted(read):
@@ -80,8 +80,8 @@ def prepared(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
     def prepare(*seeds):
-        out = [str(folder / f"prepared/seed-{seed}/features.npz") for seed in seeds]
-        cli.prepare(argparse.Namespace(command="prepare", dataset="made", seed=list(seeds), plan="{}", out=out))
+        out = {seed: folder / f"prepared/seed-{seed}/features.npz" for seed in seeds}
+        prepare_seeds("made", SplitPlan(), out)
 
     notice_changes(folder)
     prepare(0, 1)
@@ -163,7 +163,7 @@ def test_the_workflow_prepares_again_what_changed(tmp_path):
 
     def snakemake(*arguments):
         command = [sys.executable, "-m", "snakemake", target, "--cores", "2", "--directory", str(tmp_path),
-                   "--config", "one_job=none", "--configfile", str(tmp_path / "p.yaml"), *arguments]  # fmt: skip
+                   "--config", "one_job=step", "--configfile", str(tmp_path / "p.yaml"), *arguments]  # fmt: skip
         done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
         return done.stdout + done.stderr
 

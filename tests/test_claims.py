@@ -4,8 +4,9 @@ import pytest
 import yaml
 
 from conftest import REPOSITORY
-from datagradient import claims as claims_module
-from datagradient.claims import (
+from datagradient.errors import UserError
+from datagradient.evidence import claims as claims_module
+from datagradient.evidence.claims import (
     CONFIRMED,
     NOT_ATTAINABLE,
     NOT_CONFIRMED,
@@ -16,7 +17,6 @@ from datagradient.claims import (
     judge,
     judge_files,
 )  # fmt: skip
-from datagradient.errors import UserError
 from datagradient.files import read_json, write_rows
 
 CLAIMS = yaml.safe_load((REPOSITORY / "config/claims.yaml").read_text())

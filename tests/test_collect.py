@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from datagradient import layout
-from datagradient.collect import LOOKED_AT, auroc, detection_rows
+from datagradient.evidence.collect import LOOKED_AT, auroc, detection_rows
 from datagradient.files import write_arrays
+from datagradient.pipeline import layout
 
 KEYS = {"dataset": "made", "model": "logistic", "noise": "0.2", "seed": 0}
 CONFIG = {"datasets": ["made"], "models": ["logistic"], "noise": [0.2], "policies": ["influence"], "iterations": 1,

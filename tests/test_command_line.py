@@ -4,211 +4,203 @@ import json
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from datagradient.cli import main
+from conftest import write_preset
+from datagradient.commands.main import main
 
-LOGISTIC = '{"l2": 0.001, "tolerance": 1e-4, "max_iterations": 1000}'
-MODEL = ["--model", "logistic"]
-OF_DATA = ["--data", "features.npz", "--labels", "labels.npz"]
-OF_MODEL = [*MODEL, "--model-file", "model.npz", *OF_DATA]
-TRAINED = [*MODEL, "--settings", LOGISTIC]
-STREAM = '{"trained_on": 200, "chunk": 100, "sizes": [200]}'
-# Command -> what it takes but for --out; every file is one that the fixture makes, or of a kind that is refused.
-COMMANDS = {
-    "noise": ["--data", "features.npz", "--rate", "0.2"],
-    "train": [*TRAINED, *OF_DATA, "--kept", "kept.npz"],
-    "evaluate": ["--predictions", "predictions.npz"],
-    "influence": [*OF_MODEL, "--kept", "kept.npz"],
-    "direction": OF_MODEL,
-    "project": [*OF_MODEL, "--direction", "direction.npz", "--shard", "1-of-1"],
-    "gather": ["--direction", "direction.npz", "--shards", "shard.npz"],
-    "prune": ["--scores", "scores.npz", "--fraction", "0.05", "--iteration", "1"],
-    "control": ["--policy", "confident", "--scores", "scores.npz", "--like", "removed.csv", "--quality", "quality.npz",
-                "--iteration", "1"],
-    "cross-validate": [*TRAINED, *OF_DATA],
-    "guard": ["--predictions", "predictions.npz", "predictions.npz"],
-    "scalability": [*TRAINED, "--data", "features.npz", "--n", "200"],
-    "scalability-table": ["--rows", "metrics.json"],
-    "streamed": [*TRAINED, "--data", "features.npz", "--plan", STREAM],
-    "halves": [*TRAINED, *OF_DATA, "--count", "2"],
-    "single": [*TRAINED, *OF_MODEL[2:], "--count", "2", "--initialisations", "1"],
-    "fidelity": ["--config", "metrics.json"],
-    "sensitivity": [*OF_MODEL, "--noise", "0.2", "--halves", "labels.npz", "--removed", "0.05"],
-    "fractions": [*TRAINED, *OF_MODEL[2:], "--noise", "0.2", "--scores", "scores.npz", "--predictions",
-                  "predictions.npz", "--fractions", "0.1"],
-    "concatenate": ["sensitivity", "--rows", "metrics.json"],
-    "collect": ["--config", "metrics.json"],
-    "statistics": ["--metrics", "removed.csv"],
-    "orchestration": ["--metrics", "removed.csv", "--jobs", "removed.csv", "--cores", "1"],
-    "claims": ["--claims", "metrics.json", "--results", "."],
-    "track": ["--config", "metrics.json", "--dataset", "affairs", "--model", "logistic"],
-    "table": ["main", "--results", "."],
-    "figure": ["accuracy", "--results", "."],
-    "readme": ["--readme", "removed.csv", "--results", "."],
-    "gallery": ["--scores", "scores.npz", "--data", "features.npz"],
-}  # fmt: skip
-WITHOUT_OUT = {"fidelity", "collect", "statistics", "track", "readme"}
-FILES = {"--data", "--labels", "--kept", "--model-file", "--predictions", "--direction", "--shards",
-         "--scores", "--like", "--quality", "--rows", "--halves", "--config", "--metrics", "--jobs",
-         "--claims", "--readme"}  # fmt: skip
+PRESET = """
+preset: made
+models: [logistic]
+seeds: [0, 1]
+iterations: 1
+noise: [0.2]
+policies: [influence, gradient, confident, guarded]
+one_job: step
+shards: 2
+datasets: {affairs: {max_development: 300, max_test: 100}}
+scalability: {repeats: 1, datasets: {affairs: {models: [logistic], sizes: [200]}}}
+streaming: {dataset: affairs, model: logistic, trained_on: 200, chunk: 100, sizes: [200]}
+fidelity: {halves: 2, single: 2, initialisations: 1}
+sensitivity: {fractions: [0.1]}
+"""
+CONFIG = "--config config.json"
+DATA = f"{CONFIG} --dataset affairs"
+CELL = f"{DATA} --model logistic --noise 0.2 --seed 0"
+SECOND = f"{CELL} --policy influence --iteration 1"
+PREPARED = "affairs/prepared/seed-0"
+LABELS = f"{PREPARED}/noise-0.2/labels.npz"
+FIRST = "affairs/logistic/noise-0.2/baseline/seed-0/iter-0"
+INFLUENCE = FIRST.replace("baseline", "influence")[:-1]
+# Command and what it takes -> files that it reads, below the preset's results.
+READS = {
+    f"noise {DATA} --noise 0.2": [f"{PREPARED}/features.npz"],
+    f"train {CELL}": [f"{PREPARED}/features.npz", LABELS],
+    f"train {SECOND}": [f"{INFLUENCE}1/kept.npz"],
+    f"evaluate {CELL}": [f"{FIRST}/predictions.npz"],
+    f"influence {CELL}": [f"{PREPARED}/features.npz", LABELS, f"{FIRST}/model.npz"],
+    f"direction {CELL}": [f"{FIRST}/model.npz"],
+    f"project {CELL} --shard 1-of-2": [f"{FIRST}/direction.npz"],
+    f"gather {CELL}": [f"{FIRST}/direction.npz", f"{FIRST}/shards/2-of-2.npz"],
+    f"prune {SECOND}": [f"{FIRST}/scores.npz"],
+    f"prune {CELL} --policy confident --iteration 1": [f"{FIRST}/quality.npz", f"{INFLUENCE}1/removed.csv"],
+    f"cross-validate {CELL}": [LABELS],
+    f"guard {CELL}": [f"{INFLUENCE}1/predictions.npz"],
+    f"scalability {DATA} --model logistic": ["affairs/scalability/features.npz"],
+    f"scalability-table {CONFIG}": ["affairs/scalability/logistic/200/rows.json"],
+    f"streamed {CONFIG}": ["affairs/scalability/features.npz"],
+    f"single {CELL}": [f"{FIRST}/model.npz"],
+    f"fidelity {CONFIG}": [f"{FIRST}/halves.npz", f"{FIRST}/single.npz"],
+    f"sensitivity {CELL}": [f"{FIRST}/halves.npz"],
+    f"fractions {CELL}": [f"{FIRST}/scores.npz", f"{FIRST}/predictions.npz"],
+    f"concatenate fractions {CONFIG}": [f"{FIRST}/fractions.json"],
+    f"collect {CONFIG}": [f"{FIRST}/metrics.json", f"{FIRST}/influence.json", f"{PREPARED}/data.json"],
+    "statistics --results .": ["metrics.csv"],
+    "claims --claims claims.yaml --results .": ["claims.yaml"],
+    "table main --results . --out tables": ["tests.csv"],
+    "figure accuracy --results . --out figures": ["iterations.csv"],
+    f"gallery {CONFIG} --out figures": [f"{FIRST}/scores.npz"],
+}
 WRONG = ("missing", "folder", "empty", "text", "bytes", "pickled", "objects.npz", "array.npy", "cut.npz", "list.json",
-         "deep.json", "twice.json", "scalars.json", "other.csv", "ragged.csv", "words.csv", "features.npz",
-         "labels.npz", "metrics.json", "removed.csv")  # fmt: skip
-# Commands that read each kind of file; the others read them by the same functions, and a few files will do.
-THOROUGH = {"train", "gather", "control", "claims", "statistics", "collect", "orchestration", "concatenate"}
-FEW = ("missing", "text", "objects.npz", "other.csv", "features.npz", "labels.npz", "metrics.json")
+         "deep.json", "twice.json", "scalars.json", "other.csv", "ragged.csv", "words.csv")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with the results of one small model, and files that no command can use."""
+def results(tmp_path_factory):
+    """The results of a small preset, and files that no command can use in wrong/."""
     path = tmp_path_factory.mktemp("results")
+    write_preset(path, PRESET)
     before = os.getcwd()  # noqa: PTH109
     os.chdir(path)
-    assert main(["prepare", "--dataset", "affairs", "--seed", "0", "--out", "features.npz"]) == 0
-    for command, out in {
-        "noise": "labels.npz", "cross-validate": "quality.npz", "train": "model.npz", "evaluate": "metrics.json",
-        "influence": "scores.npz", "direction": "direction.npz", "project": "shard.npz", "prune": "kept.npz",
-    }.items():  # fmt: skip
-        given = [word for word in COMMANDS[command] if word not in ("--kept", "kept.npz")]
-        assert main([command, *given, "--out", out]) == 0
-    (path / "folder").mkdir()
-    (path / "empty").touch()
-    (path / "text").write_text("not a result\nof any kind\n")
-    (path / "bytes").write_bytes(bytes(range(256)))
-    (path / "pickled").write_bytes(pickle.dumps({"a": 1}))
+    for command in (f"prepare {DATA}", f"prepare --scale {DATA}", f"noise {DATA} --noise 0.2",
+                    f"refine {DATA} --model logistic", f"direction {CELL}", f"project {CELL} --shard 1-of-2",
+                    f"project {CELL} --shard 2-of-2", f"halves {CELL}", f"single {CELL}", f"sensitivity {CELL}",
+                    *(f"fractions {CELL[:-1]}{seed}" for seed in (0, 1)), f"scalability {DATA} --model logistic",
+                    f"collect {CONFIG}", "statistics --results ."):  # fmt: skip
+        assert main(command.split()) == 0, command
+    (path / "claims.yaml").write_text("C1: {}\n")
+    wrong = path / "wrong"
+    (wrong / "folder").mkdir(parents=True)
+    (wrong / "empty").touch()
+    (wrong / "text").write_text("not a result\nof any kind\n")
+    (wrong / "bytes").write_bytes(bytes(range(256)))
+    (wrong / "pickled").write_bytes(pickle.dumps({"a": 1}))
     names = ("labels", "labels_train", "flipped", "positions", "features_train", "influence", "kept", "losses")
     facts = '{"dataset": "affairs", "seed": 0, "modality": "table", "class_names": ["a", "b"]}'
-    np.savez(path / "objects.npz", meta=facts, **{name: np.array([{"an": "object"}]) for name in names})
-    np.save(path / "array.npy", np.arange(3))
-    (path / "cut.npz").write_bytes((path / "features.npz").read_bytes()[:9000])
-    (path / "list.json").write_text("[1, 2]")
-    (path / "deep.json").write_text("[" * 2000)
-    (path / "twice.json").write_text('{"metrics": 1, "metrics": 2}')
-    (path / "scalars.json").write_text('{"row": 3, "rows": 3, "provenance": 3, "preset": 3, "claims": 3}')
-    (path / "other.csv").write_text("a,b\n1,2\n")
-    (path / "ragged.csv").write_text("label,s\n1,2,3\n")
-    (path / "words.csv").write_text("dataset,model,policy,seed,iteration,label,noise,s\nx,x,x,x,x,x,x,x\n")
+    np.savez(wrong / "objects.npz", meta=facts, **{name: np.array([{"an": "object"}]) for name in names})
+    np.save(wrong / "array.npy", np.arange(3))
+    (wrong / "cut.npz").write_bytes((path / PREPARED / "features.npz").read_bytes()[:9000])
+    (wrong / "list.json").write_text("[1, 2]")
+    (wrong / "deep.json").write_text("[" * 2000)
+    (wrong / "twice.json").write_text('{"metrics": 1, "metrics": 2}')
+    (wrong / "scalars.json").write_text('{"row": 3, "rows": 3, "provenance": 3, "preset": 3, "claims": 3}')
+    (wrong / "other.csv").write_text("a,b\n1,2\n")
+    (wrong / "ragged.csv").write_text("label,s\n1,2,3\n")
+    (wrong / "words.csv").write_text("dataset,model,policy,seed,iteration,label,noise,s\nx,x,x,x,x,x,x,x\n")
     yield path
     os.chdir(before)
 
 
-def run(command, capsys, *arguments):
+def run(capsys, arguments):
     """The status of a command, and the last line that it says."""
     try:
-        status = main([command, *arguments])
+        status = main(arguments)
     except SystemExit as stop:  # argparse's own way out
         status = stop.code
     lines = capsys.readouterr().err.splitlines()
     return status, lines[-1] if lines else ""
 
 
-def refused(command, capsys, *arguments):
+def refused(capsys, arguments):
     """What a command says of arguments that it must refuse."""
-    status, line = run(command, capsys, *arguments)
-    assert status == 2, (command, arguments, line)
-    assert line.startswith(f"datagradient {command}: ")
+    status, line = run(capsys, arguments)
+    assert status == 2, (arguments, line)
+    assert line.startswith(f"datagradient {arguments[0]}: ")
     assert "allow_pickle" not in line and "unsafe" not in line
     return line
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_wrong_file_is_refused_by_name_and_nothing_written(folder, capsys, command):
-    arguments = COMMANDS[command]
-    out = [] if command in WITHOUT_OUT else ["--out", "out/result.npz"]
-    before = sorted(folder.rglob("*"))
-    for place in (i + 1 for i, word in enumerate(arguments) if word in FILES):
-        for wrong in [name for name in (WRONG if command in THOROUGH else FEW) if name != arguments[place]]:
-            given = [*arguments[:place], wrong, *arguments[place + 1 :]]
-            refused(command, capsys, *given, *out)
-            assert sorted(folder.rglob("*")) == before
+def state(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+class Replaced:
+    """Another file in the place of one, until the end of the block."""
+
+    def __init__(self, path, other):
+        self.path, self.other, self.aside = path, other, path.with_name(f"{path.name}.aside")
+
+    def __enter__(self):
+        self.path.rename(self.aside)
+        if self.other.is_dir():
+            self.path.mkdir()
+        elif self.other.exists():
+            shutil.copy2(self.other, self.path)
+
+    def __exit__(self, *_):
+        if self.path.is_dir():
+            self.path.rmdir()
+        else:
+            self.path.unlink(missing_ok=True)
+        self.aside.rename(self.path)
+
+
+@pytest.mark.parametrize("command", READS)
+def test_a_wrong_file_is_refused_by_name_and_nothing_written(results, capsys, command):
+    for file in READS[command]:
+        for wrong in WRONG:
+            with Replaced(results / file, results / "wrong" / wrong):
+                before = state(results)
+                line = refused(capsys, command.split())
+                assert Path(file).name in line, line
+                assert state(results) == before
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_configuration_is_refused_by_every_command(results, capsys, wrong):
+    before = state(results)
+    for command in (f"prepare {DATA}", f"refine {DATA} --model logistic", f"track {CONFIG}", f"mlflow-init {CONFIG}",
+                    *(command for command in READS if "--config" in command)):  # fmt: skip
+        assert wrong in refused(capsys, command.replace("config.json", f"wrong/{wrong}").split())
+    assert state(results) == before
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("train --data labels.npz", "labels.npz: holds no 'modality', but .*; --data takes features.npz that"),
-        ("train --labels features.npz", "features.npz: holds no 'labels', but .*; --labels takes labels.npz"),
-        ("train --data text", r"text: cannot be read \(no .npz file of plain arrays\); --data takes features.npz"),
-        ("train --data folder", "folder: is a folder, and a file is needed; --data takes"),
-        ("train --data missing", "missing: not found; --data takes features.npz"),
-        ("train --data array.npy", "array.npy: holds one array, and an .npz file of several is needed"),
-        ("evaluate --predictions scores.npz", "scores.npz: holds no 'probabilities_.*', but positions, labels"),
-        ("statistics --metrics removed.csv", "removed.csv: holds no 'dataset', but position, label, "),
-        ("control --like words.csv", "words.csv: line 2, column label: 'x' is not a whole number"),
-        ("control --like ragged.csv", "ragged.csv: line 2: 3 cells, and the header has 2 columns"),
-        ("collect --config list.json", r"list.json: holds \[1, 2\], and not a mapping"),
-        ("collect --config twice.json", "twice.json: cannot be read .*the key 'metrics' stands twice"),
-        ("collect --config scalars.json", "scalars.json: preset: 3 is not a text"),
-        ("claims --claims bytes", "bytes: byte 128 is not UTF-8"),
-        ("prune --iteration 0", "--iteration: 0 is not a whole number of at least 1"),
-        ("prune --iteration -1", "--iteration: "),
-        ("prune --fraction nan", r"--fraction: nan is not a number in \(0, 1\)"),
-        ("noise --rate -0.0", r"--rate: "),
-        ("streamed --plan {}", "--plan: .*: missing"),
-        ("halves --count 99999999999999999999999", "--count: 99999999999999999999999 is not a whole number"),
-        ("project --shard ²-of-3", "--shard: '²-of-3' is not like 1-of-4|--shard: ²-of-3 is not like 1-of-4"),
-        ("evaluate --out folder", "--out: folder is a folder; give a file"),
-        ("evaluate --out text/a.json", "--out: text/a.json cannot be written: .*text is no folder"),
-        ("guard --out a a", "--out: a stands twice"),
-        ("noise --out a b", "--data has 1 values, --out has 2: give one for each"),
+        ("train --config {c} --dataset adult", "config.json: has no dataset adult; it has affairs"),
+        ("train --model neural", "config.json: has no model neural; it has logistic"),
+        ("train --noise 0.1", "config.json: has no noise 0.1; it has 0.2"),
+        ("train --seed 7", "config.json: has no seed 7; it has 0, 1"),
+        ("train --seed -1", "--seed: -1 is not a whole number|expected one argument"),
+        ("train --policy influence", "has no policy of iteration 0 influence; it has baseline"),
+        ("train --iteration 1", "has no policy of iteration 1 baseline; it has influence, gradient, confident"),
+        ("train --iteration 2 --policy influence", "config.json: has no iteration 2: the last is 1"),
+        ("prune --iteration 0", "--iteration: 0 is the unrefined model, from which nothing is removed"),
+        ("project --shard ²-of-3", "--shard: '?²-of-3'? is not like 1-of-4"),
     ],
 )  # fmt: skip
-def test_mistakes_are_named(folder, capsys, arguments, says):
-    command, option, *values = arguments.split()
-    given = [*COMMANDS[command], *([] if command in WITHOUT_OUT or option == "--out" else ["--out", "new/result"])]
-    line = refused(command, capsys, *given, option, *values)
+def test_keys_that_the_preset_has_not_are_named(results, capsys, arguments, says):
+    command, *values = arguments.format(c="config.json").split()
+    before = state(results)
+    line = refused(capsys, [command, *CELL.split(), *values])
     assert re.search(says, line.replace("argument --", "--")), line
-    assert not (folder / "new").exists()
+    assert state(results) == before
 
 
-@pytest.mark.parametrize("seed", ["-1", "1.5", "4294967296", "1e3", "²", ""])
-def test_a_seed_is_a_whole_number(folder, capsys, seed):
-    assert "whole number" in refused("prepare", capsys, "--dataset", "affairs", f"--seed={seed}", "--out", "x")
-
-
-@pytest.mark.parametrize(
-    ("option", "text", "says"),
-    [
-        ("--settings", "NaN", "'NaN' is not JSON .NaN is not a number"),
-        ("--settings", '{"l2": Infinity}', "Infinity is not a number"),
-        ("--settings", '{"l2": 1, "l2": 2}', "the key 'l2' stands twice"),
-        (
-            "--settings",
-            '{"l2": "1", "tolerance": 1, "max_iterations": 1}',
-            "l2: '1' is not a number .* write 1$",
-        ),
-        ("--settings", '{"l2": 1, "tolerance": 1, "max_iterations": 1.0}', "max_iterations: 1.0 is not a whole number"),
-        ("--settings", '{"l2": {"a": 1}, "tolerance": 1, "max_iterations": 1}', "l2: {'a': 1} is not a number above 0"),
-        ("--settings", "{}", "l2: missing; needed are l2, tolerance, max_iterations"),
-        ("--settings", "", "'' is not JSON"),
-        ("--settings", "[" * 100_000, "is not JSON .nested too deeply"),
-        ("--settings", '{"l2": 1' + "0" * 5000 + "}", "is not JSON"),
-        ("--solver", '{"name": "lu"}', "name: 'lu' is not one of cg, explicit, lissa, ekfac"),
-        ("--solver", '{"damping": -1}', "damping: -1 is not a number of at least 0"),
-        ("--solver", '{"damping": true}', "damping: True is not a number of at least 0"),
-        ("--solver", '{"text": {"samples": 2.5}}', "text.samples: 2.5 is not a whole number of at least 1, or null"),
-        ("--solver", '{"text": {"table": {}}}', "text.table: unknown; legal: name, damping"),
-        ("--solver", '{"name": "explicit", "max_iterations": 3}', "explicit: no option max_iterations"),
-        ("--plan", '{"test": 1}', r"test: 1 is not a number in \(0, 1\)"),
-        ("--plan", '{"influence": 0.5, "selection": 0.5}', "the shares .* leave nothing to train on"),
-        ("--plan", '{"max_test": 5}', "max_test: 5 is not a whole number of at least 100, or null"),
-    ],
-)
-def test_json_options_are_typed(folder, capsys, option, text, says):
-    command = {"--settings": "train", "--solver": "influence", "--plan": "prepare"}[option]
-    given = list(COMMANDS.get(command, ["--dataset", "affairs", "--seed", "0"]))
-    if "--kept" in given:  # the model was trained on the whole training part
-        del given[given.index("--kept") : given.index("--kept") + 2]
-    assert re.search(says, refused(command, capsys, *given, option, text, "--out", "new/x")), says
-    assert not (folder / "new").exists()
+def test_an_experiment_that_the_preset_does_not_ask_for_is_refused(results, capsys):
+    config = json.loads((results / "config.json").read_text())
+    (results / "wrong/none.json").write_text(json.dumps({**config, "streaming": None}))
+    line = refused(capsys, ["streamed", "--config", "wrong/none.json"])
+    assert "none.json: streaming is null: the preset asks for no such experiment" in line
 
 
 VALUES = st.recursive(
@@ -216,37 +208,30 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=5,
 )
-KEYS = st.sampled_from(
-    ["name", "damping", "samples", "table", "l2", "tolerance", "max_iterations", "test", "influence"]
-)
 FUZZ = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-
-
-@FUZZ
-@given(
-    option=st.sampled_from(["--settings", "--solver", "--plan"]),
-    text=st.text(max_size=20) | st.dictionaries(KEYS, VALUES, max_size=4).map(json.dumps) | VALUES.map(json.dumps),
-)
-def test_any_text_for_an_option_is_taken_or_refused(folder, capsys, option, text):
-    command = {"--settings": "train", "--solver": "influence", "--plan": "prepare"}[option]
-    given = COMMANDS.get(command, ["--dataset", "affairs", "--seed", "0"])
-    given = [word if word not in ("features.npz", "model.npz") else "missing" for word in given]
-    status, line = run(command, capsys, *given, f"{option}={text}", "--out", "taken/x")
-    assert status == 2 or command == "prepare", line
-    assert line.startswith(f"datagradient {command}: ") or status == 0
 
 
 @FUZZ
 @given(content=st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).encode()))
 @example(content=b"PK\x03\x04" + bytes(30))
 @example(content=b"\x93NUMPY\x01\x00\x10\x00{'descr':'|O',}\n")
-def test_any_content_of_a_file_is_refused(folder, capsys, content):
-    (folder / "fuzz.bin").write_bytes(content)
-    for command, option in {"evaluate": "--predictions", "prune": "--scores", "collect": "--config",
-                            "statistics": "--metrics", "control": "--like", "gather": "--shards"}.items():  # fmt: skip
-        out = [] if command in WITHOUT_OUT else ["--out", "fuzz/x"]
-        refused(command, capsys, *COMMANDS[command], option, "fuzz.bin", *out)
-    assert not (folder / "fuzz").exists()
+def test_any_content_of_a_file_is_refused(results, capsys, content):
+    (results / "wrong/fuzz").write_bytes(content)
+    for command in (f"evaluate {CELL}", f"prune {SECOND}", f"collect {CONFIG}", "statistics --results .",
+                    f"prune {CELL} --policy confident --iteration 1", f"gather {CELL}"):  # fmt: skip
+        with Replaced(results / READS[command][-1], results / "wrong/fuzz"):
+            refused(capsys, command.split())
+    refused(capsys, f"collect {CONFIG}".replace("config.json", "wrong/fuzz").split())
+
+
+@FUZZ
+@given(key=st.sampled_from(["seeds", "noise", "model_settings", "datasets", "policies", "iterations", "fidelity"]),
+       value=VALUES)  # fmt: skip
+def test_any_value_in_a_configuration_is_taken_or_refused(results, capsys, key, value):
+    config = json.loads((results / "config.json").read_text())
+    (results / "wrong/fuzz.json").write_text(json.dumps({**config, key: value}))
+    status, line = run(capsys, f"evaluate {CELL}".replace("config.json", "wrong/fuzz.json").split())
+    assert status == 2 or (key, value) == (key, config[key]) or key == "fidelity", line
 
 
 @pytest.mark.parametrize(
@@ -258,34 +243,35 @@ def test_any_content_of_a_file_is_refused(folder, capsys, content):
         (KeyboardInterrupt(), 130, "datagradient prune: interrupted"),
     ],
 )
-def test_what_happens_to_a_command_is_one_line(folder, capsys, monkeypatch, error, status, says):
+def test_what_happens_to_a_command_is_one_line(results, capsys, monkeypatch, error, status, says):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("datagradient.refine.by_influence", fail)
-    found, line = run("prune", capsys, *COMMANDS["prune"], "--out", "new/kept.npz")
+    monkeypatch.setattr("datagradient.pipeline.jobs.removals.by_influence", fail)
+    found, line = run(capsys, f"prune {SECOND}".split())
     assert (found, line[: len(says)]) == (status, says)
 
 
-def test_an_error_of_ours_is_not_hidden(folder, monkeypatch):
-    monkeypatch.setattr("datagradient.refine.by_influence", lambda *_: 1 / 0)
+def test_an_error_of_ours_is_not_hidden(results, monkeypatch):
+    monkeypatch.setattr("datagradient.pipeline.jobs.removals.by_influence", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        main(["prune", *COMMANDS["prune"], "--out", "new/kept.npz"])
+        main(f"prune {SECOND}".split())
 
 
-def test_a_full_disk_leaves_nothing(folder, capsys, monkeypatch):
+def test_a_full_disk_leaves_the_file_that_was_there(results, capsys, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("numpy.savez", full)
-    line = refused("prune", capsys, *COMMANDS["prune"], "--out", "full/kept.npz")
-    assert "full/kept.npz: cannot be written (No space left on device)" in line
-    assert not list((folder / "full").iterdir())
+    before = state(results)
+    line = refused(capsys, f"prune {SECOND}".split())
+    assert "iter-1/kept.npz: cannot be written (No space left on device)" in line
+    assert state(results) == before
 
 
 @pytest.mark.parametrize("arguments", ["--help", "train --help"])
 def test_a_reader_that_has_had_enough_is_no_error(arguments):
-    command = [sys.executable, "-c", "import sys; from datagradient.cli import main; "
+    command = [sys.executable, "-c", "import sys; from datagradient.commands.main import main; "
                                      f"sys.exit(main({arguments.split()}))"]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
@@ -293,9 +279,9 @@ def test_a_reader_that_has_had_enough_is_no_error(arguments):
 
 
 def test_the_help_needs_nothing_heavy():
-    script = "import sys, datagradient.cli as cli; cli.parser(); print(*sys.modules)"
+    script = "import sys, datagradient.commands.main as cli; cli.parser(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
-    assert not {"numpy", "pydantic", "yaml", "torch", "datagradient.schema"} & set(loaded)
+    assert not {"numpy", "pydantic", "yaml", "torch", "datagradient.pipeline.schema"} & set(loaded)
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["train", "--no-such"], ["noise", "a\nb"]])

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datagradient.data import sets
-from datagradient.data.prepare import write_prepared
 from datagradient.data.record import Dataset, sample_keys
 from datagradient.data.splits import PARTS, SplitPlan, flip_labels, split
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_json
-from datagradient.layout import modules
+from datagradient.pipeline.layout import modules
+from datagradient.pipeline.prepare import write_prepared
 
 OFFLINE = ["affairs", "digits", "movie_reviews"]
 PLAN = SplitPlan(max_development=300, max_test=200)

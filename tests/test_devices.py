@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from datagradient import devices
-from datagradient.devices import CHOSEN, best_device, take
 from datagradient.errors import UserError
+from datagradient.models.networks import devices
+from datagradient.models.networks.devices import CHOSEN, best_device, take
 
 FORK = multiprocessing.get_context("fork")  # the made-up GPUs are there in new processes too
 

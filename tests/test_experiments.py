@@ -5,18 +5,26 @@ import pytest
 from scipy.stats import spearmanr
 
 from conftest import blobs
-from datagradient.cli import main
+from datagradient.data.splits import SplitPlan
 from datagradient.errors import UserError
 from datagradient.experiments.cost_model import forward_passes
 from datagradient.experiments.enlarge import batches, enlarged, variant
 from datagradient.experiments.fidelity import single_rows, single_table
 from datagradient.experiments.refits import proximal_refit
-from datagradient.experiments.scalability import in_fresh_processes, log_slope, memory_mib, samples_of, slope_rows
-from datagradient.experiments.sensitivity import variations
+from datagradient.experiments.scalability import (
+    gather_sizes,
+    in_fresh_processes,
+    log_slope,
+    memory_mib,
+    samples_of,
+    slope_rows,
+)
+from datagradient.experiments.sensitivity import gather_rows, variations
 from datagradient.experiments.worth import agreement, correlation_interval, datamodeling_score, random_halves
 from datagradient.influence.scores import score
 from datagradient.metrics import measure
 from datagradient.models import boosted, logistic, neural
+from datagradient.pipeline.prepare import prepare_seeds
 
 SETTINGS = {"l2": 0.01, "tolerance": 1e-9, "max_iterations": 10_000}
 TREES = {"rounds": 8, "depth": 3, "learning_rate": 0.3, "subsample": 1.0, "columns": 1.0, "max_features": 100,
@@ -212,7 +220,7 @@ def test_single_removals_that_show_chance_alone_have_a_noise_share_near_one(rand
 
 def test_every_scale_of_a_data_set_that_is_sorted_by_class_has_all_classes(tmp_path):
     data = tmp_path / "features.npz"
-    assert main(["prepare", "--dataset", "affairs", "--seed", "0", "--out", str(data)]) == 0
+    prepare_seeds("affairs", SplitPlan(), {0: data})
     for n in (100, 500):
         samples, (_, validation) = samples_of(logistic, data, n)
         assert len(samples.labels) == n and len(validation) == 100
@@ -226,38 +234,9 @@ def test_the_memory_of_a_fresh_process_is_its_own():
     assert ballast.all()
 
 
-@pytest.mark.parametrize(
-    ("command", "says"),
-    [
-        (["halves", "--count", "0"], "0 is not a whole number of at least 1"),
-        (["single", "--count", "1"], "1 is not a whole number of at least 2"),
-        (["scalability", "--n", "50"], "50 is not a whole number of at least 100"),
-    ],
-)
-def test_numbers_that_are_too_small_are_refused(command, says, capsys):
-    with pytest.raises(SystemExit):
-        main(command)
-    assert says in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", [["scalability-table"], ["concatenate", "sensitivity"]])
-def test_rows_of_another_kind_are_refused_by_name(command, tmp_path, capsys):
+@pytest.mark.parametrize("gather", [gather_sizes, lambda rows, out: gather_rows(rows, ("a",), out)])
+def test_rows_of_another_kind_are_refused_by_name(gather, tmp_path):
     (tmp_path / "other.json").write_text('{"a": 1}')
-    assert main([*command, "--rows", str(tmp_path / "other.json"), "--out", str(tmp_path / "table.csv")]) == 2
-    assert "other.json: holds no 'row" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"other.json: holds no 'row"):
+        gather([tmp_path / "other.json"], tmp_path / "table.csv")
     assert not (tmp_path / "table.csv").exists()
-
-
-@pytest.mark.parametrize(
-    ("plan", "says"),
-    [
-        ('{"trained_on": 100, "chunk": 0, "sizes": [100]}', "--plan: chunk: 0 is not a whole number of at least 1"),
-        ('{"trained_on": 100, "chunk": 50, "sizes": 100}', "--plan: sizes: 100 is not a list"),
-        ('{"trained_on": 100, "chunk": 70, "sizes": [100]}', "[100] are not all multiples of the chunk, 70"),
-    ],
-)
-def test_a_plan_of_a_stream_is_checked_before_work(plan, says, tmp_path, capsys):
-    settings = '{"l2": 0.001, "tolerance": 1e-6, "max_iterations": 100}'
-    options = ["--model", "logistic", "--settings", settings, "--data", "none", "--out", str(tmp_path / "s.csv")]
-    assert main(["streamed", *options, "--plan", plan]) == 2
-    assert says in capsys.readouterr().err

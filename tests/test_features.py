@@ -19,11 +19,11 @@ from datagradient.data.features import (
     image_statistics,
     raw_inputs,
 )
-from datagradient.data.prepare import write_prepared
 from datagradient.data.record import Dataset, sample_keys
 from datagradient.data.splits import SplitPlan
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_json
+from datagradient.pipeline.prepare import write_prepared
 
 N = 400
 TRAIN, OTHER = np.arange(300), np.arange(300, N)

@@ -302,7 +302,8 @@ def test_a_folder_in_place_of_a_local_copy_is_one_line(source, tmp_path, monkeyp
 def another(source, log):
     """A process that fetches the same file; what it says, at once that it waits, goes to a log."""
     script = (
-        "from datagradient import locks; from datagradient.data.fetch import SourceFile, fetch; locks.PATIENCE = 0.01;"
+        "from datagradient.files import locks; from datagradient.data.fetch import SourceFile, fetch;"
+        "locks.PATIENCE = 0.01;"
         f"print('fetched', fetch(SourceFile(**{vars(source)!r})).checksum)"
     )
     with open(log, "w") as stream:

@@ -51,9 +51,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_scrap(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
-@pytest.mark.parametrize(
-    ("name", "job"), [("scores.npz", "influence"), ("model.npz", "train"), ("kept.npz", "prune or control")]
-)
+@pytest.mark.parametrize(("name", "job"), [("scores.npz", "influence"), ("model.npz", "train"), ("kept.npz", "prune")])
 def test_a_damaged_result_names_the_job_to_run_again(tmp_path, name, job):
     path = tmp_path / name
     write_arrays(path, values=np.arange(100))

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import golden
-from datagradient import scoring
 from datagradient.influence import glm, solvers
 from datagradient.influence.solvers import SolverError
 from datagradient.models import logistic, neural
+from datagradient.pipeline import scoring
 
 # Other code paths of OpenBLAS (NumPy, SciPy), of torch's own loops and of oneDNN, and other sums over threads.
 KERNELS = [

@@ -11,15 +11,16 @@ import yaml
 from conftest import REPOSITORY
 from datagradient import models
 from datagradient.data import sets
-from datagradient.data.prepare import write_prepared
 from datagradient.data.record import sample_keys
 from datagradient.data.splits import SplitPlan, flip_labels
 from datagradient.errors import UserError
 from datagradient.files import read_meta, write_arrays
+from datagradient.influence.options import PROBLEM_OPTIONS
 from datagradient.influence.scores import curvature_rows, score
-from datagradient.layout import PROBLEM_OPTIONS, modules, solver_for
-from datagradient.provenance import stamp
-from datagradient.training import load_part, load_training_set
+from datagradient.pipeline.layout import modules, solver_for
+from datagradient.pipeline.prepare import write_prepared
+from datagradient.pipeline.provenance import stamp
+from datagradient.pipeline.training import load_part, load_training_set
 
 REAL = ("adult", "cifar10", "imdb")
 DEFAULTS = yaml.safe_load((REPOSITORY / "config/defaults.yaml").read_text())["model_settings"]

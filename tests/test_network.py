@@ -10,7 +10,6 @@ from scipy.stats import spearmanr
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from datagradient import layers
 from datagradient.data.features import UNKNOWN
 from datagradient.errors import UserError
 from datagradient.influence import ekfac
@@ -19,7 +18,9 @@ from datagradient.influence.modules import FAST_ATTENTION
 from datagradient.influence.network import NetworkProblem
 from datagradient.influence.scores import score, solve
 from datagradient.influence.solvers import SolverError
-from datagradient.networks import MLP, PooledEmbedding, cnn
+from datagradient.influence.tangents import is_written_out, written_out_tangents
+from datagradient.models import neural
+from datagradient.models.networks import MLP, PooledEmbedding, cnn, layers
 
 N = 23  # no batch size below divides it
 
@@ -169,7 +170,7 @@ def test_written_out_layers_equal_torchs(random, layer, channels_last):
     def values(module):
         return torch.func.jvp(lambda p, z: torch.func.functional_call(module, p, (z,)), (parameters, x), (tangents, dx))
 
-    with layers.tangents():
+    with written_out_tangents():
         written_out = values(own)
     for mine, other in zip(written_out, values(theirs), strict=True):
         torch.testing.assert_close(mine, other, atol=1e-12, rtol=1e-12)
@@ -543,25 +544,30 @@ class Failing:
             raise RuntimeError("in the middle")
 
 
-def test_hessian_products_leave_later_passes_to_the_written_out_layers(random, monkeypatch):
+def test_training_and_gradients_use_torchs_layers_and_forward_mode_passes_ours(random, monkeypatch):
     network, inputs = cnn((1, 8, 8), 3, {"width": 4}).network.double(), random.normal(size=(9, 1, 8, 8))
     problem = problem_of(network, inputs, random.integers(3, size=9), curvature="hessian")
     calls, written_out = [], layers._Convolution.apply
     monkeypatch.setattr(layers._Convolution, "apply", lambda *args: calls.append(1) or written_out(*args))
     vector = random.normal(size=len(flat(network)))
     problem.matvec(vector)
+    problem.mean_gradient(inputs, np.zeros(9, dtype=int))
+    images = random.integers(0, 255, size=(30, 8, 8, 1), dtype=np.uint8)
+    settings = {"network": "small", "width": 8, "vocabulary": 0, "epochs": 1, "batch_size": 8, "learning_rate": 0.01,
+                "weight_decay": 0.0, "precision": "float32"}  # fmt: skip
+    neural.fit(images, np.arange(30) % 3, 3, settings, 0)
     assert not calls
     problem.project(vector)
     assert calls
 
 
 def test_written_out_tangents_end_with_the_outermost_context_and_with_an_error():
-    with pytest.raises(RuntimeError), layers.tangents():
-        with layers.tangents():
+    with pytest.raises(RuntimeError), written_out_tangents():
+        with written_out_tangents():
             pass
-        assert layers._written_out.get()
+        assert is_written_out()
         raise RuntimeError
-    assert not layers._written_out.get()
+    assert not is_written_out()
 
 
 def last_layer_of(network, inputs, labels, **options):

@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from conftest import REPOSITORY
-from datagradient import sources
-from datagradient.cli import COMMANDS, main
+from datagradient.commands.main import COMMANDS, main
 from datagradient.influence.scores import solve
 from datagradient.influence.solvers import SolverError
-from datagradient.provenance import config_hash, stamp
+from datagradient.pipeline import sources
+from datagradient.pipeline.provenance import config_hash, stamp
+from datagradient.pipeline.sources import source_hash
 from datagradient.seeds import generator
-from datagradient.sources import source_hash
 
 HEAVY = {"torch", "mlflow", "sklearn", "pandas", "matplotlib", "statsmodels", "xgboost", "datasets"}
 
@@ -21,10 +21,10 @@ HEAVY = {"torch", "mlflow", "sklearn", "pandas", "matplotlib", "statsmodels", "x
 @pytest.mark.parametrize(
     "modules",
     [
-        "datagradient.refine",  # prune
-        "datagradient.files, datagradient.metrics",  # evaluate
-        "datagradient.training, datagradient.influence.scores, datagradient.models.logistic",  # influence
-        "datagradient.workflow, datagradient.layout, datagradient.sources",  # the Snakefile
+        "datagradient.pipeline.jobs.removals",  # prune
+        "datagradient.pipeline.jobs.models",  # evaluate
+        "datagradient.pipeline.training, datagradient.influence.scores, datagradient.models.logistic",  # influence
+        "datagradient.pipeline.workflow, datagradient.pipeline.layout, datagradient.pipeline.sources",  # the Snakefile
     ],
 )
 def test_light_jobs_import_nothing_heavy(modules):
@@ -59,19 +59,19 @@ def package(tmp_path, monkeypatch):
 BOTH, TRAIN, NONE = {"train", "prune"}, {"train"}, set()
 EDITS = [
     # What every command runs through, and the options of one.
-    ("arguments.py", "return zip(", "return zip(*(), ", BOTH),
-    ("cli.py", "args.function(args)", "args.function(args) or 1", BOTH),
-    ("files.py", "allow_pickle=False", "allow_pickle=bool(0)", BOTH),
-    ("refine.py", "fraction * len(labels)", "fraction * len(labels) + 1", {"prune"}),
+    ("commands/options.py", "return config, path.parent", "return config, path.parents[0]", BOTH),
+    ("commands/main.py", "args.function(args)", "args.function(args) or 1", BOTH),
+    ("files/__init__.py", "allow_pickle=False", "allow_pickle=bool(0)", BOTH),
+    ("refine/policies.py", "fraction * len(labels)", "fraction * len(labels) + 1", {"prune"}),
     ("models/logistic.py", 'settings["tolerance"]', '2 * settings["tolerance"]', TRAIN),
     ("metrics.py", "axis=1", "axis=-1", BOTH),
-    ("training.py", "np.arange(len(clean))", "np.arange(0, len(clean))", TRAIN),
-    ("cli.py", 'share(False), "required": True, "help": "at most this', 'float, "help": "at most this', {"prune"}),
+    ("pipeline/training.py", "np.arange(len(clean))", "np.arange(0, len(clean))", TRAIN),
+    ("commands/removal.py", "if not cell.iteration", "if cell.iteration < 1", {"prune"}),
     # What does nothing.
-    ("files.py", "Reading and writing result files", "Writing and reading result files", NONE),
-    ("refine.py", "Remove the most harmful samples: the largest", "Remove the largest", NONE),
+    ("files/__init__.py", "Reading and writing result files", "Writing and reading result files", NONE),
+    ("refine/policies.py", "Remove the most harmful samples: the largest", "Remove the largest", NONE),
     ("models/logistic.py", "    features, counts =", "    # why\n    features, counts =", NONE),
-    ("arguments.py", "features.npz that 'prepare' wrote", "what 'prepare' wrote", NONE),
+    ("commands/options.py", "one of its seeds", "a seed", NONE),
     ("report/tables.py", "import re", "import re, json", NONE),
     ("models/boosted.py", "import json", "import json, re", NONE),
 ]  # fmt: skip
@@ -116,25 +116,13 @@ def test_stamp_and_hash_are_stable(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("prepare --dataset nope --seed 0 --out x", "invalid choice: 'nope' (choose from"),
-        ("prepare --dataset digits --seed a --out x", "--seed: a is not a whole number of at least 0"),
-        ("prepare --dataset digits --seed 0 --out x --plan {", "--plan: '{' is not JSON"),
+        ("prepare --dataset affairs", "the following arguments are required: --config"),
         (
-            "prepare --dataset digits --seed 0 --out x --plan [1]",
-            "--plan: [1] is not a mapping with the keys influence",
+            "refine --config x --dataset affairs --model logistic --seed a",
+            "--seed: a is not a whole number of at least 0",
         ),
-        ('prepare --dataset digits --seed 0 --out x --plan {"tset":1}', "--plan: tset: unknown; legal: influence"),
-        (
-            'train --model logistic --settings {"l2":1} --data x --labels x --out x',
-            "--settings: tolerance: missing; needed are l2",
-        ),
-        (
-            'influence --model logistic --solver {"nme":1} --model-file x --data x --labels x --out x',
-            "--solver: nme: unknown; legal: name",
-        ),
-        ("noise --data x --rate 1 --out x", "1 is not a number in [0, 1)"),
-        ("prune --policy influence --fraction 0 --iteration 1 --scores x --out x", "0 is not a number in (0, 1)"),
-        ("track", "track: needs --config, --dataset and --model, or --report, or --rebuild"),
+        ("prepare --config none.json --dataset affairs", "none.json: not found"),
+        ("track", "track: needs --config, or --report, or --rebuild"),
     ],
 )
 def test_mistakes_on_the_command_line_are_one_line(arguments, message, capsys):

@@ -1,11 +1,7 @@
-"""The whole workflow on a micro configuration, in a clone with an awkward name: also resumed after a kill, in jobs of
-every size and in shards, with jobs that fail, and bad inputs in its jobs.
-"""
+"""The whole workflow on a micro configuration, in a clone with an awkward name: also resumed after a kill."""
 
-import argparse
-import json
+import functools
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -15,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+import conftest
 import golden
-from conftest import REPOSITORY
-from datagradient.arguments import settings_of
-from datagradient.cli import main
+from conftest import REPOSITORY, environment, finish
+from datagradient.commands.main import main
 from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows
-from datagradient.layout import BATCHES
+from datagradient.pipeline.training import load_training_set
 
 MICRO = """
 preset: micro
@@ -37,50 +33,11 @@ streaming: {dataset: affairs, model: logistic, trained_on: 300, chunk: 100, size
 fidelity: {halves: 6, single: 3, initialisations: 2}
 sensitivity: {fractions: [0.05, 0.2]}
 """
+snakemake = functools.partial(conftest.snakemake, config=MICRO)
 TRAINED = 6  # policies that train models
 CELLS = 2 * 3 * (1 + 2 * TRAINED)  # data sets, seeds, models: the baseline, and two iterations of every policy
 # What holds times of day or readings of the clock.
 TIMED = {"clock", "costs", "environment", "verdict", "claims", "orchestration", "scalability", "slopes", "rows"}
-
-
-def environment():
-    outside = {"DATAGRADIENT_RUN", "MLFLOW_TRACKING_URI", "PYTHONPATH"}
-    return {name: value for name, value in os.environ.items() if name not in outside}
-
-
-AWKWARD = 'it\'s a "trial" $(touch X) {a}'  # nothing in a folder's name may reach a shell, or count as a wildcard
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """A copy of the repository's files, in a folder with an awkward name."""
-    copy = tmp_path_factory.mktemp("clones") / AWKWARD
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    files = subprocess.run(listed, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.split("\0")
-    for name in filter(None, files):
-        if (REPOSITORY / name).is_file() and name.split("/")[0] not in ("results", "figures", "paper_tables"):
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, copy / name)
-    yield copy
-    assert not list(copy.parent.rglob("X"))
-
-
-def snakemake(clone, folder, *arguments, config=MICRO, log=subprocess.PIPE, quiet=("--quiet", "progress")):
-    folder.mkdir(exist_ok=True)
-    (folder / "micro.yaml").write_text(config)
-    command = [
-        sys.executable, "-m", "snakemake", *arguments, "--directory", str(folder), "--cores", "2",
-        *quiet, "--configfile", str(folder / "micro.yaml"),
-    ]  # fmt: skip
-    return subprocess.Popen(
-        command, cwd=clone, env=environment(), start_new_session=True, text=True, stdout=log, stderr=subprocess.STDOUT
-    )
-
-
-def finish(process):
-    output, _ = process.communicate(timeout=400)
-    assert process.returncode == 0, output
-    return output
 
 
 @pytest.fixture(scope="module")
@@ -298,7 +255,7 @@ def test_the_report_holds_every_figure_and_caption(clone, undisturbed):
 
 def test_a_second_run_in_the_same_folder_is_refused(clone, undisturbed):
     holder = subprocess.Popen(
-        [sys.executable, "-c", "import sys, time; from datagradient.workflow import lock; lock('micro');"
+        [sys.executable, "-c", "import sys, time; from datagradient.pipeline.workflow import lock; lock('micro');"
                                "print('held', flush=True); time.sleep(60)"],
         cwd=undisturbed, env=environment(), stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -322,114 +279,25 @@ def test_a_bad_configuration_stops_before_any_work(clone, tmp_path):
 
 
 def test_a_damaged_result_stops_its_reader_and_leaves_nothing(undisturbed, tmp_path, capsys):
-    cell = next(undisturbed.rglob("baseline/seed-0/iter-0"))
-    broken = tmp_path / "predictions.npz"
-    broken.write_bytes((cell / "predictions.npz").read_bytes()[:-100])
-    arguments = ["evaluate", "--predictions", str(broken), "--out", str(tmp_path / "metrics.json")]
-    assert main(arguments) == 2
+    shutil.copy2(undisturbed / "results/micro/config.json", tmp_path)
+    first = "affairs/logistic/noise-0.2/baseline/seed-0/iter-0"
+    broken = tmp_path / first / "predictions.npz"
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes((undisturbed / "results/micro" / first / "predictions.npz").read_bytes()[:-100])
+    keys = "--dataset affairs --model logistic --noise 0.2 --seed 0"
+    assert main(["evaluate", "--config", str(tmp_path / "config.json"), *keys.split()]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"datagradient evaluate: {broken}: cannot be read")
-    assert "made by the job 'train'" in error
-    assert [path.name for path in tmp_path.iterdir()] == ["predictions.npz"]
+    assert "made by the job 'train'; make it again with: snakemake" in error
+    assert [path.name for path in broken.parent.iterdir()] == ["predictions.npz"]
+    done = tmp_path / "affairs/logistic/noise-0.2/seed-0.json"
+    done.touch()
+    assert main(["evaluate", "--config", str(tmp_path / "config.json"), *keys.split()]) == 2
+    assert f"to make it again, delete {done} and run the workflow" in capsys.readouterr().err
 
 
-def test_labels_of_another_seed_are_refused(undisturbed, tmp_path, capsys):
+def test_labels_of_another_seed_are_refused(undisturbed, tmp_path):
     prepared = undisturbed / "results/micro/affairs/prepared"
-    settings = '{"l2": 1, "tolerance": 1e-6, "max_iterations": 100}'
-    arguments = ["train", "--model", "logistic", "--settings", settings]
-    arguments += ["--data", str(prepared / "seed-0/features.npz")]
-    labels = str(prepared / "seed-1/noise-0.2/labels.npz")
-    assert main([*arguments, "--labels", labels, "--out", str(tmp_path / "model.npz")]) == 2
-    assert "does not belong to" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("settings", ["3", "[]", "null", '{"l2": 1}', "{"])
-def test_settings_that_are_no_mapping_are_refused(tmp_path, capsys, settings):
-    arguments = ["train", "--model", "logistic", "--settings", settings, "--data", "a", "--labels", "b"]
-    assert main([*arguments, "--out", str(tmp_path / "model.npz")]) == 2
-    assert "--settings: " in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
-def test_settings_go_to_equal_parts_of_the_outputs():
-    given = [json.dumps({"l2": l2, "tolerance": 1e-6, "max_iterations": 100}) for l2 in (1, 2)]
-    args = argparse.Namespace(model="logistic", settings=given, out=["a", "b", "c", "d"])
-    assert [settings["l2"] for settings in settings_of(args)] == [1, 1, 2, 2]
-    args.out = ["a", "b", "c"]
-    with pytest.raises(UserError, match="--settings has 2 values, --out has 3"):
-        settings_of(args)
-
-
-def test_lists_of_different_length_are_refused(tmp_path, capsys):
-    arguments = ["noise", "--rate", "0.1", "--data", "a", "b", "--out", str(tmp_path / "labels.npz")]
-    assert main(arguments) == 2
-    assert "--data has 2 values, --out has 1" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("preset", ["quick", "cpu", "seeds", "paper"])
-def test_every_preset_plans(clone, tmp_path, preset):
-    process = snakemake(clone, tmp_path, "--dry-run", "--configfile", str(REPOSITORY / f"config/{preset}.yaml"))
-    assert "This was a dry-run" in finish(process)
-
-
-@pytest.mark.parametrize("policies", ["[influence]", "[influence,guarded]", "[influence,uniform,confident]"])
-def test_every_set_of_policies_plans(clone, tmp_path, policies):
-    process = snakemake(clone, tmp_path, "--dry-run", "--config", "one_job=all", f"policies={policies}")
-    assert "This was a dry-run" in finish(process)
-
-
-NANO = """
-preset: micro
-models: [logistic]
-seeds: [0, 1]
-iterations: 1
-noise: [0.2]
-policies: [influence, uniform, guarded]
-datasets: {affairs: {max_development: 300, max_test: 100}}
-"""
-CLOCKED = re.compile("_seconds$")
-
-
-@pytest.fixture(scope="module")
-def one_by_one(clone):
-    """metrics.csv of a run whose jobs do one model each, without what a clock says."""
-    return metrics_of(clone, clone / "none", "one_job: none")
-
-
-def metrics_of(clone, folder, setting):
-    finish(snakemake(clone, folder, "results/micro/metrics.csv", config=f"{NANO}{setting}\n"))
-    rows = read_rows(folder / "results/micro/metrics.csv")
-    return [{key: row[key] for key in row if not CLOCKED.search(key)} for row in rows]
-
-
-@pytest.mark.parametrize("setting", [*(f"one_job: {size}" for size in BATCHES if size != "none"),
-                                     "one_job: none\nshards: 2"])  # fmt: skip
-def test_jobs_of_every_size_and_shards_give_the_same_numbers(clone, one_by_one, tmp_path, setting):
-    assert metrics_of(clone, tmp_path, setting) == one_by_one
-
-
-def test_a_failed_job_is_told_by_rule_data_model_and_reason_and_what_is_finished_is_kept(clone, tmp_path):
-    target = "results/micro/affairs/logistic/noise-0.2/baseline/seed-0/iter-0/model.npz"
-    config = f"{NANO}one_job: none\nmodel_settings: {{logistic: {{settings: {{max_iterations: 1}}}}}}\n"
-    process = snakemake(clone, tmp_path, target, config=config, quiet=())
-    output, _ = process.communicate(timeout=100)
-    assert process.returncode != 0
-    failed = output[output.index("failed: ") :]
-    assert failed.startswith("failed: train_first affairs logistic, noise 0.2, seed 0 (logs/micro/affairs/logistic/")
-    assert "datagradient train: logistic: the fit did not converge" in failed
-    assert "python -m datagradient" not in output  # the command, which may be thousands of characters long
-    assert "Select jobs" not in output
-    assert "micro: 0 of 3 jobs done" in output
-    assert (tmp_path / "results/micro/affairs/prepared/seed-0/features.npz").exists()
-
-
-def test_two_presets_that_start_at_once_in_a_fresh_folder_both_end_well(clone, tmp_path):
-    targets = ("results/micro/mlflow_ready", "results/other/mlflow_ready")
-    (tmp_path / "other.yaml").write_text(NANO.replace("micro", "other"))
-    first = snakemake(clone, tmp_path, targets[0], config=NANO)
-    command = [sys.executable, "-m", "snakemake", targets[1], "--directory", str(tmp_path), "--cores", "1",
-               "--configfile", str(tmp_path / "other.yaml")]  # fmt: skip
-    other = subprocess.run(command, cwd=clone, env=environment(), check=False, capture_output=True, text=True)
-    finish(first)
-    assert other.returncode == 0, other.stderr
-    assert all((tmp_path / target).exists() for target in targets)
+    labels = prepared / "seed-1/noise-0.2/labels.npz"
+    with pytest.raises(UserError, match="does not belong to"):
+        load_training_set("features", prepared / "seed-0/features.npz", labels, None)

@@ -1,7 +1,7 @@
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from datagradient.preflight import preflight
+from datagradient.pipeline.preflight import preflight
 
 
 def config(seeds, datasets=3, models=3):

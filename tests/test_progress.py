@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from datagradient import orchestration, progress
 from datagradient.files import read_json, read_rows, write_json, write_rows
-from datagradient.progress import Progress, duration
+from datagradient.pipeline import orchestration, progress
+from datagradient.pipeline.progress import Progress, duration
 
 
 class Clock:

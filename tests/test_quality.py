@@ -6,9 +6,9 @@ from scipy.stats import rankdata
 
 from conftest import blobs
 from datagradient.data.splits import flip_labels
+from datagradient.data.training_set import TrainingSet
 from datagradient.models import logistic
-from datagradient.quality import FOLDS, label_quality, out_of_fold
-from datagradient.training import TrainingSet
+from datagradient.refine.quality import FOLDS, label_quality, out_of_fold
 
 SETTINGS = {"l2": 1e-2, "tolerance": 1e-6, "max_iterations": 1000}
 

@@ -1,6 +1,5 @@
 """What the record of a data set refuses, and that each refusal names what is wrong and the remedy."""
 
-import argparse
 import sys
 import types
 from pathlib import Path
@@ -11,15 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagradient import cli
 from datagradient.data import sets
 from datagradient.data.fetch import CheckedFile
-from datagradient.data.prepare import write_prepared
 from datagradient.data.record import Dataset, class_labels, fingerprint, sample_keys
 from datagradient.data.sets import adult
 from datagradient.data.splits import SplitPlan
 from datagradient.errors import UserError
 from datagradient.files import write_arrays
+from datagradient.pipeline.prepare import prepare_seeds, write_prepared
 from datagradient.report.gallery import write_gallery
 
 N = 40
@@ -268,10 +266,10 @@ def test_the_gallery_shows_no_rows_of_other_data(module, tmp_path):
 
 def test_a_refused_data_set_leaves_no_file(module, tmp_path):
     module("made", lambda: made(labels=np.arange(N) % 20 == 3, class_names=("no", "yes")))
-    args = argparse.Namespace(command="prepare", dataset="made", seed=[0], plan="{}", out=[str(tmp_path / "f.npz")])
+    made_from = ("made", SplitPlan(), {0: tmp_path / "f.npz"})
     with pytest.raises(UserError, match="labels are bool"):
-        cli.prepare(args)
+        prepare_seeds(*made_from)
     module("made", lambda: made(labels=(np.arange(N) % 20 == 3).astype(int)))
     with pytest.raises(UserError, match="class yes has 2 rows"):
-        cli.prepare(args)
+        prepare_seeds(*made_from)
     assert not list(tmp_path.iterdir())

@@ -3,19 +3,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagradient.cli import CONTROLS
 from datagradient.errors import UserError
-from datagradient.files import read_arrays, read_json, read_rows, write_arrays, write_rows
-from datagradient.refine import (
+from datagradient.files import read_arrays, read_json, read_rows, write_arrays
+from datagradient.pipeline.jobs.removals import choose_iteration, remove
+from datagradient.pipeline.layout import POLICIES, Cell
+from datagradient.refine.policies import (
     at_random,
     by_control,
     by_influence,
-    control_files,
     guard,
-    guard_files,
     most_harmful,
-    prune_files,
-)  # fmt: skip
+)
+
+OTHERS = [policy for policy in POLICIES if policy not in ("influence", "guarded")]
 
 
 def test_the_most_harmful_go_and_helpful_ones_never():
@@ -42,7 +42,7 @@ def test_a_class_of_fewer_than_ten_loses_none_whatever_the_policy(random):
     counts = np.bincount(labels[removal.positions], minlength=3)
     assert (counts.tolist(), removal.capped) == ([0, 5, 9], (0, 1))
     arrays = {"labels": labels, "loss": harm, "gradient": harm, "quality": -harm}
-    for policy in CONTROLS:
+    for policy in OTHERS:
         gone = np.bincount(labels[by_control(policy, counts, arrays, seed=0, iteration=1).positions], minlength=3)
         assert gone[0] == 0 and gone.sum() == 14, policy
 
@@ -81,6 +81,10 @@ def test_random_copies_number_and_class_mix(random):
     assert set(positions) != set(at_random(counts, labels, seed=0, iteration=2).positions)
 
 
+def cell(folder, policy, iteration=1):
+    return Cell(folder, "made", "logistic", "0.2", 0, policy, iteration)
+
+
 @pytest.fixture
 def scores(tmp_path):
     arrays = {
@@ -89,24 +93,24 @@ def scores(tmp_path):
         "flipped": np.arange(20) == 1,
         "influence": np.r_[-1.0, 2.0, 1.0, -3.0, -np.ones(16)],
     }
-    write_arrays(tmp_path / "scores.npz", {"seed": 0}, **arrays)
-    return str(tmp_path / "scores.npz")
+    write_arrays(cell(tmp_path, "influence", 0).file("scores.npz"), {"seed": 0}, **arrays)
 
 
-def test_prune_writes_what_is_kept_and_what_is_removed(tmp_path, scores):
-    prune_files(scores, 0.05, 1, str(tmp_path / "a" / "kept.npz"))
-    kept, meta = read_arrays(tmp_path / "a" / "kept.npz")
+@pytest.mark.usefixtures("scores")
+def test_removals_are_written_and_the_other_policies_copy_their_number(tmp_path):
+    first = cell(tmp_path, "influence")
+    remove({"removal_fraction": 0.05}, first)
+    kept, meta = read_arrays(first.kept)
     assert kept["positions"].tolist() == [0, *range(4, 40, 2)]
     assert meta["removed"] == {"count": 1, "flipped": 1}
     expected = [{"position": "2", "label": "1", "flipped": "1", "influence": "2.0"}]
-    assert read_rows(tmp_path / "a" / "removed.csv") == expected
-    like = str(tmp_path / "a" / "removed.csv")
-    control_files("random", scores, like, None, 1, str(tmp_path / "b" / "kept.npz"))
-    (removed,) = read_rows(tmp_path / "b" / "removed.csv")
+    assert read_rows(first.file("removed.csv")) == expected
+    remove({"removal_fraction": 0.05}, cell(tmp_path, "random"))
+    (removed,) = read_rows(cell(tmp_path, "random").file("removed.csv"))
     assert removed["label"] == "1"
 
 
-@pytest.mark.parametrize("policy", CONTROLS)
+@pytest.mark.parametrize("policy", OTHERS)
 def test_every_control_removes_as_many_as_influence_and_is_named(policy, random):
     labels = random.integers(3, size=60)
     arrays = {"labels": labels, **{name: random.normal(size=60) for name in ("loss", "gradient", "quality")}}
@@ -126,14 +130,16 @@ def test_what_the_cap_holds_back_is_taken_from_other_classes():
     assert np.bincount(labels[most_harmful(harm, labels, 8).positions]).tolist() == [5, 3]
 
 
-def test_what_a_control_goes_by_must_be_there(tmp_path, scores):
-    write_rows(tmp_path / "removed.csv", ["label"], [{"label": 1}])
-    like, out = str(tmp_path / "removed.csv"), str(tmp_path / "kept.npz")
-    with pytest.raises(UserError, match="--quality"):
-        control_files("confident", scores, like, None, 1, out)
-    with pytest.raises(UserError, match=r"holds no gradient; score again with: .* --also gradient"):
-        control_files("gradient", scores, like, None, 1, out)
-    assert not (tmp_path / "kept.npz").exists()
+@pytest.mark.usefixtures("scores")
+@pytest.mark.parametrize(("policy", "says"), [
+    ("confident", "baseline/seed-0/iter-0/quality.npz: not found; it is made by the job 'cross_validate'"),
+    ("gradient", "scores.npz: holds no gradient; score the model again"),
+])  # fmt: skip
+def test_what_a_control_goes_by_must_be_there(tmp_path, policy, says):
+    remove({"removal_fraction": 0.05}, cell(tmp_path, "influence"))
+    with pytest.raises(UserError, match=says):
+        remove({"removal_fraction": 0.05}, cell(tmp_path, policy))
+    assert not cell(tmp_path, policy).kept.exists()
 
 
 def test_the_guard_keeps_rounds_that_surely_help_and_stops_at_the_first_other(random):
@@ -158,11 +164,12 @@ def test_the_guards_margin_is_one_standard_error(gain, kept):
 
 def test_the_guard_reads_the_selection_part_alone(tmp_path):
     p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    first = cell(tmp_path, "baseline", 0)
     for k, probabilities in enumerate((p, p**2 / (p**2).sum(axis=1, keepdims=True))):
         arrays = {"probabilities_selection": probabilities, "labels_selection": np.array([0, 1, 0])}
-        write_arrays(tmp_path / f"{k}.npz", {"seed": 0}, **arrays)
-    guard_files([str(tmp_path / "0.npz"), str(tmp_path / "1.npz")], str(tmp_path / "guard.json"))
-    decision = read_json(tmp_path / "guard.json")
+        write_arrays(cell(tmp_path, "influence", k).file("predictions.npz"), {"seed": 0}, **arrays)
+    choose_iteration({"iterations": 1}, first)
+    decision = read_json(first.guard)
     assert decision["iteration"] == 1
     assert decision["selection_accuracy"] == [1.0, 1.0]
     assert decision["selection_loss"][0] == pytest.approx(-np.log([0.9, 0.8, 0.6]).mean())

@@ -1,15 +1,17 @@
 """Scoring in shards gives the bytes of one pass."""
 
-import json
-
 import pytest
 
-from datagradient.arguments import shard
-from datagradient.cli import main
+from conftest import write_preset
+from datagradient.commands.main import main
+from datagradient.commands.options import shard
+from datagradient.errors import UserError
 from datagradient.files import read_json
 from datagradient.influence.glm import ROWS
 from datagradient.models.neural import SCORING_BATCH
-from datagradient.scoring import shard_of
+from datagradient.pipeline.jobs import models, scores
+from datagradient.pipeline.layout import Cell
+from datagradient.pipeline.scoring import gather_shards, shard_of
 
 LOGISTIC = {"l2": 0.001, "tolerance": 1e-6, "max_iterations": 10000}
 BOOSTED = {"rounds": 10, "depth": 3, "learning_rate": 0.3, "subsample": 0.5, "columns": 0.5, "max_features": 100,
@@ -23,41 +25,42 @@ CASES = {
     "last layer": ("neural", NEURAL, {**CG, "parameters": "last"}),
     "all layers": ("neural", NEURAL, {**CG, "parameters": "all"}),
 }
+PRESET = "preset: p\nmodels: [logistic, boosted, neural]\nnoise: [0.2]\nseeds: [0, 1]\ndatasets: {affairs: }\n"
 
 
 @pytest.fixture(scope="module")
 def affairs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("affairs")
-    data, labels = str(folder / "features.npz"), str(folder / "labels.npz")
-    assert main(["prepare", "--dataset", "affairs", "--seed", "0", "--out", data]) == 0
-    assert main(["noise", "--data", data, "--rate", "0.2", "--out", labels]) == 0
-    return ["--data", data, "--labels", labels]
+    config = str(write_preset(folder, PRESET))
+    assert main(["prepare", "--config", config, "--dataset", "affairs"]) == 0
+    assert main(["noise", "--config", config, "--dataset", "affairs", "--noise", "0.2"]) == 0
+    return folder
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_shards_give_the_bytes_of_one_pass(affairs, tmp_path, case):
+def test_shards_give_the_bytes_of_one_pass(affairs, case):
     model, settings, solver = CASES[case]
-    of_model = ["--model", model, "--model-file", str(tmp_path / "model.npz"), *affairs]
-    solved = ["--solver", json.dumps(solver)]
-    whole, direction, gathered = (str(tmp_path / name) for name in ("a/scores.npz", "direction.npz", "b/scores.npz"))
-    assert main(["train", "--model", model, "--settings", json.dumps(settings), *affairs,
-                 "--out", str(tmp_path / "model.npz")]) == 0  # fmt: skip
-    assert main(["influence", *of_model, *solved, "--also", "all", "--out", whole]) == 0
-    assert main(["direction", *of_model, *solved, "--out", direction]) == 0
-    parts = [f"{number}-of-3" for number in (2, 1, 3)]
-    for part in parts:
-        assert main(["project", *of_model, "--direction", direction, "--shard", part, "--also", "all",
-                     "--out", str(tmp_path / f"{part}.npz")]) == 0  # fmt: skip
-    shards = [str(tmp_path / f"{part}.npz") for part in parts]
-    assert main(["gather", "--direction", direction, "--shards", *shards, "--out", gathered]) == 0
-    assert (tmp_path / "a/scores.npz").read_bytes() == (tmp_path / "b/scores.npz").read_bytes()
-    expected, found = (read_json(tmp_path / f"{folder}/influence.json") for folder in "ab")
+    config = read_json(affairs / "config.json")
+    config["datasets"]["affairs"]["models"][model] = settings
+    config["model_settings"][model]["solver"] = solver
+    cell, count = Cell(affairs, "affairs", model, "0.2", 0), 3
+    models.train(config, cell)
+    scores.score(config, cell)
+    whole, expected = cell.file("scores.npz").read_bytes(), read_json(cell.file("influence.json"))
+    scores.direction(config, cell)
+    for number in (1, 0, 2):
+        scores.project(config, cell, number, count)
+    scores.gather(cell, count)
+    assert cell.file("scores.npz").read_bytes() == whole
+    found = read_json(cell.file("influence.json"))
     for record in (expected, found):
         assert record.pop("seconds").keys() == {"setup", "val_gradient", "solve", "projection"}
         record.pop("other_scores_seconds")
     assert found == expected
+    shards = [scores.shard_file(cell, number, count) for number in range(count)]
     for wrong in (shards[1:], [shards[0], *shards]):  # one is missing, one there twice
-        assert main(["gather", "--direction", direction, "--shards", *wrong, "--out", gathered]) == 2
+        with pytest.raises(UserError, match="the shards are not all samples"):
+            gather_shards(cell.file("direction.npz"), wrong, cell.file("scores.npz"))
 
 
 @pytest.mark.parametrize(("n", "count"), [(1, 4), (ROWS, 2), (10 * ROWS + 1, 3), (25_000, 4)])

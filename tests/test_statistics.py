@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from datagradient.comparisons import (
+from datagradient.errors import UserError
+from datagradient.evidence.comparisons import (
     comparison_rows,
     iteration_rows,
     pooled_rows,
@@ -14,8 +15,14 @@ from datagradient.comparisons import (
     safety_rows,
     tracking_rows,
 )
-from datagradient.errors import UserError
-from datagradient.statistics import bootstrap_interval, compare, d_interval, effect_sizes, t_interval, wilcoxon_p
+from datagradient.evidence.statistics import (
+    bootstrap_interval,
+    compare,
+    d_interval,
+    effect_sizes,
+    t_interval,
+    wilcoxon_p,
+)
 
 
 def by_enumeration(difference, alternative):

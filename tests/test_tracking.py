@@ -19,11 +19,11 @@ import pytest
 from mlflow import MlflowClient
 from sqlalchemy.engine import make_url
 
-from datagradient import tracking
-from datagradient.collect import KEYS, METRICS
 from datagradient.errors import UserError
+from datagradient.evidence import tracking
+from datagradient.evidence.collect import KEYS, METRICS
 from datagradient.files import write_arrays, write_json
-from datagradient.layout import CELL, GUARD
+from datagradient.pipeline.layout import CELL, GUARD
 
 ONE_LINE = (
     r"MLflow store sqlite:///\S*results/mlflow.db.*; make it again from the result files with: datagradient track"

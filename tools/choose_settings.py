@@ -12,12 +12,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from datagradient import layout
-from datagradient.config import model_settings
 from datagradient.files import read_json
 from datagradient.metrics import measure
 from datagradient.models import family
-from datagradient.training import load_part, load_training_set
+from datagradient.pipeline import layout
+from datagradient.pipeline.config import model_settings
+from datagradient.pipeline.training import load_part, load_training_set
 
 PENALTIES = [{"l2": l2} for l2 in (3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)]
 # Halved and doubled one at a time.

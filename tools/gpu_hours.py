@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from datagradient.config import validate
 from datagradient.experiments.cost_model import forward_passes, training_passes
 from datagradient.files import write_rows
-from datagradient.layout import solver_for, trained_policies
-from datagradient.networks import build
+from datagradient.models.networks import build
+from datagradient.pipeline.config import validate
+from datagradient.pipeline.layout import solver_for, trained_policies
 
 COLUMNS = ("preset", "dataset", "network", "n", "trainings", "scorings", "passes_each_training", "passes_each_scoring",
            "gigaflop_a_sample", "teraflops", "hours")  # fmt: skip

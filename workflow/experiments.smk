@@ -3,53 +3,52 @@
 ONE_THREAD = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 "
 
 
+KEYS_OF_FIRST = ("--config {CONFIG_FILE} --dataset {wildcards.dataset} --model {wildcards.model} "
+                 "--noise {wildcards.noise} --seed {wildcards.seed}")
+
+
 rule prepare_scale:
     input:
         f"{ROOT}/{{dataset}}/{changes.STAMP}",
     output:
-        features=f"{SCALE}/features.npz",
-        data=f"{SCALE}/data.json",
+        features=SCALE,
+        data=SCALE.replace("features.npz", "data.json"),
     log:
         f"logs/{PRESET}/{{dataset}}/scalability/prepare.log",
     params:
-        seed=SEEDS[0],
-        plan=json.dumps(CONFIG["split"]),
+        plan=json.dumps([SEEDS[0], CONFIG["split"]]),
         source=lambda w: source_hash("prepare", f"data.sets.{w.dataset}"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient prepare --dataset {wildcards.dataset} --seed {params.seed} --plan {params.plan:q} "
-        "--out {output.features:q} 2> {log:q}"
+        "python -m datagradient prepare --scale --config {CONFIG_FILE} --dataset {wildcards.dataset} 2> {log:q}"
 
 
 rule scalability:
     input:
-        f"{SCALE}/features.npz",
+        SCALE,
     output:
-        f"{SCALE}/{{model}}/{{sizes}}/rows.json",
+        SCALE_ROWS,
     log:
         f"logs/{PRESET}/{{dataset}}/scalability/{{model}}-{{sizes}}.log",
     threads: 1000  # all that there are, to be alone
     params:
-        settings=published_settings,
-        solver=lambda w: json.dumps(CONFIG["model_settings"][w.model]["solver"]),
+        settings=lambda w: json.dumps([model_settings(CONFIG, w.dataset, w.model, NOISES[0]), CONFIG["removal_fraction"],
+                                       CONFIG["model_settings"][w.model]["solver"], CONFIG["scalability"]["repeats"]]),
         sizes=lambda w: w.sizes.split("-"),
-        repeats=(CONFIG["scalability"] or {}).get("repeats"),
-        fraction=CONFIG["removal_fraction"],
         source=lambda w: source_hash("scalability", f"models.{w.model}"),
     resources:
         gpu=gpus,
     conda:
         ENVIRONMENT
     shell:
-        ONE_THREAD + "python -m datagradient scalability --model {wildcards.model} --settings {params.settings:q} "
-        "--solver {params.solver:q} --data {input:q} --n {params.sizes} --repeats {params.repeats} "
-        "--fraction {params.fraction} --out {output:q} 2> {log:q}"
+        ONE_THREAD + "python -m datagradient scalability --config {CONFIG_FILE} --dataset {wildcards.dataset} "
+        "--model {wildcards.model} --n {params.sizes} 2> {log:q}"
 
 
 rule scalability_table:
     input:
-        scalability_rows(),
+        layout.scale_rows(CONFIG, ROOT),
     output:
         expand(f"{ROOT}/{{name}}", name=["scalability.csv", "slopes.csv", "scalability.json"]),
     log:
@@ -59,12 +58,12 @@ rule scalability_table:
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient scalability-table --rows {input:q} --out {output[0]:q} 2> {log:q}"
+        "python -m datagradient scalability-table --config {CONFIG_FILE} 2> {log:q}"
 
 
 rule streamed:
     input:
-        SCALE.format(dataset=STREAMING.get("dataset")) + "/features.npz",
+        SCALE.format(dataset=(CONFIG["streaming"] or {}).get("dataset")),
     output:
         f"{ROOT}/streamed.csv",
         f"{ROOT}/streamed.json",
@@ -72,19 +71,14 @@ rule streamed:
         f"logs/{PRESET}/streamed.log",
     threads: 1000  # all that there are, to be alone
     params:
-        model=STREAMING.get("model"),
-        settings=lambda w: json.dumps(model_settings(CONFIG, STREAMING["dataset"], STREAMING["model"],
-                                                   layout.noise_names(CONFIG)[0])),
-        solver=lambda w: json.dumps(CONFIG["model_settings"][STREAMING["model"]]["solver"]),
-        plan=json.dumps({key: STREAMING.get(key) for key in ("trained_on", "chunk", "sizes")}),
-        source=lambda w: source_hash("streamed", f"models.{STREAMING['model']}"),
+        plan=json.dumps([CONFIG["streaming"], CONFIG["model_settings"]]),
+        source=lambda w: source_hash("streamed", f"models.{CONFIG['streaming']['model']}"),
     resources:
         gpu=CONFIG["gpu"],
     conda:
         ENVIRONMENT
     shell:
-        ONE_THREAD + "python -m datagradient streamed --model {params.model} --settings {params.settings:q} "
-        "--solver {params.solver:q} --data {input:q} --plan {params.plan:q} --out {output[0]:q} 2> {log:q}"
+        ONE_THREAD + "python -m datagradient streamed --config {CONFIG_FILE} 2> {log:q}"
 
 
 rule halves:
@@ -94,18 +88,17 @@ rule halves:
     output:
         f"{FIRST}/halves.npz",
     log:
-        f"{ONE_LOG}/halves.log",
+        f"{MODEL_LOG}/halves.log",
     params:
-        settings=one_settings,
-        models=FIDELITY.get("halves"),
+        settings=settings,
+        models=(CONFIG["fidelity"] or {}).get("halves"),
         source=lambda w: source_hash("halves", f"models.{w.model}"),
     resources:
         gpu=gpus,
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient halves --model {wildcards.model} --settings {params.settings:q} --data {input.data:q} "
-        "--labels {input.labels:q} --count {params.models} --out {output:q} 2> {log:q}"
+        "python -m datagradient halves " + KEYS_OF_FIRST + " 2> {log:q}"
 
 
 rule single:
@@ -116,38 +109,35 @@ rule single:
     output:
         f"{FIRST}/single.npz",
     log:
-        f"{ONE_LOG}/single.log",
+        f"{MODEL_LOG}/single.log",
     params:
-        settings=one_settings,
-        solver=lambda w: json.dumps(CONFIG["model_settings"][w.model]["solver"]),
-        removals=FIDELITY.get("single"),
-        initialisations=FIDELITY.get("initialisations"),
+        settings=settings,
+        solver=solver,
+        plan=json.dumps(CONFIG["fidelity"]),
         source=lambda w: source_hash("single", f"models.{w.model}"),
     resources:
         gpu=gpus,
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient single --model {wildcards.model} --settings {params.settings:q} "
-        "--solver {params.solver:q} --model-file {input.model:q} --data {input.data:q} --labels {input.labels:q} "
-        "--count {params.removals} --initialisations {params.initialisations} --out {output:q} 2> {log:q}"
+        "python -m datagradient single " + KEYS_OF_FIRST + " 2> {log:q}"
 
 
 rule fidelity:
     input:
-        config=rules.configuration.output,
-        results=[file for name in ("scores.npz", "halves.npz", "single.npz")
-                 for file in cells(name, policy=layout.BASELINE, seed=SEEDS[0])],
+        [file for name in ("scores.npz", "halves.npz", "single.npz")
+         for file in cells(name, policy=layout.BASELINE, seed=SEEDS[0])],
     output:
         expand(f"{ROOT}/{{name}}", name=["fidelity.csv", "single.csv", "stability.csv", "fidelity.json"]),
     log:
         f"logs/{PRESET}/fidelity.log",
     params:
+        config=json.dumps(CONFIG, sort_keys=True),
         source=source_hash("fidelity"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient fidelity --config {input.config:q} 2> {log:q}"
+        "python -m datagradient fidelity --config {CONFIG_FILE} 2> {log:q}"
 
 
 rule sensitivity:
@@ -159,9 +149,9 @@ rule sensitivity:
     output:
         f"{FIRST}/sensitivity.json",
     log:
-        f"{ONE_LOG}/sensitivity.log",
+        f"{MODEL_LOG}/sensitivity.log",
     params:
-        solver=lambda w: json.dumps(CONFIG["model_settings"][w.model]["solver"]),
+        solver=solver,
         removed=CONFIG["removal_fraction"],
         source=lambda w: source_hash("sensitivity", f"models.{w.model}"),
     resources:
@@ -169,9 +159,7 @@ rule sensitivity:
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient sensitivity --model {wildcards.model} --solver {params.solver:q} "
-        "--model-file {input.model:q} --data {input.data:q} --labels {input.labels:q} --noise {wildcards.noise} "
-        "--halves {input.halves:q} --removed {params.removed} --out {output:q} 2> {log:q}"
+        "python -m datagradient sensitivity " + KEYS_OF_FIRST + " 2> {log:q}"
 
 
 rule fractions:
@@ -184,25 +172,22 @@ rule fractions:
     output:
         f"{FIRST}/fractions.json",
     log:
-        f"{ONE_LOG}/fractions.log",
+        f"{MODEL_LOG}/fractions.log",
     params:
-        settings=one_settings,
-        fractions=(CONFIG["sensitivity"] or {}).get("fractions"),
+        settings=settings,
+        plan=json.dumps(CONFIG["sensitivity"]),
         source=lambda w: source_hash("fractions", f"models.{w.model}"),
     resources:
         gpu=gpus,
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient fractions --model {wildcards.model} --settings {params.settings:q} "
-        "--model-file {input.model:q} --data {input.data:q} --labels {input.labels:q} --noise {wildcards.noise} "
-        "--scores {input.scores:q} --predictions {input.predictions:q} --fractions {params.fractions} --out {output:q} "
-        "2> {log:q}"
+        "python -m datagradient fractions " + KEYS_OF_FIRST + " 2> {log:q}"
 
 
 rule concatenate:
     input:
-        varied,
+        lambda w: layout.varied(CONFIG, ROOT, w.kind),
     output:
         csv=f"{ROOT}/{{kind}}.csv",
         provenance=f"{ROOT}/{{kind}}.json",
@@ -215,4 +200,4 @@ rule concatenate:
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient concatenate {wildcards.kind} --rows {input:q} --out {output.csv:q} 2> {log:q}"
+        "python -m datagradient concatenate {wildcards.kind} --config {CONFIG_FILE} 2> {log:q}"

@@ -3,37 +3,33 @@
 
 rule mlflow_init:
     output:
-        f"{ROOT}/mlflow_ready",
+        touch(f"{ROOT}/mlflow_ready"),
     log:
         f"logs/{PRESET}/mlflow_init.log",
     priority: 50
-    params:
-        preset=PRESET,
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient mlflow-init --preset {params.preset:q} --out {output:q} 2> {log:q}"
+        "python -m datagradient mlflow-init --config {CONFIG_FILE} 2> {log:q}"
 
 
-# One job has the store for itself, and MLflow takes seconds to start: where a job does all data sets, one logs them all.
+# A job has the store for itself, and MLflow takes seconds to start: one job logs all data sets of a family.
 rule track:
     input:
+        lambda w: finished(model=w.model),
         ready=ancient(rules.mlflow_init.output),
-        config=rules.configuration.output,
-        results=lambda w: finished(**dict(w.items())),
     output:
-        expand(f"{ROOT}/{{dataset}}/{{model}}/tracked", allow_missing=True, **TRACKED_AT_ONCE),
+        touch(f"{ROOT}/tracked/{{model}}"),
     log:
-        f"logs/{PRESET}/{'datasets' if TRACKED_AT_ONCE else '{dataset}'}/{{model}}/track.log",
+        f"logs/{PRESET}/track-{{model}}.log",
     priority: 50  # beside models that are still trained, and not after them, when cores are idle
     params:
-        dataset=TRACKED_AT_ONCE.get("dataset", "{dataset}"),
+        config=json.dumps(CONFIG, sort_keys=True),
         source=source_hash("track"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient track --config {input.config:q} --dataset {params.dataset:q} --model {wildcards.model} "
-        "--out {output:q} 2> {log:q}"
+        "python -m datagradient track --config {CONFIG_FILE} --model {wildcards.model} 2> {log:q}"
 
 
 rule track_report:
@@ -43,21 +39,20 @@ rule track_report:
         galleries=expand(f"{FIGURES}/gallery-{{dataset}}.png", dataset=CONFIG["datasets"]),
         tables=expand(f"{TABLES}/{{name}}.csv", name=TABLE_NAMES),
     output:
-        f"{ROOT}/report_tracked",
+        touch(f"{ROOT}/tracked/report"),
     log:
-        f"logs/{PRESET}/track_report.log",
+        f"logs/{PRESET}/track-report.log",
     params:
         source=source_hash("track"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient track --report {input.figures:q} {input.galleries:q} {input.tables:q} --out {output:q} 2> {log:q}"
+        "python -m datagradient track --report {input.figures:q} {input.galleries:q} {input.tables:q} 2> {log:q}"
 
 
 rule collect:
     input:
-        config=rules.configuration.output,
-        results=finished(),
+        finished(),
         data=expand(f"{PREPARED}/data.json", dataset=CONFIG["datasets"], seed=SEEDS),
     output:
         expand(f"{ROOT}/{{name}}", name=["metrics.csv", "data.csv", "influence_histogram.csv", "detection.csv",
@@ -66,11 +61,12 @@ rule collect:
         f"logs/{PRESET}/collect.log",
     priority: 50
     params:
+        config=json.dumps(CONFIG, sort_keys=True),
         source=source_hash("collect"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient collect --config {input.config:q} 2> {log:q}"
+        "python -m datagradient collect --config {CONFIG_FILE} 2> {log:q}"
 
 
 rule statistics:
@@ -82,11 +78,12 @@ rule statistics:
         f"logs/{PRESET}/statistics.log",
     priority: 50
     params:
+        results=ROOT,
         source=source_hash("statistics"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient statistics --metrics {input:q} 2> {log:q}"
+        "python -m datagradient statistics --results {params.results:q} 2> {log:q}"
 
 
 rule claims:
@@ -105,7 +102,7 @@ rule claims:
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient claims --claims {params.claims:q} --results {params.results:q} --out {output:q} 2> {log:q}"
+        "python -m datagradient claims --claims {params.claims:q} --results {params.results:q} 2> {log:q}"
 
 
 rule tables:
@@ -196,18 +193,17 @@ use rule figures as experiment_figures with:
 
 rule galleries:
     input:
-        scores=[f"{FIRST}/scores.npz".format(dataset=dataset, model=CONFIG["models"][-1], seed=SEEDS[0],
-                                             noise=f"{min(CONFIG['noise']):g}") for dataset in CONFIG["datasets"]],
-        data=[f"{PREPARED}/features.npz".format(dataset=dataset, seed=SEEDS[0]) for dataset in CONFIG["datasets"]],
+        [[cell.file("scores.npz"), cell.data]
+         for cell in [layout.gallery_of(CONFIG, ROOT, dataset) for dataset in CONFIG["datasets"]]],
     output:
-        png=[in_report(f"{FIGURES}/gallery-{dataset}.png", "figures", "gallery", dataset)
-             for dataset in CONFIG["datasets"]],
-        pdf=expand(f"{FIGURES}/gallery-{{dataset}}.pdf", dataset=CONFIG["datasets"]),
+        [in_report(f"{FIGURES}/gallery-{dataset}.png", "figures", "gallery", dataset) for dataset in CONFIG["datasets"]],
+        expand(f"{FIGURES}/gallery-{{dataset}}.pdf", dataset=CONFIG["datasets"]),
     log:
         f"logs/{PRESET}/galleries.log",
     params:
+        out=FIGURES,
         source=source_hash("gallery", *(f"data.sets.{dataset}" for dataset in CONFIG["datasets"])),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient gallery --scores {input.scores:q} --data {input.data:q} --out {output.png:q} 2> {log:q}"
+        "python -m datagradient gallery --config {CONFIG_FILE} --out {params.out:q} 2> {log:q}"

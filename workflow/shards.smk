@@ -15,37 +15,22 @@ rule direction:
         model=f"{CELL}/model.npz",
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
-        kept=f"{CELL}/kept.npz",
+        kept=kept,
     output:
         f"{CELL}/direction.npz",
     log:
-        f"{CELL_LOG}/direction.log",
+        f"{STEP_LOG}/direction.log",
     benchmark:
-        f"{CELL_LOG}/direction.tsv"
+        f"{STEP_LOG}/direction.tsv"
     params:
-        kept=option("kept"),
-        solver=lambda w: json.dumps(CONFIG["model_settings"][w.model]["solver"]),
+        solver=solver,
         source=lambda w: source_hash("direction", f"models.{w.model}"),
     resources:
         gpu=gpus,
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient direction --model {wildcards.model} --solver {params.solver:q} "
-        "--model-file {input.model:q} --data {input.data:q} --labels {input.labels:q} {params.kept:q} --out {output:q} 2> {log:q}"
-
-
-use rule direction as direction_first with:
-    input:
-        model=f"{FIRST}/model.npz",
-        data=f"{PREPARED}/features.npz",
-        labels=f"{NOISE}/labels.npz",
-    output:
-        f"{FIRST}/direction.npz",
-    log:
-        f"{FIRST_LOG}/direction.log",
-    benchmark:
-        f"{FIRST_LOG}/direction.tsv"
+        "python -m datagradient direction " + STEP + " 2> {log:q}"
 
 
 rule project:
@@ -53,40 +38,22 @@ rule project:
         model=f"{CELL}/model.npz",
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
-        kept=f"{CELL}/kept.npz",
+        kept=kept,
         direction=f"{CELL}/direction.npz",
     output:
         temp(f"{CELL}/shards/{{scatteritem}}.npz"),
     log:
-        f"{CELL_LOG}/project-{{scatteritem}}.log",
+        f"{STEP_LOG}/project-{{scatteritem}}.log",
     benchmark:
-        f"{CELL_LOG}/project-{{scatteritem}}.tsv"
+        f"{STEP_LOG}/project-{{scatteritem}}.tsv"
     params:
-        kept=option("kept"),
-        also=lambda w: layout.ALSO_SCORED.get(dict(w.items()).get("policy", layout.BASELINE), "none"),
         source=lambda w: source_hash("project", f"models.{w.model}"),
     resources:
         gpu=gpus,
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient project --model {wildcards.model} --model-file {input.model:q} --data {input.data:q} "
-        "--labels {input.labels:q} {params.kept:q} --direction {input.direction:q} --shard {wildcards.scatteritem} "
-        "--also {params.also:q} --out {output:q} 2> {log:q}"
-
-
-use rule project as project_first with:
-    input:
-        model=f"{FIRST}/model.npz",
-        data=f"{PREPARED}/features.npz",
-        labels=f"{NOISE}/labels.npz",
-        direction=f"{FIRST}/direction.npz",
-    output:
-        temp(f"{FIRST}/shards/{{scatteritem}}.npz"),
-    log:
-        f"{FIRST_LOG}/project-{{scatteritem}}.log",
-    benchmark:
-        f"{FIRST_LOG}/project-{{scatteritem}}.tsv"
+        "python -m datagradient project " + STEP + " --shard {wildcards.scatteritem} 2> {log:q}"
 
 
 rule gather:
@@ -97,26 +64,12 @@ rule gather:
         scores=f"{CELL}/scores.npz",
         record=f"{CELL}/influence.json",
     log:
-        f"{CELL_LOG}/gather.log",
+        f"{STEP_LOG}/gather.log",
     benchmark:
-        f"{CELL_LOG}/gather.tsv"
+        f"{STEP_LOG}/gather.tsv"
     params:
         source=source_hash("gather"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient gather --direction {input.direction:q} --shards {input.shards:q} --out {output.scores:q} "
-        "2> {log:q}"
-
-
-use rule gather as gather_first with:
-    input:
-        direction=f"{FIRST}/direction.npz",
-        shards=gather.shards(escaped(FIRST) + "/shards/{scatteritem}.npz"),
-    output:
-        scores=f"{FIRST}/scores.npz",
-        record=f"{FIRST}/influence.json",
-    log:
-        f"{FIRST_LOG}/gather.log",
-    benchmark:
-        f"{FIRST_LOG}/gather.tsv"
+        "python -m datagradient gather " + STEP + " 2> {log:q}"

@@ -1,5 +1,5 @@
 """`python -m datagradient` is the same as the command `datagradient`."""
 
-from datagradient.cli import main
+from datagradient.commands.main import main
 
 raise SystemExit(main())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from datagradient.errors import UserError
-from datagradient.locks import locked
+from datagradient.files.locks import locked
 
 DATA_VARIABLE = "DATAGRADIENT_DATA"
 CACHE_VARIABLE = "DATAGRADIENT_CACHE"

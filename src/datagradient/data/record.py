@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.data import checks
+from datagradient.data import MODALITIES, checks
 from datagradient.data.columns import read_columns
 from datagradient.errors import UserError
-from datagradient.layout import MODALITIES
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,11 @@
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from tqdm import tqdm
 
-from datagradient import layout
-from datagradient.collect import auroc
+from datagradient.evidence.collect import auroc
 from datagradient.experiments.refits import proximal_refit
 from datagradient.experiments.worth import (
     agreement,
@@ -21,9 +19,14 @@ from datagradient.experiments.worth import (
 )
 from datagradient.files import read_arrays, write_arrays, write_json, write_rows
 from datagradient.metrics import measure
-from datagradient.provenance import stamp
-from datagradient.scoring import Work, score_all
-from datagradient.training import TrainingSet
+from datagradient.models import family
+from datagradient.pipeline import layout
+from datagradient.pipeline.config import model_settings
+from datagradient.pipeline.jobs.scores import load
+from datagradient.pipeline.layout import Cell
+from datagradient.pipeline.provenance import stamp
+from datagradient.pipeline.scoring import Work, score_all
+from datagradient.pipeline.training import load_part, load_training_set
 
 COLUMNS = ("dataset", "model", "noise", "method", "kind", "correlation", "low", "high", "n", "unconverged", "slope",
            "noise_share", "auroc")  # fmt: skip
@@ -33,14 +36,19 @@ STABILITY = ("dataset", "model", "noise", "initialisations", "kendall", "jaccard
 SCORES = ("influence", "gradient", "loss")
 
 
-def write_halves(
-    module: ModuleType, samples: TrainingSet, validation: tuple, settings: dict, count: int, facts: dict, out: Path
-) -> None:
-    """Train a model on each of `count` random halves; write which samples each kept, and its mean validation loss."""
+def write_halves(config: dict, cell: Cell, count: int) -> None:
+    """Train a model on each of `count` random halves of a training set: halves.npz.
+
+    It holds which samples each half kept, and its model's mean validation loss.
+    """
+    module, settings = family(cell.model), model_settings(config, cell.dataset, cell.model, cell.noise)
+    samples = load_training_set(module.INPUTS, cell.data, cell.labels, None)
+    validation = load_part(module.INPUTS, cell.data, "influence")
     kept = random_halves(len(samples.labels), range(count))
     losses = [loss_of_half(module, samples, validation, settings, half, i)
               for i, half in enumerate(tqdm(kept, "halves", disable=None))]  # fmt: skip
-    write_arrays(out, facts, kept=np.packbits(kept, axis=1), losses=np.array(losses))
+    facts = stamp(**samples.facts, model=cell.model, settings=settings)
+    write_arrays(cell.file("halves.npz"), facts, kept=np.packbits(kept, axis=1), losses=np.array(losses))
 
 
 def read_halves(path: Path, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -49,15 +57,25 @@ def read_halves(path: Path, n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.unpackbits(arrays["kept"], axis=1, count=n).astype(bool), arrays["losses"]
 
 
-def write_single(work: Work, settings: dict, count: int, initialisations: int, out: Path) -> None:
-    """Remove single samples, evenly spaced in the order of their scores, and refit: single.npz.
+def write_single(config: dict, cell: Cell, plan: dict) -> None:
+    """Remove single samples of a model's training set and refit: single.npz, see `single_removals`."""
+    settings = model_settings(config, cell.dataset, cell.model, cell.noise)
+    work = load(config, cell)
+    arrays = single_removals(work, settings, plan["single"], plan["initialisations"])
+    facts = stamp(seed=cell.seed, dataset=cell.dataset, settings=settings)
+    write_arrays(cell.file("single.npz"), facts, **arrays)
 
-    Arrays: positions (count,); predicted, −I/n by the model; proximal, the change by a proximal refit, and whether it
-    converged; retrained (initialisations, count), the change when training anew without the sample but with its
-    place in the order of samples; scores (initialisations, n) of all samples by each initialisation's model. The last
-    two are empty for logistic regression, whose proximal refit is exact and which has no initialisation.
+
+def single_removals(work: Work, settings: dict, count: int, initialisations: int) -> dict[str, np.ndarray]:
+    """Remove `count` single samples, evenly spaced in the order of their scores, and refit.
+
+    Returns:
+        positions (count,); predicted, −I/n by the model; proximal, the change by a proximal refit, and whether it
+        converged; retrained (initialisations, count), the change when training anew without the sample but with its
+        place in the order of samples; scores (initialisations, n) of all samples by each initialisation's model. The
+        last two are empty for logistic regression, whose proximal refit is exact and which has no initialisation.
     """
-    samples, n, is_logistic = work.samples, len(work.samples.labels), work.facts["model"] == "logistic"
+    n, is_logistic = len(work.samples.labels), work.facts["model"] == "logistic"
     influence = score_all(work).arrays["influence"]
     chosen = np.argsort(influence, kind="stable")[np.linspace(0, n - 1, count).round().astype(int)]
     damping = work.solver.get("damping", 0.0)
@@ -69,12 +87,12 @@ def write_single(work: Work, settings: dict, count: int, initialisations: int, o
         model, start = _trained(work, settings, seed, None)
         scores.append(score_all(replace(work, model=model)).arrays["influence"])
         changes.append([_trained(work, settings, seed, int(i))[1] - start for i in tqdm(chosen, disable=None)])
-    write_arrays(
-        out, stamp(seed=samples.seed, dataset=samples.dataset, settings=settings), positions=chosen,
-        predicted=-influence[chosen] / n, proximal=np.array([refit.change for refit in refits]),
-        converged=np.array([refit.converged for refit in refits]),
-        retrained=np.array(changes).reshape(-1, count), scores=np.array(scores).reshape(-1, n),
-    )  # fmt: skip
+    return {
+        "positions": chosen, "predicted": -influence[chosen] / n,
+        "proximal": np.array([refit.change for refit in refits]),
+        "converged": np.array([refit.converged for refit in refits]),
+        "retrained": np.array(changes).reshape(-1, count), "scores": np.array(scores).reshape(-1, n),
+    }  # fmt: skip
 
 
 def _trained(work: Work, settings: dict, seed: int, without: int | None) -> tuple[object, float]:

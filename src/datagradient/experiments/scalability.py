@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from datagradient.data.training_set import TrainingSet
 from datagradient.experiments.cost_model import forward_passes
 from datagradient.experiments.enlarge import batches, enlarged
 from datagradient.files import read_arrays, read_json, read_meta, read_rows, write_json, write_rows
 from datagradient.influence.scores import influence_along
-from datagradient.layout import solver_for
 from datagradient.models import family
-from datagradient.provenance import stamp
-from datagradient.scoring import Work, score_all, solve_direction
+from datagradient.pipeline.layout import solver_for
+from datagradient.pipeline.provenance import stamp
+from datagradient.pipeline.scoring import Work, score_all, solve_direction
+from datagradient.pipeline.training import load_part
 from datagradient.seeds import generator
-from datagradient.training import TrainingSet, load_part
 
 STEPS = ("setup", "val_gradient", "solve", "projection")
 COLUMNS = (
@@ -44,7 +45,7 @@ def measure_sizes(data: Path, name: str, settings: dict, solver: dict, plan: dic
     """Train on so many samples, score them, and write rows of scalability.csv as JSON to `out`, the models beside it.
 
     Scoring and quick training come with a warm-up that is not counted, and are repeated; the medians count. For its
-    memory, scoring is then done once more in a fresh process: from one to the next the peak differs by 0.1 per cent.
+    memory, scoring is then done once more in a fresh process; from one process to the next its peak hardly differs.
 
     Args:
         data: features.npz.

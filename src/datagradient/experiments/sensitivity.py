@@ -6,17 +6,20 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from datagradient.collect import auroc
+from datagradient.evidence.collect import auroc
 from datagradient.experiments.fidelity import read_halves
 from datagradient.experiments.worth import agreement, datamodeling_intervals, datamodeling_score
-from datagradient.files import read_arrays, read_json, write_json, write_rows
+from datagradient.files import read_arrays, read_json, read_meta, write_json, write_rows
 from datagradient.influence.solvers import SolverError
 from datagradient.metrics import measure
-from datagradient.provenance import stamp
-from datagradient.refine import by_control, by_influence
-from datagradient.scoring import Work, score_all
+from datagradient.pipeline.config import model_settings
+from datagradient.pipeline.jobs.scores import load
+from datagradient.pipeline.layout import Cell
+from datagradient.pipeline.provenance import check_shared, stamp
+from datagradient.pipeline.scoring import Work, score_all
+from datagradient.pipeline.training import load_part
+from datagradient.refine.policies import by_control, by_influence
 from datagradient.seeds import generator
-from datagradient.training import load_part
 
 COLUMNS = (
     "dataset", "model", "noise", "what", "value", "default", "status", "residual", "steps", "kendall", "jaccard", "lds",
@@ -85,12 +88,16 @@ def _or_all(number: int | None) -> str:
     return "all" if number is None else str(number)
 
 
-def write_variations(work: Work, halves: Path, noise: str, removal_fraction: float, out: Path) -> None:
+def write_variations(config: dict, cell: Cell) -> None:
     """Score a model's training set in every variation, and write one row for each as JSON.
 
     Worth is what it is in fidelity.csv. Agreement is with the default's scores, or with the first of what is varied
     where more than that differs from the default.
     """
+    work, halves = load(config, cell), cell.file("halves.npz")
+    check_shared({cell.file("model.npz"): work.facts, halves: read_meta(halves)})
+    work = replace(work, solver={"damping": 0.0, **work.solver})
+    noise, removal_fraction = cell.noise, config["removal_fraction"]
     samples, (inputs, labels) = work.samples, work.validation
     name, n_parameters = work.facts["model"], len(work.problem().mean_gradient(inputs[:1], labels[:1]))
     order = generator(samples.seed, "fewer validation samples").permutation(len(labels))
@@ -120,23 +127,24 @@ def write_variations(work: Work, halves: Path, noise: str, removal_fraction: flo
     intervals = datamodeling_intervals([influence for _, influence in scores], kept, losses)
     for (row, _), (low, high, *_) in zip(scores, intervals, strict=True):
         row |= {"lds_low": low, "lds_high": high}
-    write_json(out, {"rows": rows, "provenance": stamp(seed=samples.seed, dataset=samples.dataset)})
+    facts = stamp(seed=samples.seed, dataset=samples.dataset)
+    write_json(cell.file("sensitivity.json"), {"rows": rows, "provenance": facts})
 
 
 def _full(solver: dict) -> dict:
     return {"samples": None, **solver}
 
 
-def write_fractions(
-    work: Work, settings: dict, scores: Path, predictions: Path, data: Path, noise: str, fractions: list[float],
-    out: Path,
-) -> None:  # fmt: skip
+def write_fractions(config: dict, cell: Cell, fractions: list[float]) -> None:
     """Remove different shares of the training set once, train again, and write the changes of accuracy as JSON.
 
     By influence, and as many by chance. Nothing is chosen by it: the test part only measures.
     """
-    samples, arrays, before = work.samples, read_arrays(scores)[0], read_arrays(predictions)[0]
-    parts = {name: load_part(work.family.INPUTS, data, name) for name in ("test", "selection")}
+    work, settings = load(config, cell), model_settings(config, cell.dataset, cell.model, cell.noise)
+    files = cell.file("scores.npz"), cell.file("predictions.npz")
+    check_shared({cell.file("model.npz"): work.facts} | {file: read_meta(file) for file in (*files, cell.data)})
+    samples, (arrays, before) = work.samples, (read_arrays(file)[0] for file in files)
+    parts = {name: load_part(work.family.INPUTS, cell.data, name) for name in ("test", "selection")}
     start = {name: measure(before[f"probabilities_{name}"], before[f"labels_{name}"])["accuracy"] for name in parts}
     rows = []
     for fraction in tqdm(fractions, "fractions", disable=None):
@@ -147,12 +155,13 @@ def write_fractions(
             rest = np.delete(np.arange(len(samples.labels)), gone.positions)
             after = _accuracies(work, settings, rest, parts)
             rows.append({
-                "dataset": samples.dataset, "model": work.facts["model"], "noise": noise, "seed": samples.seed,
+                "dataset": samples.dataset, "model": cell.model, "noise": cell.noise, "seed": samples.seed,
                 "policy": policy, "fraction": fraction, "removed": len(gone.positions),
                 "accuracy_change": after["test"] - start["test"],
                 "selection_accuracy_change": after["selection"] - start["selection"],
             })  # fmt: skip
-    write_json(out, {"rows": rows, "provenance": stamp(seed=samples.seed, dataset=samples.dataset, settings=settings)})
+    facts = stamp(seed=samples.seed, dataset=samples.dataset, settings=settings)
+    write_json(cell.file("fractions.json"), {"rows": rows, "provenance": facts})
 
 
 def _accuracies(work: Work, settings: dict, rest: np.ndarray, parts: dict) -> dict[str, float]:

@@ -5,10 +5,10 @@ from types import ModuleType
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
+from datagradient.data.training_set import TrainingSet
 from datagradient.metrics import measure
-from datagradient.refine import by_influence
+from datagradient.refine.policies import by_influence
 from datagradient.seeds import generator
-from datagradient.training import TrainingSet
 
 RESAMPLES = 1000
 

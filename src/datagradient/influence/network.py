@@ -29,7 +29,7 @@ from datagradient.influence.modules import (
     trainable,
 )
 from datagradient.influence.solvers import Matvec, SolverError
-from datagradient.layers import tangents as cheap_tangents
+from datagradient.influence.tangents import written_out_tangents
 
 AGREEMENT = 1e-4  # of two passes over the same samples in single precision
 CHECKED, DIFFERENCED = 32, 4  # samples that two passes are compared on, and that have a finite difference
@@ -261,7 +261,7 @@ def _tangents(
     function: Callable[[dict[str, Tensor]], Tensor], parameters: dict[str, Tensor], direction: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Return a function's values, and their changes along a direction: one forward-mode pass."""
-    with cheap_tangents():
+    with written_out_tangents():
         return jvp(function, (parameters,), (direction,))
 
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from datagradient.influence.options import PRECONDITIONERS, SOLVERS
 from datagradient.influence.solvers import Matvec, SolverError, SolverRecord, cg, direct, explicit, lissa
-from datagradient.layout import PRECONDITIONERS, SOLVERS
 from datagradient.seeds import generator
 
 

@@ -3,9 +3,9 @@
 ``fit(inputs, labels, n_classes, settings, seed, weights=None) -> (model, record)``, ``save(path, model, meta)``,
 ``load(path) -> (model, meta)``, ``probabilities(model, inputs) -> (n, classes)`` and
 ``problem(model, inputs, labels, rows, curvature, parameters) -> influence problem``.
-``SETTINGS`` says what each of its settings may be, in the words of `datagradient.schema`, which reads it without
-importing the module; ``config/defaults.yaml`` holds their defaults. ``INPUTS`` is the form of the samples that it
-takes: ``"features"`` for vectors, ``"raw"`` for images and token numbers.
+``SETTINGS`` says what each of its settings may be, in the words of `datagradient.pipeline.schema`, which reads it
+without importing the module; ``config/defaults.yaml`` holds their defaults. ``INPUTS`` is the form of the samples that
+it takes: ``"features"`` for vectors, ``"raw"`` for images and token numbers.
 """
 
 import importlib

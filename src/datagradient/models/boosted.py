@@ -17,7 +17,7 @@ from datagradient.influence.solvers import SolverError
 from datagradient.seeds import integer_seed
 
 INPUTS = "features"
-# What each setting may be, as `datagradient.schema` reads it: from this text, without importing it.
+# What each setting may be, as `datagradient.pipeline.schema` reads it: from this text, without importing it.
 SETTINGS = {
     "rounds": {"type": "whole", "ge": 1, "le": 100_000},
     "depth": {"type": "whole", "ge": 1, "le": 20},

@@ -14,7 +14,7 @@ from datagradient.files import read_arrays, write_arrays
 from datagradient.influence.glm import LinearProblem, rows_times
 
 INPUTS = "features"
-# What each setting may be, as `datagradient.schema` reads it: from this text, without importing it.
+# What each setting may be, as `datagradient.pipeline.schema` reads it: from this text, without importing it.
 SETTINGS = {
     "l2": {"type": "number", "gt": 0},
     "tolerance": {"type": "number", "gt": 0},

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from datagradient.devices import best_device
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, write_arrays
 from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.influence.network import NetworkProblem
-from datagradient.networks import build
+from datagradient.models.networks import build
+from datagradient.models.networks.devices import best_device
 from datagradient.seeds import integer_seed
 
 INPUTS = "raw"
-# What each setting may be, as `datagradient.schema` reads it: from this text, without importing it.
+# What each setting may be, as `datagradient.pipeline.schema` reads it: from this text, without importing it.
 SETTINGS = {
     "network": ("small", "resnet18"),
     "width": {"type": "whole", "ge": 1, "le": 4096},
@@ -57,7 +57,7 @@ def fit(
             real numbers (n, features) of tables; the kind of network follows from that.
         labels: (n,), values 0 … n_classes − 1.
         n_classes: number of classes.
-        settings: ``network``, ``width``, ``vocabulary``: see `datagradient.networks.build`; ``epochs``,
+        settings: ``network``, ``width``, ``vocabulary``: see `datagradient.models.networks.build`; ``epochs``,
             ``batch_size``, ``learning_rate`` (the highest of the cycle), ``weight_decay`` (AdamW's, decoupled);
             ``precision``, ``"float32"`` or ``"bfloat16"`` for mixed precision.
         seed: drives initialisation and the order of samples.

@@ -267,7 +267,7 @@ FIGURES: dict[str, Callable[[Path], plt.Figure]] = {
 
 
 def _over_iterations(results: Path, metric: str, label: str) -> plt.Figure:
-    rows = [row for row in read_rows(results / "iterations.csv") if row["metric"] == metric]
+    rows = [row for row in read_rows(results / "iterations.csv", "metric", "policy") if row["metric"] == metric]
     drawing, panels = new_panels(results, rows)
     for key, axis in panels.items():
         own = [row for row in rows if panel_of(row) == key]

@@ -91,7 +91,7 @@ def verdict(results: Path) -> list[dict]:
 
 def main(results: Path) -> list[dict]:
     """Refinement by influence against the unrefined baseline and against random removal."""
-    tests, titles = read_rows(results / "tests.csv"), dataset_titles(results)
+    tests, titles = read_rows(results / "tests.csv", "policy", "against"), dataset_titles(results)
     same = ("dataset", "model", "noise", "metric")
     found = {(test["against"], *(test[key] for key in same)): test for test in tests if test["policy"] == "influence"}
     rows = []
@@ -353,9 +353,9 @@ _NOTE = "Means over seeds; differences in percentage points with Student's t int
 _FAMILY = "q after Benjamini-Hochberg over all comparisons of one policy with one other at one noise rate;"
 TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
     "verdict": (verdict, "The paper's claims and what was found. Judged on the data as published, influence against "
-                         "the unrefined baseline, by the rules in src/datagradient/claims.py; only C6 can become "
-                         "partly confirmed by what flipped labels give. A pooled interval is conditional on these data "
-                         "sets and their test sets."),
+                         "the unrefined baseline, by the rules in src/datagradient/evidence/claims.py; only C6 can "
+                         "become partly confirmed by what flipped labels give. A pooled interval is conditional on "
+                         "these data sets and their test sets."),
     "main": (main, f"Refinement by influence after the last iteration, on the test set. {_NOTE} p one-sided "
                    f"(refined is better; two-sided ones in the table of tests), exact Wilcoxon; {_FAMILY} random "
                    "draws from each class as many as influence removed of it, which by itself shifts the balance of "

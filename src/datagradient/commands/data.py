@@ -1,0 +1,48 @@
+"""Data: prepared for every seed, and with flipped labels."""
+
+import argparse
+from pathlib import Path
+
+from datagradient.commands.options import CONFIG, DATASET, NOISE, preset_of
+from datagradient.pipeline.layout import PREPARED, SCALE, Cell
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Split a data set by every seed and compute the features of every part.
+
+    Writes features.npz (matrices, labels and row numbers of all parts), and beside it data.json and read.json, which
+    lists the files that the data set was read from.
+    """
+    from datagradient.data.splits import SplitPlan
+    from datagradient.pipeline.prepare import prepare_seeds
+
+    config, root = preset_of(args)
+    options = config["datasets"][args.dataset]
+    limits = {} if args.scale else {key: options[key] for key in ("max_development", "max_test")}
+    keys = {"root": root, "dataset": args.dataset}
+    out = {seed: Path(PREPARED.format(**keys, seed=seed)) / "features.npz" for seed in config["seeds"]}
+    if args.scale:
+        out = {config["seeds"][0]: Path(SCALE.format(**keys))}
+    prepare_seeds(args.dataset, SplitPlan(**config["split"], **limits), out)
+
+
+def noise(args: argparse.Namespace) -> None:
+    """Flip the labels of a share of the training part, for every seed; the mask of flipped samples is kept.
+
+    Writes labels.npz (labels, flipped) for the training part.
+    """
+    from datagradient.pipeline.jobs.models import flip
+
+    config, root = preset_of(args)
+    for seed in config["seeds"]:
+        flip(Cell(root, args.dataset, "", args.noise, seed))
+
+
+# Command -> its options: (flag, keyword arguments of argparse).
+COMMANDS = {
+    prepare: [
+        CONFIG, DATASET,
+        ("--scale", {"action": "store_true", "help": "as many samples as there are, for measurements of cost"}),
+    ],
+    noise: [CONFIG, DATASET, NOISE],
+}  # fmt: skip

@@ -1,0 +1,124 @@
+"""Cost, fidelity and sensitivity of the scores."""
+
+import argparse
+from pathlib import Path
+
+from datagradient.commands.options import CELL, CONFIG, DATASET, MODEL, cell_of, preset_of, whole
+from datagradient.errors import UserError
+from datagradient.pipeline.layout import SCALE, SCALE_ROWS, noise_names, scale_rows, varied
+
+
+def scalability(args: argparse.Namespace) -> None:
+    """Train a model on so many samples, and measure what scoring it costs, step by step: rows as JSON."""
+    from datagradient.experiments.scalability import measure_sizes
+    from datagradient.pipeline.config import model_settings
+    from datagradient.pipeline.progress import progress
+
+    config, root = preset_of(args)
+    plan = _asked(args, config, "scalability")
+    sizes = args.n or plan["datasets"].get(args.dataset, {}).get("sizes", ())
+    data, out = _scale(root, args.dataset), SCALE_ROWS.format(
+        root=root, dataset=args.dataset, model=args.model, sizes="-".join(map(str, sizes)))  # fmt: skip
+    settings = model_settings(config, args.dataset, args.model, noise_names(config)[0])
+    solver = config["model_settings"][args.model]["solver"]
+    with progress(f"{args.model} on {', '.join(map(str, sizes))} samples"):
+        plan = {"sizes": sizes, "repeats": plan["repeats"], "removal_fraction": config["removal_fraction"]}
+        measure_sizes(data, args.model, settings, solver, plan, Path(out))
+
+
+def scalability_table(args: argparse.Namespace) -> None:
+    """Gather the rows of 'scalability': scalability.csv, and beside it slopes.csv and scalability.json."""
+    from datagradient.experiments.scalability import gather_sizes
+
+    config, root = preset_of(args)
+    _asked(args, config, "scalability")
+    gather_sizes([Path(row) for row in scale_rows(config, root)], root / "scalability.csv")
+
+
+def streamed(args: argparse.Namespace) -> None:
+    """Score ever more images with one S, a chunk of them at a time: streamed.csv."""
+    from datagradient.experiments.scalability import measure_stream
+    from datagradient.pipeline.config import model_settings
+
+    config, root = preset_of(args)
+    plan = _asked(args, config, "streaming")
+    dataset, model = plan["dataset"], plan["model"]
+    settings = model_settings(config, dataset, model, noise_names(config)[0])
+    solver = config["model_settings"][model]["solver"]
+    measure_stream(_scale(root, dataset), model, settings, solver, plan, root / "streamed.csv")
+
+
+def halves(args: argparse.Namespace) -> None:
+    """Train models on random halves of a training set: halves.npz, what groups of samples really do."""
+    from datagradient.experiments.fidelity import write_halves
+
+    config, cell = cell_of(args)
+    write_halves(config, cell, _asked(args, config, "fidelity")["halves"])
+
+
+def single(args: argparse.Namespace) -> None:
+    """Remove single samples and refit, near the trained parameters and from scratch: single.npz."""
+    from datagradient.experiments.fidelity import write_single
+
+    config, cell = cell_of(args)
+    write_single(config, cell, _asked(args, config, "fidelity"))
+
+
+def fidelity(args: argparse.Namespace) -> None:
+    """Compare predicted with actual changes of the validation loss: fidelity.csv, single.csv and stability.csv."""
+    from datagradient.experiments.fidelity import gather_fidelity
+
+    gather_fidelity(*preset_of(args))
+
+
+def sensitivity(args: argparse.Namespace) -> None:
+    """Score a model with other dampings, solvers, curvature and validation samples: rows as JSON."""
+    from datagradient.experiments.sensitivity import write_variations
+
+    write_variations(*cell_of(args))
+
+
+def fractions(args: argparse.Namespace) -> None:
+    """Remove different shares of a training set and train again: rows as JSON."""
+    from datagradient.experiments.sensitivity import write_fractions
+
+    config, cell = cell_of(args)
+    write_fractions(config, cell, _asked(args, config, "sensitivity")["fractions"])
+
+
+def concatenate(args: argparse.Namespace) -> None:
+    """Make one table of the rows of 'sensitivity' or of 'fractions', and its provenance as JSON beside it."""
+    from datagradient.experiments import sensitivity as experiments
+
+    config, root = preset_of(args)
+    columns = {"sensitivity": experiments.COLUMNS, "fractions": experiments.FRACTIONS}[args.kind]
+    experiments.gather_rows(varied(config, root, args.kind), columns, root / f"{args.kind}.csv")
+
+
+def _asked(args: argparse.Namespace, config: dict, experiment: str) -> dict:
+    """Return what a preset says of an experiment, or say that it says nothing."""
+    if not config[experiment]:
+        raise UserError(f"{args.config}: {experiment} is null: the preset asks for no such experiment")
+    return config[experiment]
+
+
+def _scale(root: Path, dataset: str) -> Path:
+    return Path(SCALE.format(root=root, dataset=dataset))
+
+
+# Command -> its options: (flag, keyword arguments of argparse).
+COMMANDS = {
+    scalability: [
+        CONFIG, DATASET, MODEL,
+        ("--n", {"nargs": "+", "type": whole(100, 10**7),
+                 "help": "training samples, of images more than there are: variants; without it: the preset's"}),
+    ],
+    scalability_table: [CONFIG],
+    streamed: [CONFIG],
+    halves: CELL,
+    single: CELL,
+    fidelity: [CONFIG],
+    sensitivity: CELL,
+    fractions: CELL,
+    concatenate: [("kind", {"choices": ("sensitivity", "fractions"), "help": "which rows"}), CONFIG],
+}  # fmt: skip

@@ -1,0 +1,97 @@
+"""The command line: one command a rule of the workflow. Heavy imports stay inside the commands."""
+
+import argparse
+import contextlib
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from datagradient import __version__
+from datagradient.commands import data, evidence, experiments, influence, models, removal, report
+from datagradient.errors import FileError, UserError, one_line
+
+SUBJECTS = (data, models, influence, removal, experiments, evidence, report)
+COMMANDS = {function: options for subject in SUBJECTS for function, options in subject.COMMANDS.items()}
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as those of the commands are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments, and where their help is; status 2."""
+        self.exit(2, f"{self.prog}: {one_line(message)} ({self.prog} --help explains)\n")
+
+
+@functools.cache
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = Parser(prog="datagradient", description=__doc__, epilog="'datagradient COMMAND --help' explains a command.")
+    top.add_argument("--version", action="version", version=f"datagradient {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for function, options in COMMANDS.items():
+        summary = function.__doc__.partition("\n")[0]
+        sub = commands.add_parser(
+            function.__name__.replace("_", "-"), help=summary, description=function.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        sub.set_defaults(function=function)
+        for flag, keywords in options:
+            sub.add_argument(flag, **keywords)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command. An error that the user can mend is one line on standard error and status 2."""
+    try:
+        try:
+            return _run(parser().parse_args(arguments))
+        finally:
+            sys.stdout.flush()  # now, and not when Python ends, where a closed pipe is a message
+    except BrokenPipeError:
+        return _quiet()
+
+
+def _run(args: argparse.Namespace) -> int:
+    try:
+        args.function(args)
+    except FileError as error:
+        return _fail(args, f"{error}{_expected(args, error.path)}")
+    except UserError as error:
+        return _fail(args, error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(args, f"{place}{error.strerror or error}")
+    except MemoryError as error:
+        return _fail(args, f"not enough memory ({error}); take fewer samples or smaller settings")
+    except KeyboardInterrupt:
+        return _fail(args, "interrupted", 130)
+    return 0
+
+
+def _fail(args: argparse.Namespace, message: object, status: int = 2) -> int:
+    print(f"datagradient {args.command}: {one_line(message)}", file=sys.stderr)
+    return status
+
+
+def _quiet() -> int:
+    """Let nothing more be written, and return the status of a process that a closed pipe ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    return 141
+
+
+def _expected(args: argparse.Namespace, path: Path) -> str:
+    """Return what the options that `path` was given for take; nothing for a file that no option names."""
+    takes = []
+    for flag, keywords in COMMANDS[args.function]:
+        given = getattr(args, flag.strip("-").replace("-", "_"), None)
+        words = [word for word in (given if isinstance(given, list) else [given]) if isinstance(word, str)]
+        if flag != "--out" and path in map(Path, words):
+            takes.append(f"{flag} takes {keywords['help']}")
+    return "".join(f"; {words}" for words in takes)

@@ -1,0 +1,61 @@
+"""Models: all iterations at once, or the steps of one model."""
+
+import argparse
+
+from datagradient.commands.options import CELL, CONFIG, DATASET, LAST_SEED, MODEL, STEP, cell_of, preset_of, whole
+from datagradient.pipeline.layout import Cell, noise_names
+
+
+def refine(args: argparse.Namespace) -> None:
+    """Do all iterations of a model family on a data set, by all policies: train, evaluate, score, remove.
+
+    The same files as the commands of single steps write, in one process, since programs take longer to start than
+    small models to train. When a seed is done, its seed-<seed>.json is written.
+    """
+    from datagradient.pipeline.jobs import refinement
+
+    config, root = preset_of(args)
+    for seed in args.seed or config["seeds"]:  # the outer loop: a seed's prepared data are read once
+        for noise in args.noise or noise_names(config):
+            refinement.refine(config, Cell(root, args.dataset, args.model, noise, seed))
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train a model on the kept samples of the training part, and predict the other parts.
+
+    Writes model.npz, predictions.npz (class probabilities, true labels) and train.json (seconds inside the fit and of
+    predicting, and the optimiser's record).
+    """
+    from datagradient.pipeline.jobs import models
+
+    models.train(*cell_of(args))
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Measure a model's predictions on the two validation parts and the test part: metrics.json."""
+    from datagradient.pipeline.jobs import models
+
+    models.evaluate(cell_of(args)[1])
+
+
+def cross_validate(args: argparse.Namespace) -> None:
+    """Rate every training label by confident learning, from models that have not seen the sample.
+
+    Writes quality.npz: quality, low where a label is likely wrong; and cross_validate.json: the seconds.
+    """
+    from datagradient.pipeline.jobs import quality
+
+    quality.cross_validate(*cell_of(args))
+
+
+# Command -> its options: (flag, keyword arguments of argparse).
+COMMANDS = {
+    refine: [
+        CONFIG, DATASET, MODEL,
+        ("--noise", {"nargs": "+", "help": "some of the preset's noise rates; without it: all"}),
+        ("--seed", {"nargs": "+", "type": whole(0, LAST_SEED), "help": "some of its seeds; without it: all"}),
+    ],
+    train: STEP,
+    evaluate: STEP,
+    cross_validate: CELL,
+}  # fmt: skip

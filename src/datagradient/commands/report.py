@@ -1,0 +1,58 @@
+"""Tables, figures, galleries and the README's tables."""
+
+import argparse
+from pathlib import Path
+
+from datagradient.commands.options import CONFIG, OUT_FOLDER, RESULTS, preset_of
+
+
+def table(args: argparse.Namespace) -> None:
+    """Make some of the paper's tables as CSV, Markdown and LaTeX from the small result tables."""
+    from datagradient.report.tables import write_tables
+
+    write_tables(args.name, Path(args.results), Path(args.folder))
+
+
+def figure(args: argparse.Namespace) -> None:
+    """Draw figures as PNG and PDF from the small result tables."""
+    from datagradient.report.figures import write_figures
+
+    write_figures(args.name, Path(args.results), Path(args.folder))
+
+
+def gallery(args: argparse.Namespace) -> None:
+    """Show the most harmful and the most helpful training samples of every data set: gallery-<data set>.png and .pdf.
+
+    By the scores of the preset's last model family, for its first seed and its lowest noise rate.
+    """
+    from datagradient.pipeline.layout import gallery_of
+    from datagradient.report.gallery import write_gallery
+
+    config, root = preset_of(args)
+    for dataset in config["datasets"]:
+        cell = gallery_of(config, root, dataset)
+        write_gallery(cell.file("scores.npz"), cell.data, Path(args.folder) / f"gallery-{dataset}.png")
+
+
+def readme(args: argparse.Namespace) -> None:
+    """Write the tables of committed results between the markers of a README."""
+    from datagradient.report.readme import update_readme
+
+    update_readme(Path(args.readme), Path(args.results))
+
+
+# Command -> its options: (flag, keyword arguments of argparse).
+COMMANDS = {
+    table: [
+        ("name", {"nargs": "+", "help": "names of datagradient.report.tables.TABLES, e.g. main"}), RESULTS, OUT_FOLDER,
+    ],
+    figure: [
+        ("name", {"nargs": "+", "help": "names of datagradient.report.figures.FIGURES, e.g. accuracy"}), RESULTS,
+        OUT_FOLDER,
+    ],
+    gallery: [CONFIG, OUT_FOLDER],
+    readme: [
+        ("--readme", {"required": True, "help": "the file to change"}),
+        ("--results", {"required": True, "help": "the folder that holds one folder for each preset"}),
+    ],
+}  # fmt: skip

@@ -1,0 +1,46 @@
+"""What a model is trained on: the kept samples of a training part."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The kept samples of a training part: D_k.
+
+    Attributes:
+        inputs: the n samples, in the form that the model takes.
+        labels: (n,) as the model sees them, noise included.
+        flipped: (n,) bool, which labels the noise changed.
+        positions: (n,) where the samples stand in the whole training part.
+        n_classes: number of classes.
+        seed: the run's seed.
+        dataset: name of the data set.
+        noise: share of the whole part's labels that were flipped; None where that is not known.
+    """
+
+    inputs: Any
+    labels: np.ndarray
+    flipped: np.ndarray
+    positions: np.ndarray
+    n_classes: int
+    seed: int
+    dataset: str
+    noise: float | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What files made from this training set hold, so that they are not joined with those of another one."""
+        return {"dataset": self.dataset, "seed": self.seed, "noise": self.noise,
+                "training_set": fingerprint(self.positions.astype(np.int64), self.labels.astype(np.int64))}  # fmt: skip
+
+
+def fingerprint(*arrays: np.ndarray) -> str:
+    """Return a short hash of arrays' values, e.g. of a training set's positions and labels."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]

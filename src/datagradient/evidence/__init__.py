@@ -1,0 +1,1 @@
+"""From result files to small tables, tests, verdicts and MLflow."""

@@ -1,0 +1,285 @@
+"""Verdicts on the paper's claims, by rules that were written before the final run.
+
+Results of logistic regression from an earlier version were known by then, and a review changed rules while the final
+run was under way; no rule was changed for what it gives. Results of one complete run were known when the networks'
+solvers were chosen anew, by validation data. A claim is judged on the data as published (noise 0), which
+is what the paper speaks of, by refinement with the policy ``influence`` against the unrefined baseline. What flipped
+labels give stands in ``detail``; only for C6 can it make a claim *partly* confirmed.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from datagradient.errors import UserError
+from datagradient.files import Content, read_rows, write_json
+from datagradient.files.strict_yaml import read_yaml
+
+CONFIRMED, PARTLY, NOT_CONFIRMED = "confirmed", "partly", "not confirmed"
+NOT_ATTAINABLE, NOT_TESTED = "not attainable as stated", "not tested"
+VERDICTS = (CONFIRMED, PARTLY, NOT_CONFIRMED, NOT_ATTAINABLE, NOT_TESTED)
+PUBLISHED = "0"  # the noise rate of the data as published
+MODALITIES, FAMILIES = {"image", "text", "table"}, {"logistic", "boosted", "neural"}  # that the paper speaks of
+TABLES = ("tests", "pooled", "tracking", "iterations", "costs", "data")
+Tables = dict[str, list[dict[str, str]]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule found: measured value and interval (None where there is none), in the claim's unit.
+
+    ``interval`` says what low and high are, ``source`` the table that the numbers come from.
+    """
+
+    verdict: str
+    source: str
+    measured: float | None = None
+    low: float | None = None
+    high: float | None = None
+    interval: str = ""
+    detail: str = ""
+
+
+def judge_files(claims_file: Path, results: Path, out: Path) -> None:
+    """Judge every claim by the small tables of a preset, and write one JSON list.
+
+    Args:
+        claims_file: config/claims.yaml.
+        results: folder of the small result tables; scalability.csv may be missing.
+        out: claims.json to write.
+    """
+    claims = read_claims(claims_file)
+    tables = {name: read_rows(results / f"{name}.csv") for name in TABLES}
+    scalability = results / "scalability.csv"
+    tables["scalability"] = read_rows(scalability) if scalability.exists() else []
+    write_json(out, {"claims": judge(claims, tables)})
+
+
+def read_claims(file: Path) -> dict[str, dict]:
+    """Return the claims that there are rules for, by name."""
+    from pydantic import TypeAdapter
+
+    from datagradient.pipeline.schema import COUNT, mapping, problems, text, value
+
+    claims = read_yaml(file)
+    if set(claims) != set(RULES):
+        raise UserError(f"{file}: holds {', '.join(map(str, claims))}; there are rules for {', '.join(RULES)}")
+    words = dict.fromkeys(("statement", "paper", "unit", "said"), text())
+    numbers = {**dict.fromkeys(("low", "high"), value({"type": "number", "ge": 0})), "samples": value(COUNT)}
+    claim = mapping({**words, **numbers}, needed=tuple(words))
+    for problem in problems(TypeAdapter(mapping(dict.fromkeys(RULES, claim))), claims):
+        raise UserError(f"{file}: {problem}")
+    return {name: Content(file, claim) for name, claim in claims.items()}
+
+
+def judge(claims: dict[str, dict], tables: Tables) -> list[dict]:
+    """Return one row a claim: what the paper says, what was measured, and the verdict."""
+    return [
+        {"claim": name, **{key: claim[key] for key in ("statement", "paper", "unit", "said")},
+         **asdict(RULES[name](claim, tables))}
+        for name, claim in claims.items()
+    ]  # fmt: skip
+
+
+def tally(reached: int, of: int) -> str:
+    """Return the verdict on a claim about all of several comparisons, when so many of them reach it."""
+    if not of:
+        return NOT_TESTED
+    return CONFIRMED if reached == of else PARTLY if reached else NOT_CONFIRMED
+
+
+def gain(claim: dict, tables: Tables, metric: str, scale: float) -> Finding:
+    """Confirmed where every data set and model gains at least the paper's least, with an interval above 0."""
+
+    def reaches(test: dict) -> bool:
+        return scale * float(test["mean_difference"]) >= claim["low"] and float(test["t_low"]) > 0
+
+    published, noisy = _tests(tables, metric)
+    reached = sum(map(reaches, published))
+    pooled = _pooled(tables, metric)
+    detail = f"{reached} of {len(published)} data sets and models gain at least {claim['low']:g}"
+    if noisy:
+        detail += f"; with flipped labels {sum(map(reaches, noisy))} of {len(noisy)}"
+    return Finding(tally(reached, len(published)), "tests, pooled", *pooled(scale), "95 % t, pooled", detail)
+
+
+def accuracy_gain(claim: dict, tables: Tables) -> Finding:
+    """C1, in percentage points."""
+    return gain(claim, tables, "accuracy", 100)
+
+
+def f1_gain(claim: dict, tables: Tables) -> Finding:
+    """C2."""
+    return gain(claim, tables, "f1", 1)
+
+
+def effect_size(claim: dict, tables: Tables) -> Finding:
+    """Confirmed where every d is at least the paper's smallest, for a gain whose interval lies above 0."""
+
+    def reaches(test: dict) -> bool:
+        return float(test["d"]) >= claim["low"] and float(test["t_low"]) > 0
+
+    published, noisy = _tests(tables, "accuracy")
+    if not published:
+        return Finding(NOT_TESTED, "tests")
+    reached, values = sum(map(reaches, published)), [float(test["d"]) for test in published]
+    detail = f"{reached} of {len(published)} data sets and models reach {claim['low']:g}; measured is the median"
+    if noisy:
+        large = [float(test["d"]) for test in noisy if reaches(test)]
+        detail += f"; with flipped labels {len(large)} of {len(noisy)}"
+        if large:
+            detail += f", of {min(large):.2f} to {max(large):.2f}"
+    return Finding(tally(reached, len(published)), "tests", median(values), min(values), max(values),
+                   "smallest and largest", detail)  # fmt: skip
+
+
+def significance(claim: dict, tables: Tables) -> Finding:
+    """Judged two-sided; where so few seeds cannot reach that, *partly* if every gain is significant one-sided.
+
+    If none is, even the easier reading is *not confirmed*; if some are, the claim is *not attainable as stated*.
+    """
+    by_metric = [_tests(tables, metric) for metric in ("accuracy", "f1")]
+    published, noisy = ([test for tests in by_metric for test in tests[part]] for part in (0, 1))
+
+    def significant(tests: list[dict], side: str) -> int:
+        return sum(float(test[f"q_{side}"]) < claim["low"] and float(test["mean_difference"]) > 0 for test in tests)
+
+    if not published:
+        return Finding(NOT_TESTED, "tests")
+    one, two = significant(published, "one_sided"), significant(published, "two_sided")
+    smallest = max(float(test["smallest_p_two_sided"]) for test in published)
+    detail = (
+        f"{one} of {len(published)} comparisons (accuracy and F1) one-sided, {two} two-sided; "
+        f"the smallest two-sided p of {published[0]['n']} seeds is {smallest:g}"
+    )
+    if noisy:
+        detail += f"; with flipped labels {significant(noisy, 'one_sided')} of {len(noisy)} one-sided"
+    if smallest < claim["low"]:
+        verdict = tally(two, len(published))
+    else:
+        verdict = {len(published): PARTLY, 0: NOT_CONFIRMED}.get(one, NOT_ATTAINABLE)
+    return Finding(verdict, "tests", one / len(published), interval="share significant one-sided", detail=detail)
+
+
+def overhead(claim: dict, tables: Tables) -> Finding:
+    """Confirmed where no size up to the paper's costs more than its ratio; costs of the run itself stand in detail."""
+    costs = [float(row["ratio"]) for row in tables["costs"]]
+    detail = f"in this run at most {max(costs):.2f}" if costs else ""
+    largest: dict[int, float] = {}  # of all models and data sets of a size
+    for row in tables["scalability"]:
+        largest[int(row["n"])] = max(float(row["ratio"]), largest.get(int(row["n"]), 0.0))
+    if not largest or max(largest) < claim["samples"]:
+        return Finding(NOT_TESTED, "costs", max(costs, default=None), interval="largest of the run" if costs else "",
+                       detail=f"no measurement at {claim['samples']} samples; {detail}")  # fmt: skip
+    ratios = list(largest.values())
+    kept = [n for n in sorted(largest) if largest[n] <= claim["low"]]
+    words = f"the dearest model of a size costs at most {claim['low']:g} at {len(kept)} of {len(ratios)} sizes"
+    if kept:
+        words += f" ({', '.join(f'{n:,}' for n in kept)})"
+    return Finding(tally(len(kept), len(ratios)), "scalability", largest[max(largest)], min(ratios), max(ratios),
+                   "that of the largest size; smallest and largest over sizes", f"{words}; {detail}")  # fmt: skip
+
+
+def tracks(claim: dict, tables: Tables) -> Finding:
+    """Confirmed where `dcs` follows accuracy; partly where another definition does, or any with flipped labels."""
+
+    def follows(row: dict) -> bool:
+        return float(row["correlation"]) >= claim["low"] and float(row["low"]) > 0
+
+    def words(row: dict) -> str:
+        return f"{row['score']} at noise {row['noise']}: " + "{:.2f} [{:.2f}, {:.2f}]".format(
+            *(float(row[key]) for key in ("correlation", "low", "high")))  # fmt: skip
+
+    every = [row for row in tables["tracking"] if not math.isnan(float(row["correlation"]))]
+    rows = [row for row in every if row["score"] != "iteration"]
+    main = next((row for row in rows if (row["score"], row["noise"]) == ("dcs", PUBLISHED)), None)
+    if main is None:
+        return Finding(NOT_TESTED, "tracking")
+    reaching = [row for row in rows if follows(row)]
+    verdict = CONFIRMED if follows(main) else PARTLY if reaching else NOT_CONFIRMED
+    detail = f"at least {claim['low']:g} with an interval above 0 in {len(reaching)} of {len(rows)} correlations"
+    if reaching:
+        detail += f" ({'; '.join(map(words, reaching))})"
+    counter = [words(row).replace("iteration", "the number of the iteration itself", 1)
+               for row in every if row["score"] == "iteration"]  # fmt: skip
+    if counter:
+        detail += f"; {'; '.join(counter)}"
+    return Finding(verdict, "tracking", *(float(main[key]) for key in ("correlation", "low", "high")), "95 % t", detail)
+
+
+def no_overfitting(claim: dict, tables: Tables) -> Finding:
+    """Optimism is the gain in validation accuracy beyond that in test accuracy, and any counts as overfitting (ours).
+
+    Not confirmed where the pooled optimism lies above 0; partly where only that of some data set and model does."""
+    last = max((int(row["iteration"]) for row in tables["iterations"]), default=0)
+    wanted = ("optimism", "influence", last, PUBLISHED)
+    rows = [row for row in tables["iterations"]
+            if (row["metric"], row["policy"], int(row["iteration"]), row["noise"]) == wanted]  # fmt: skip
+    pooled = _pooled(tables, "optimism")(100)
+    if not rows or pooled[1] is None or math.isnan(pooled[1]):
+        return Finding(NOT_TESTED, "iterations, pooled")
+    above = sum(float(row["low"]) > 0 for row in rows)
+    verdict = NOT_CONFIRMED if pooled[1] > 0 else PARTLY if above else CONFIRMED
+    means = [100 * float(row["mean"]) for row in rows]
+    detail = (
+        f"validation gains more than test in {above} of {len(rows)} data sets and models (interval above 0), "
+        f"by {min(means):.1f} to {max(means):.1f} points"
+    )
+    return Finding(verdict, "iterations, pooled", *pooled, "95 % t, pooled", detail)
+
+
+def holds_everywhere(claim: dict, tables: Tables) -> Finding:
+    """Confirmed where every data set and model gains accuracy with an interval above 0.
+
+    At most *partly* where not all modalities and model families of the paper stand in the tests.
+    """
+    published, noisy = _tests(tables, "accuracy")
+    modality = {row["dataset"]: row["modality"] for row in tables["data"]}
+
+    def gains(tests: list[dict]) -> list[dict]:
+        return [test for test in tests if float(test["t_low"]) > 0]
+
+    def named(tests: list[dict]) -> str:
+        pairs = [f"{modality[test['dataset']]}/{test['model']}" for test in gains(tests)]
+        return f"{len(pairs)} of {len(tests)}" + (f" ({', '.join(pairs)})" if 0 < len(pairs) < len(tests) else "")
+
+    if not published:
+        return Finding(NOT_TESTED, "tests")
+    reached, detail = len(gains(published)), named(published)
+    if noisy:
+        detail += f"; with flipped labels {named(noisy)}"
+    missing = (MODALITIES - {modality[test["dataset"]] for test in published}) | (
+        FAMILIES - {test["model"] for test in published}
+    )
+    verdict = tally(reached, len(published))
+    if missing and verdict == CONFIRMED:
+        verdict, detail = PARTLY, f"{detail}; not tested: {', '.join(sorted(missing))}"
+    return Finding(verdict, "tests", reached / len(published), interval="share that gains", detail=detail)
+
+
+RULES: dict[str, Callable[[dict, Tables], Finding]] = {
+    "C1": accuracy_gain, "C2": f1_gain, "C3": effect_size, "C4": significance, "C5": overhead, "C6": tracks,
+    "C7": no_overfitting, "C8": holds_everywhere,
+}  # fmt: skip
+
+
+def _tests(tables: Tables, metric: str) -> tuple[list[dict], list[dict]]:
+    """Return the tests of influence against the baseline: on the data as published, and with flipped labels."""
+    wanted = ("influence", "baseline", metric)
+    tests = [test for test in tables["tests"] if (test["policy"], test["against"], test["metric"]) == wanted]
+    return [test for test in tests if test["noise"] == PUBLISHED], [t for t in tests if t["noise"] != PUBLISHED]
+
+
+def _pooled(tables: Tables, metric: str) -> Callable[[float], tuple[float | None, float | None, float | None]]:
+    wanted = ("influence", "baseline", metric, PUBLISHED)
+    row = next((row for row in tables["pooled"]
+                if (row["policy"], row["against"], row["metric"], row["noise"]) == wanted), None)  # fmt: skip
+
+    def scaled(scale: float) -> tuple[float | None, float | None, float | None]:
+        if row is None:
+            return None, None, None
+        return tuple(scale * float(row[key]) for key in ("mean_difference", "t_low", "t_high"))
+
+    return scaled

@@ -1,0 +1,192 @@
+"""Gathering a preset's many result files into the few small tables that everything else reads."""
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+
+from datagradient.data.splits import PARTS
+from datagradient.files import read_arrays, read_json, read_meta, write_json, write_rows
+from datagradient.pipeline import layout
+from datagradient.pipeline.provenance import check_shared, config_hash, stamp
+
+KEYS = ("dataset", "model", "noise", "policy", "seed", "iteration")
+# Of one trained model, and what they hold besides provenance.
+RECORDS = {"metrics.json": {"metrics": dict}, "train.json": {},
+           "influence.json": dict.fromkeys(("contribution", "solver", "seconds"), dict)}  # fmt: skip
+METRICS = (
+    *KEYS, "n_train", "accuracy", "f1", "val_accuracy", "val_f1", "val_loss", "selection_accuracy", "selection_loss",
+    "test_loss", "dcs", "helpful_share", "harm_reduction", "stationarity", "removed", "removed_flipped",
+    "solver", "solver_status", "solver_residual", "solver_iterations", "train_seconds", "predict_seconds",
+    "setup_seconds", "val_gradient_seconds", "solve_seconds", "projection_seconds", "influence_seconds",
+    "other_scores_seconds",
+)  # fmt: skip
+DATA = (
+    "dataset", "title", "modality", "seed", *(f"n_{part}" for part in PARTS), "n_features", "n_classes", "f1_kind",
+    *(f"{one}_rows_in_{other}" for i, other in enumerate(PARTS) for one in PARTS[i + 1 :]), "source",
+)  # fmt: skip
+DETECTION = ("dataset", "model", "noise", "seed", "score", "n", "removed", "auroc", "precision", "recall")
+CURVES = ("dataset", "model", "noise", "score", "looked_at", "found")
+LOOKED_AT = np.linspace(0, 1, 51)  # shares of the training set, the most suspicious first
+HISTOGRAM = ("dataset", "model", "noise", "group", "low", "high", "count", "share")
+BINS = np.linspace(-4, 4, 81)  # in standard deviations of one model's scores; the outer bins take the rest
+
+
+def collect_preset(config: dict, root: Path) -> None:
+    """Write the small tables of a preset, and provenance.json, to the folder of its results."""
+    data = data_rows(config, root)
+    write_rows(root / "metrics.csv", METRICS, metrics_rows(config, root))
+    write_rows(root / "data.csv", DATA, data)
+    write_rows(root / "influence_histogram.csv", HISTOGRAM, histogram_rows(config, root))
+    detection, curves = detection_rows(config, root)
+    write_rows(root / "detection.csv", DETECTION, detection)
+    write_rows(root / "detection_curves.csv", CURVES, curves)
+    cells = [Path(layout.cell(root=root, **keys)) / "metrics.json" for keys in layout.grid(config)]
+    prepared = [Path(layout.PREPARED.format(root=root, dataset=name, seed=seed)) / "data.json"
+                for name in config["datasets"] for seed in config["seeds"]]  # fmt: skip
+    # Of the results themselves, so that gathering them again changes nothing.
+    times = {"started": _time(min(file.stat().st_mtime for file in prepared)),
+             "finished": _time(max(file.stat().st_mtime for file in cells))}  # fmt: skip
+    sources = {row["dataset"]: row["source"] for row in data}
+    run = stamp(data=sources, **times) | {"preset": config["preset"], "config_hash": config_hash(config)}
+    write_json(root / "provenance.json", {**run, "config": config})
+
+
+def _time(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
+
+
+def metrics_rows(config: dict, root: Path) -> list[dict]:
+    """Return one row for every trained and evaluated model of a preset, and for each iteration of ``guarded``."""
+    rows = [metrics_row(config, root, keys) for keys in layout.grid(config)]
+    if layout.GUARDED not in config["policies"]:
+        return rows
+    guarded = [
+        metrics_row(config, root, {**keys, "policy": layout.GUARDED})
+        for keys in layout.grid(config, policy="influence")
+    ]
+    return rows + guarded
+
+
+def model_of(root: Path, keys: dict) -> dict:
+    """Return the keys of the trained model behind a row: ``guarded`` keeps one of ``influence``'s."""
+    if keys["policy"] != layout.GUARDED:
+        return keys
+    kept = read_json(Path(layout.GUARD.format(root=root, **keys)))["iteration"]
+    return {**keys, "policy": "influence", "iteration": min(keys["iteration"], kept)}
+
+
+def metrics_row(config: dict, root: Path, keys: dict) -> dict:
+    """Return the row of one trained model; the columns are `METRICS`."""
+    model = model_of(root, keys)
+    folder, first = (Path(layout.cell(root=root, **{**model, "iteration": k})) for k in (model["iteration"], 0))
+    records = {folder / name: read_json(folder / name, provenance=dict, **kinds) for name, kinds in RECORDS.items()}
+    check_shared({path: record["provenance"] for path, record in records.items()})
+    measured, training, influence = records.values()
+    metrics = measured["metrics"]
+    contribution, solver, seconds = (influence[name] for name in ("contribution", "solver", "seconds"))
+    harm, first_harm = contribution["mean_harm"], read_json(first / "influence.json")["contribution"]["mean_harm"]
+    newly = keys["iteration"] == model["iteration"] > 0
+    removed = read_meta(folder / "kept.npz")["removed"] if newly else {"count": 0, "flipped": 0}
+    named = {name: metrics[name] for name in METRICS if name in metrics}
+    return {
+        **keys,
+        **named,
+        "test_loss": metrics["loss"],
+        "n_train": training["n_train"],
+        **{name: contribution[name] for name in ("dcs", "helpful_share", "stationarity")},
+        "harm_reduction": 1 - harm / first_harm if first_harm > 0 else 0.0,
+        "removed": removed["count"],
+        "removed_flipped": removed["flipped"],
+        "solver": solver["solver"],
+        "solver_status": solver["status"],
+        "solver_residual": solver["residual"],
+        "solver_iterations": solver["iterations"],
+        "train_seconds": training["seconds"],
+        "predict_seconds": training["predict_seconds"],
+        **{f"{step}_seconds": value for step, value in seconds.items()},
+        "influence_seconds": sum(seconds.values()),
+        "other_scores_seconds": influence["other_scores_seconds"],
+    }
+
+
+def data_rows(config: dict, root: Path) -> list[dict]:
+    """Return one row for every data set and seed: sizes of the parts, repeated samples, source."""
+    rows = []
+    for dataset in config["datasets"]:
+        for seed in config["seeds"]:
+            folder = Path(layout.PREPARED.format(root=root, dataset=dataset, seed=seed))
+            data = read_json(folder / "data.json", sizes=dict, repeats=dict, provenance=dict)
+            facts = data["provenance"]
+            rows.append({
+                "dataset": dataset, "title": facts["title"], "modality": facts["modality"], "seed": seed,
+                **{f"n_{part}": data["sizes"][part] for part in PARTS}, "n_features": data["n_features"],
+                "n_classes": len(facts["class_names"]), "f1_kind": facts["f1_kind"], **data["repeats"],
+                "source": "; ".join(f"{key} {value}" for key, value in sorted(facts["source"].items())),
+            })  # fmt: skip
+    return rows
+
+
+def histogram_rows(config: dict, root: Path) -> list[dict]:
+    """Return histograms of the unrefined models' scores over all seeds, each model's scores by its own deviation."""
+    counts: dict[tuple, np.ndarray] = {}
+    for keys in layout.grid(config, policy=layout.BASELINE):
+        arrays, _ = read_arrays(Path(layout.cell(root=root, **keys)) / "scores.npz")
+        scaled = np.clip(arrays["influence"] / (arrays["influence"].std() or 1.0), BINS[0], BINS[-1])
+        for group, members in (("clean", ~arrays["flipped"]), ("flipped", arrays["flipped"])):
+            key = (keys["dataset"], keys["model"], keys["noise"], group)
+            counts[key] = counts.get(key, 0) + np.histogram(scaled[members], BINS)[0]
+    return [
+        dict(zip(HISTOGRAM, (*key, low, high, int(count), count / total.sum()), strict=True))
+        for key, total in counts.items() if total.sum()
+        for low, high, count in zip(BINS[:-1].round(3), BINS[1:].round(3), total, strict=True)
+    ]  # fmt: skip
+
+
+def detection_rows(config: dict, root: Path) -> tuple[list[dict], list[dict]]:
+    """Return how well each score of the unrefined models finds the flipped labels, and the curves, means over seeds.
+
+    ``removed`` samples are looked at, as many as the first round of removal takes; ``precision`` is the share of
+    flipped ones among them, ``recall`` the share of all flipped ones that they are.
+    """
+    rows, found = [], {}
+    for keys in layout.grid(config, policy=layout.BASELINE):
+        flipped, scores = suspicion(config, root, keys)
+        if not flipped.any():
+            continue
+        first = Path(layout.cell(root=root, **{**keys, "policy": "influence", "iteration": 1}))
+        removed = read_meta(first / "kept.npz")["removed"]["count"]
+        for name, values in scores.items():
+            hits = np.cumsum(flipped[np.argsort(-values, kind="stable")])
+            at_removed = hits[removed - 1] if removed else 0
+            where = {key: keys[key] for key in ("dataset", "model", "noise")}
+            rows.append({
+                **where, "seed": keys["seed"], "score": name, "n": len(flipped), "removed": removed,
+                "auroc": auroc(values, flipped), "precision": at_removed / max(removed, 1),
+                "recall": at_removed / flipped.sum(),
+            })  # fmt: skip
+            curve = np.concatenate([[0], hits])[np.round(LOOKED_AT * len(flipped)).astype(int)] / flipped.sum()
+            found.setdefault((*where.values(), name), []).append(curve)
+    curves = [
+        dict(zip(CURVES, (*key, round(float(share), 4), float(value)), strict=True))
+        for key, each in found.items() for share, value in zip(LOOKED_AT, np.mean(each, axis=0), strict=True)
+    ]  # fmt: skip
+    return rows, curves
+
+
+def suspicion(config: dict, root: Path, keys: dict) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return which labels of a baseline's training set are flipped, and every score, high where a label is suspect."""
+    folder = Path(layout.cell(root=root, **keys))
+    arrays, _ = read_arrays(folder / "scores.npz")
+    scores = {name: arrays[name] for name in ("influence", "loss", "gradient")}
+    if "confident" in config["policies"]:
+        scores["confident"] = -read_arrays(folder / "quality.npz", "quality")[0]["quality"]
+    return arrays["flipped"], scores
+
+
+def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Return the chance that a positive sample scores above a negative one, ties counted half."""
+    from scipy.stats import rankdata
+
+    n = int(positive.sum())
+    return float((rankdata(scores)[positive].sum() - n * (n + 1) / 2) / (n * (len(positive) - n)))

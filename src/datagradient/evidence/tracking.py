@@ -1,0 +1,439 @@
+"""Mirroring results in MLflow. The result files are the record: the store can be made again from them."""
+
+import contextlib
+import glob
+import logging
+import os
+import re
+import shutil
+import sqlite3
+import textwrap
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # MLflow's own 7 take four minutes to say "unreachable"
+
+import mlflow
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from google.protobuf import json_format
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunInfo
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from sqlalchemy import event
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from datagradient.errors import UserError
+from datagradient.evidence.collect import KEYS, METRICS, metrics_row, model_of
+from datagradient.files import read_json
+from datagradient.files.locks import locked
+from datagradient.pipeline import layout
+from datagradient.pipeline.config import model_settings
+
+GIVEN_STORE = "MLFLOW_TRACKING_URI"
+STORE, ARTEFACTS = Path("results/mlflow.db"), Path("results/mlartifacts")
+RECORDS = ("metrics.json", "influence.json", "train.json")
+REPORT = "figures and tables"  # name of the run that holds them
+REBUILD = "datagradient track --rebuild"
+WAIT = 20.0  # seconds for another program, such as the interface, to end what it writes
+BATCH, FIRST_BATCH = 1000, 900  # metrics that MLflow takes at once, and beside a run's parameters
+NUMBERS = [name for name in METRICS if name not in (*KEYS, "solver", "solver_status")]
+# What MLflow and the libraries below it raise where a store is broken, refused or out of reach.
+FAILURES = (
+    MlflowException, SQLAlchemyError, CommandError, json_format.Error, sqlite3.Error, OSError, ImportError, ValueError,
+)  # fmt: skip
+
+
+@event.listens_for(Engine, "connect")
+def _do_not_wait_for_the_disk(connection: object, _: object) -> None:
+    """Spare our own store the wait for the disk at each of some thousand commits; not one that was given.
+
+    A killed process leaves the store whole all the same; where the system itself fails, it can be made again.
+    """
+    if isinstance(connection, sqlite3.Connection) and not os.environ.get(GIVEN_STORE):
+        connection.execute("PRAGMA synchronous = OFF")
+
+
+@dataclass(frozen=True)
+class MirroredRun:
+    """All that one run of the store holds.
+
+    Attributes:
+        artefacts: files and the folders that they go to.
+    """
+
+    name: str
+    tags: dict[str, str] = field(default_factory=dict)
+    params: list[Param] = field(default_factory=list)
+    metrics: list[Metric] = field(default_factory=list)
+    artefacts: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def initialise(preset: str) -> None:
+    """Make the store, if it is not there, and the preset's experiment; restore one deleted in the interface."""
+    with _store() as uri:
+        _make_store(uri)
+        _make_experiment(MlflowClient(uri), preset)
+
+
+def track_cells(config_file: Path, *cells: dict[str, object], **fixed: object) -> int:
+    """Log every finished run of a preset with the keys `fixed` and, if given, those of one of `cells`; return how many.
+
+    A run that was logged before is replaced.
+    """
+    runs = [run for cell in cells or [{}] for run in read_runs(config_file, **cell, **fixed)]
+    _track(read_json(config_file)["preset"], runs)
+    return len(runs)
+
+
+def track_report(preset: str, files: list[Path]) -> None:
+    """Log a preset's figures and tables as the artefacts of one run, in place of an earlier one."""
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"{file}: not found; make it again by running the workflow")
+    _track(preset, [_report_run(files)])
+
+
+def _track(preset: str, runs: list[MirroredRun]) -> None:
+    with _store() as uri:
+        _check(uri)
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name(preset)
+        if experiment is None:
+            raise UserError(f"{_called(uri)}: no experiment {preset}; run: {REBUILD}")
+        _log(client, _active(client, experiment), runs, alone=_has_one_writer(uri))
+
+
+def rebuild(results: Path) -> None:
+    """Log every finished run below `results` again: into a new local store, or replacing runs in a given one.
+
+    All result files are read before anything changes, and the earlier local store stays until the new one is whole.
+    """
+    # A fresh clone holds the small tables of a preset without the runs they were made from.
+    configs = [file for file in sorted(results.glob("*/config.json")) if any(file.parent.rglob("metrics.json"))]
+    if not configs:
+        raise UserError(f"{results}: no results to log; run the workflow first")
+    presets: dict[str, list[MirroredRun]] = {}
+    for config_file in configs:
+        preset, runs = read_json(config_file, "preset")["preset"], read_runs(config_file)
+        report = [*Path("figures", preset).glob("*.png"), *Path("paper_tables", preset).glob("*.csv")]
+        presets[preset] = [*runs, _report_run(sorted(report))] if report else runs
+        print(f"{preset}: {len(runs)} runs to log")
+    with _store() as uri:
+        if os.environ.get(GIVEN_STORE):
+            _make_store(uri)
+            _fill(MlflowClient(uri), presets)
+        else:
+            _rebuild_local(presets)
+        print(f"logged to {_masked(uri)}")
+
+
+def _rebuild_local(presets: dict[str, list[MirroredRun]]) -> None:
+    earlier = _artefact_folders()
+    try:
+        with _new_database(STORE, f"sqlite:///{STORE}") as client:
+            _fill(client, presets)
+    except BaseException:
+        _remove(_artefact_folders() - earlier)
+        raise
+    _remove(earlier)  # a folder has the name of its run, so those of the new store lie beside them
+
+
+def _fill(client: MlflowClient, presets: dict[str, list[MirroredRun]]) -> None:
+    for preset, runs in presets.items():
+        _log(client, _make_experiment(client, preset), runs)
+
+
+def _artefact_folders() -> set[Path]:
+    return set(ARTEFACTS.iterdir()) if ARTEFACTS.is_dir() else set()
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# The store
+
+
+def tracking_uri() -> str:
+    """Return MLFLOW_TRACKING_URI where it is set, else the SQLite store below results/."""
+    return os.environ.get(GIVEN_STORE) or f"sqlite:///{STORE}"
+
+
+@contextlib.contextmanager
+def _store() -> Iterator[str]:
+    """Hold the store for writing and yield its address; whatever fails meanwhile is an error of one line.
+
+    A store that is one file has one writer at a time: several processes that open a fresh one destroy it, and what is
+    written to a file while it is being replaced is lost.
+    """
+    uri = tracking_uri()
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs a traceback before it raises
+    with _one_line(uri):
+        database = _database(uri)
+        if database is None:
+            yield uri
+            return
+        os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # no connection to a replaced file
+        with locked(database.with_name(f".{database.name}.lock"), f"MLflow store {database}"):
+            yield uri
+
+
+@contextlib.contextmanager
+def _one_line(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except UserError:
+        raise
+    except FAILURES as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{_called(uri)}: {_masked(textwrap.shorten(reason, 250))}; {_remedy()}") from None
+
+
+def _called(uri: str) -> str:
+    return f"MLflow store {_masked(uri)}"
+
+
+def _masked(text: str) -> str:
+    """Return a text without the user names and passwords that addresses may hold."""
+    return re.sub(r"//[^/@\s]*@", "//***@", text)
+
+
+def _remedy() -> str:
+    if os.environ.get(GIVEN_STORE):
+        return f"check {GIVEN_STORE}, or unset it for the store below {STORE.parent}/; then run: {REBUILD}"
+    return f"make it again from the result files with: {REBUILD}"
+
+
+def _database(uri: str) -> Path | None:
+    """Return the file of an SQLite store, None where the store is no file."""
+    if not uri.startswith("sqlite"):
+        return None
+    name = make_url(uri).database
+    return None if not name or name == ":memory:" or name.startswith("file:") else Path(name)
+
+
+def _has_one_writer(uri: str) -> bool:
+    """Return whether a store is one file, which `_store` holds a lock for."""
+    return _database(uri) is not None
+
+
+def _make_store(uri: str) -> None:
+    database = _database(uri)
+    if database and not database.exists():
+        with _new_database(database, uri):
+            pass
+    _check(uri)
+
+
+@contextlib.contextmanager
+def _new_database(database: Path, uri: str) -> Iterator[MlflowClient]:
+    """Make a new store in a temporary file, yield its client, and rename it onto `database` when the block succeeds."""
+    scraps = f".{glob.escape(database.name)}.*.tmp*"  # of a process that was killed, with journals; we hold the lock
+    # MLflow keeps what it knows of an address, so no two new stores of a process may have one name.
+    temporary = database.with_name(f".{database.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        address = make_url(uri).set(database=str(temporary)).render_as_string(hide_password=False)
+        _make_tables(address)
+        yield MlflowClient(address)
+        for kind in ("journal", "wal", "shm"):  # left by a writer that was killed: not to be played into the new store
+            database.with_name(f"{database.name}-{kind}").unlink(missing_ok=True)
+        temporary.replace(database)
+    finally:
+        for scrap in database.parent.glob(scraps):
+            scrap.unlink()
+
+
+def _make_tables(uri: str) -> None:
+    """Make an empty store.
+
+    Its first experiment, which nothing here uses, names the folder ``mlruns``, as a client's would, but by an address
+    with escapes: MLflow writes that into its SQL as it is, and fails at a folder with both kinds of quotes.
+    """
+    SqlAlchemyStore(uri, Path("mlruns").absolute().as_uri()).engine.dispose()
+
+
+def _check(uri: str) -> None:
+    """Raise where an SQLite store is missing or unlike MLflow's: MLflow would make or change it in place."""
+    database = _database(uri)
+    if database is None:
+        return
+    if not database.is_file():
+        raise UserError(f"{_called(uri)}: not found; {_remedy()}")
+    # Opened for writing, for SQLite to undo what a killed process left half done.
+    address = f"{database.absolute().as_uri()}?mode=rw"
+    with contextlib.closing(sqlite3.connect(address, timeout=WAIT, uri=True)) as connection:
+        versions = [version for (version,) in connection.execute("SELECT version_num FROM alembic_version")]
+    needed = ScriptDirectory(str(Path(mlflow.__file__).parent / "store/db_migrations")).get_current_head()
+    if versions != [needed]:
+        stated = " and ".join(map(str, versions)) or "none"
+        raise UserError(f"{_called(uri)}: of another version of MLflow (schema {stated}, not {needed}); {_remedy()}")
+
+
+def _make_experiment(client: MlflowClient, preset: str) -> str:
+    experiment = client.get_experiment_by_name(preset)
+    if experiment is not None:
+        return _active(client, experiment)
+    location = None if os.environ.get(GIVEN_STORE) else ARTEFACTS.absolute().as_uri()
+    try:
+        return client.create_experiment(preset, artifact_location=location)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # as when another process made it meanwhile
+            raise
+        return client.get_experiment_by_name(preset).experiment_id
+
+
+def _active(client: MlflowClient, experiment: mlflow.entities.Experiment) -> str:
+    """Return an experiment's id; restore one that was deleted in the interface."""
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+        _keep_latest(client, experiment.experiment_id)  # all runs that were ever replaced come back with it
+    return experiment.experiment_id
+
+
+# Runs of the store
+
+
+def _log(client: MlflowClient, experiment: str, runs: list[MirroredRun], alone: bool = False) -> None:
+    """Log runs, then delete what they replace: a complete run of each name is there at any moment.
+
+    `alone`: no other process logs meanwhile, so that where nothing was there before, nothing is to be deleted.
+    """
+    earlier = _by_name(client, experiment)
+    for run in runs:
+        latest = max((info.start_time for info in earlier.get(run.name, ())), default=0)
+        _log_run(client, experiment, run, max(int(time.time() * 1000), latest + 1))
+    if not alone or any(run.name in earlier for run in runs):
+        _keep_latest(client, experiment, {run.name for run in runs})
+
+
+def _by_name(client: MlflowClient, experiment: str) -> dict[str, list[RunInfo]]:
+    """Return the runs that are there, by name: one query, where a query for each run would take longer."""
+    by_name: dict[str, list[RunInfo]] = {}
+    token = None
+    while token != "":
+        page = client.search_runs([experiment], max_results=BATCH, page_token=token)
+        for run in page:
+            by_name.setdefault(run.info.run_name, []).append(run.info)
+        token = page.token or ""
+    return by_name
+
+
+def _keep_latest(client: MlflowClient, experiment: str, names: set[str] | None = None) -> None:
+    """Delete every run that started before the latest complete run of its name.
+
+    These are the replaced ones and those that were interrupted. Two processes that log one cell to a server at once,
+    where no lock holds them apart, agree on which run stays.
+    """
+    for name, infos in _by_name(client, experiment).items():
+        complete = [_age(info) for info in infos if info.status == "FINISHED"]
+        for info in infos if complete and (names is None or name in names) else ():
+            if _age(info) < max(complete):
+                client.delete_run(info.run_id)
+
+
+def _age(info: RunInfo) -> tuple[int, str]:
+    return info.start_time, info.run_id
+
+
+def _log_run(client: MlflowClient, experiment: str, run: MirroredRun, start: int) -> None:
+    run_id = client.create_run(experiment, start, run.tags, run.name).info.run_id
+    try:
+        for file, folder in run.artefacts:  # before the metrics, which MLflow would read again each time
+            client.log_artifact(run_id, file, folder)
+        client.log_batch(run_id, run.metrics[:FIRST_BATCH], run.params)
+        for first in range(FIRST_BATCH, len(run.metrics), BATCH):
+            client.log_batch(run_id, run.metrics[first : first + BATCH])
+        client.set_terminated(run_id)
+    except MlflowException:
+        if client.get_run(run_id).info.lifecycle_stage != "deleted":  # as by a process that logged the cell after us
+            raise
+
+
+# Runs from result files
+
+
+def read_runs(config_file: Path, **fixed: object) -> list[MirroredRun]:
+    """Return every finished run of a preset whose keys match `fixed`, with a step for each iteration."""
+    config, root = read_json(config_file, "preset", "policies", "iterations", "datasets", "models"), config_file.parent
+    for key, value in fixed.items():
+        if value not in config[f"{key}s"]:
+            raise UserError(f"{config_file}: no {key} {value}; it has {', '.join(config[f'{key}s'])}")
+    runs = []
+    for policy in config["policies"]:
+        like = "influence" if policy == layout.GUARDED else policy
+        for keys in layout.grid(config, policy=like, iteration=config["iterations"], **fixed):
+            runs += _read_run(config, root, {**keys, "policy": policy})
+    return runs
+
+
+def _read_run(config: dict, root: Path, keys: dict) -> list[MirroredRun]:
+    """Return one run, or none where it is not finished."""
+    if keys["policy"] == layout.GUARDED and not Path(layout.GUARD.format(root=root, **keys)).exists():
+        return []
+    models = [model_of(root, {**keys, "iteration": k}) for k in range(config["iterations"] + 1)]
+    folders = [Path(layout.cell(root=root, **model)) for model in models]
+    if not all((folder / name).exists() for folder in folders for name in RECORDS):
+        return []
+    try:
+        return [_run_of(config, root, keys, folders)]
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        what, done = f"{type(error).__name__}: {error}", layout.Cell(root, **keys).refined
+        gone = done if done.exists() else folders[-1].parent
+        raise UserError(f"{folders[-1].parent}: unlike results of this version ({what}); delete {gone} and run the "
+                        "workflow again") from None  # fmt: skip
+
+
+def _run_of(config: dict, root: Path, keys: dict, folders: list[Path]) -> MirroredRun:
+    rows = [metrics_row(config, root, {**keys, "iteration": k}) for k in range(len(folders))]
+    facts = read_json(folders[-1] / "metrics.json", "provenance")["provenance"]
+    solver = read_json(folders[0] / "influence.json", "options")["options"]
+    tags = {**{key: str(keys[key]) for key in keys if key != "iteration"}, **_flat(facts)}
+    removed = [(step, folder / "removed.csv") for step, folder in enumerate(dict.fromkeys(folders[1:]), start=1)]
+    return MirroredRun(
+        "/".join(str(keys[key]) for key in ("dataset", "model", "noise", "policy", "seed")),
+        {**tags, "solver_status": str(rows[-1]["solver_status"])},
+        [Param(key, str(value)) for key, value in _settings(config, keys, solver).items()],
+        _metrics(rows, folders),
+        [(file, f"iter-{step}") for step, file in removed if file.exists()],
+    )
+
+
+def _metrics(rows: list[dict], folders: list[Path]) -> list[Metric]:
+    end = int(max((folder / "metrics.json").stat().st_mtime for folder in folders) * 1000)
+    metrics = [Metric(column, float(row[column]), end, step) for step, row in enumerate(rows) for column in NUMBERS]
+    for k, folder in enumerate(folders):
+        losses = read_json(folder / "train.json").get("losses", [])
+        metrics += [Metric(f"epoch_loss/iteration_{k}", loss, end, epoch) for epoch, loss in enumerate(losses, start=1)]
+    return metrics
+
+
+def _report_run(files: list[Path]) -> MirroredRun:
+    return MirroredRun(REPORT, artefacts=[(file, file.parts[0]) for file in files])
+
+
+def _settings(config: dict, keys: dict, solver: dict) -> dict:
+    """Return everything that was set for one run."""
+    return {
+        **{key: value for key, value in keys.items() if key != "iteration"},
+        **{key: config[key] for key in ("removal_fraction", "iterations")},
+        **model_settings(config, keys["dataset"], keys["model"], keys["noise"]),
+        **{f"solver.{key}": value for key, value in solver.items()},
+    }
+
+
+def _flat(facts: dict) -> dict[str, str]:
+    """Return provenance as tags: nested keys joined by a full stop."""
+    nested = {f"{key}.{inner}": value for key, entry in facts.items() if isinstance(entry, dict)
+              for inner, value in entry.items()}  # fmt: skip
+    plain = {key: value for key, value in facts.items() if not isinstance(value, dict)}
+    return {key: str(value) for key, value in {**plain, **nested}.items()}

@@ -1,0 +1,1 @@
+"""The workflow's files and jobs: layout, configuration, provenance, what one job does."""

@@ -1,0 +1,284 @@
+"""Validation of the merged configuration, before any job runs. Imports nothing heavy: the Snakefile uses it."""
+
+import copy
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, TypeAdapter
+
+from datagradient.data import MODALITIES
+from datagradient.errors import UserError, shown
+from datagradient.files import read_json
+from datagradient.files.strict_yaml import read_yaml
+from datagradient.influence.options import PROBLEM_OPTIONS, SOLVERS
+from datagradient.pipeline.layout import (
+    JOBS,
+    POLICIES,
+    RESERVED,
+    modules,
+    noise_name,
+    noise_names,
+    solver_for,
+    trained_policies,
+)
+from datagradient.pipeline.schema import (
+    COUNT,
+    LIMIT,
+    RATE,
+    REPEATS,
+    SEED,
+    SEVERAL,
+    SHARE,
+    SIZE,
+    Problem,
+    by_noise,
+    chunk_problem,
+    family_settings,
+    in_words,
+    list_of,
+    listed,
+    mapping,
+    problems,
+    refusing,
+    solver_options,
+    some_of,
+    stream_plan,
+    value,
+)
+
+COMMAND_LINE = "command line (--config)"
+LARGEST_GRID = 100_000  # models to train: Snakemake holds a job for each, where a job does one
+_ABSENT = object()
+
+
+def validate(config: dict, files: list[Path]) -> dict:
+    """Check a merged configuration and return a copy with every default filled in, and nothing that is not used.
+
+    Args:
+        config: the merged content of `files`, and of what the command line overrides.
+        files: configuration files, later ones override earlier ones; they are read again for what a merged
+            configuration no longer shows: which file is at fault, and keys that stand twice.
+
+    Raises:
+        UserError: one line with file, key, value and what is legal there.
+    """
+    contents = {file: read_yaml(file) for file in files}
+    for check in (_structure, _families, _rates, _solvers, _size, _experiments, _policies, _split):
+        problem = next(iter(check(config)), None)
+        if problem is not None:
+            raise UserError(f"{_file_of(problem.path, contents, config)}: {problem}")
+    return _filled(config)
+
+
+def read_validated(path: Path) -> dict:
+    """Read config.json, the validated configuration that the workflow writes for its jobs.
+
+    Raises:
+        UserError: it is none, in one line with the key, what stands there and what is legal.
+    """
+    config = read_json(path)
+    for check in (lambda content: problems(_schema(validated=True), content), _families, _rates, _policies, _split):
+        problem = next(iter(check(config)), None)
+        if problem is not None:
+            raise UserError(f"{path}: {problem}")
+    return config
+
+
+def model_settings(config: dict, dataset: str, model: str, noise: str) -> dict:
+    """Return the settings of a model for one data set and one noise rate (as in paths, e.g. ``"0.2"``)."""
+    place = noise_names(config).index(noise)
+    settings = config["datasets"][dataset]["models"][model]
+    return {key: value[place] if isinstance(value, list) else value for key, value in settings.items()}
+
+
+@functools.cache
+def _schema(validated: bool = False) -> TypeAdapter:
+    """Return what a merged configuration may hold, or one that was validated, whose defaults are filled in."""
+    families, datasets = modules("models"), modules("data/sets")
+    overrides = some_of({model: _settings(model, by_noise, needed=()) for model in families})
+    dataset = {"max_development": value(LIMIT), "max_test": value(LIMIT), "models": overrides}
+    options = mapping(solver_options(), needed=("name",))
+    solver = mapping(dict.fromkeys(MODALITIES, options)) if validated else options
+    family = {model: mapping({"settings": _settings(model, value), "solver": solver}) for model in families}
+    return TypeAdapter(mapping({
+        "preset": _preset(),
+        "datasets": some_of(dict.fromkeys(datasets, mapping(dataset, needed=(), null=True))),
+        "models": list_of(tuple(families)),
+        "model_settings": some_of(family),
+        "policies": list_of(POLICIES),
+        "noise": _noise(),
+        "seeds": list_of(SEED, least=2),
+        "iterations": value({**COUNT, "le": 100}),
+        "removal_fraction": value(SHARE),
+        "split": mapping(dict.fromkeys(("influence", "selection", "test"), value(SHARE))),
+        "one_job": value(JOBS),
+        "shards": value({**COUNT, "le": 1000}),
+        "gpu": value({"type": "whole", "ge": 0, "le": 1}),
+        **_experiment_types(families, datasets),
+    }))  # fmt: skip
+
+
+def _settings(model: str, kind: Callable, needed: tuple | None = None) -> Any:
+    return mapping({name: kind(legal) for name, legal in family_settings(model).items()}, needed)
+
+
+def _preset() -> Any:
+    """Return the type of a preset's name, which is a folder beside others."""
+
+    def free(name: str) -> str:
+        if name in RESERVED:
+            raise ValueError
+        return name
+
+    word = Annotated[str, Field(strict=True, pattern="^[a-z][a-z0-9-]{0,59}$"), AfterValidator(free)]
+    return refusing(word, f"a word of a-z, 0-9 and '-', of at most 60 characters, and not one of {', '.join(RESERVED)}")
+
+
+def _noise() -> Any:
+    """Return the type of noise rates: paths hold their names, so that a name must hold all of a rate."""
+
+    def in_paths(rate: float) -> float:
+        name = noise_name(rate)
+        if float(name) != rate or "e" in name:
+            raise ValueError
+        return rate
+
+    words = f"{in_words(RATE)}, of at most six digits and, unless it is 0, of at least 0.0001"
+    return listed(refusing(Annotated[value(RATE), AfterValidator(in_paths)], words), words, alike=noise_name)
+
+
+def _experiment_types(families: list[str], datasets: list[str]) -> dict[str, Any]:
+    """Return the types of the experiments besides refinement; each may be null."""
+    scaled = mapping({"models": list_of(tuple(families)), "sizes": list_of(SIZE)})
+    content = {
+        "scalability": {"repeats": value(REPEATS), "datasets": some_of(dict.fromkeys(datasets, scaled))},
+        "streaming": {"dataset": value(tuple(datasets)), "model": value(tuple(families)), **stream_plan()},
+        "fidelity": {"halves": value(REPEATS), "single": value(SEVERAL), "initialisations": value(REPEATS)},
+        "sensitivity": {"fractions": list_of(SHARE)},
+    }
+    return {name: mapping(keys, null=True) for name, keys in content.items()}
+
+
+def _structure(config: dict) -> list[Problem]:
+    return problems(_schema(), config)
+
+
+def _file_of(path: Sequence, contents: dict[Path, dict], config: dict) -> str:
+    """Return the file whose value for the key at `path` counts: the last one that holds it, or the command line."""
+    while _lookup(config, path) is _ABSENT:
+        path = path[:-1]  # of a key that is missing: where it would stand
+    value = _lookup(config, path)
+    for file, content in reversed(contents.items()):
+        in_file = _lookup(content, path)
+        if in_file is not _ABSENT:
+            overridden = not isinstance(value, dict) and repr(in_file) != repr(value)
+            return COMMAND_LINE if overridden else str(file)
+    return COMMAND_LINE
+
+
+def _lookup(node: Any, path: Sequence) -> Any:
+    for part in path:
+        inside = range(len(node)) if isinstance(node, list) else node if isinstance(node, dict) else ()
+        if part not in inside:
+            return _ABSENT
+        node = node[part]
+    return node
+
+
+def _families(config: dict) -> Iterator[Problem]:
+    """Yield the models that have no settings."""
+    for model in config["models"]:
+        if model not in config["model_settings"]:
+            yield Problem(("model_settings", model), "missing, and the preset has this model")
+
+
+def _rates(config: dict) -> Iterator[Problem]:
+    """Yield the settings that differ by noise rate, and are not as many as there are rates."""
+    for dataset, options in config["datasets"].items():
+        for model, settings in ((options or {}).get("models") or {}).items():
+            for key, setting in settings.items():
+                if isinstance(setting, list) and len(setting) != len(config["noise"]):
+                    text = f"{shown(setting)} is not one value for each noise rate of {shown(config['noise'])}"
+                    yield Problem(("datasets", dataset, "models", model, key), text)
+
+
+def _size(config: dict) -> Iterator[Problem]:
+    """Yield grids that no machine can hold."""
+    sizes = (config["datasets"], config["models"], config["noise"], trained_policies(config), config["seeds"])
+    trained = math.prod(map(len, sizes)) * config["iterations"]
+    if trained > LARGEST_GRID:
+        yield Problem(("iterations",), f"data sets, models, noise rates, policies, seeds and iterations make {trained} "
+                      f"models to train, more than {LARGEST_GRID}")  # fmt: skip
+
+
+def _split(config: dict) -> Iterator[Problem]:
+    if sum(config["split"].values()) >= 1:
+        yield Problem(("split",), f"the shares {dict(config['split'])} leave nothing to train on")
+
+
+def _policies(config: dict) -> Iterator[Problem]:
+    if "influence" not in config["policies"]:
+        yield Problem(("policies",), "the others copy the numbers of influence; add it")
+
+
+def _experiments(config: dict) -> Iterator[Problem]:
+    """Yield shards of jobs that do several models, and experiments that lack what they are made from."""
+    if config["shards"] > 1 and config["one_job"] != "step":
+        yield Problem(("shards",), f"{config['shards']} are for one_job: step, and one_job is {config['one_job']}")
+    if config["sensitivity"] and not config["fidelity"]:
+        yield Problem(("sensitivity",), "needs the models of fidelity")
+    scaled = (config["scalability"] or {}).get("datasets", {})
+    wanted = [("scalability", name, model) for name, entry in scaled.items() for model in entry["models"]]
+    if config["streaming"]:
+        wanted.append(("streaming", config["streaming"]["dataset"], config["streaming"]["model"]))
+        problem = chunk_problem(config["streaming"])
+        if problem:
+            yield Problem(("streaming", "sizes"), problem)
+    for experiment, dataset, model in wanted:
+        if dataset not in config["datasets"] or model not in config["models"]:
+            key = {"scalability": "datasets", "streaming": "dataset"}[experiment]
+            problem = f"{dataset} with {model} is not among the preset's datasets and models"
+            yield Problem((experiment, key), problem)
+
+
+def _solvers(config: dict) -> Iterator[Problem]:
+    """Yield options of a solver that do not go together, for any kind of data."""
+    for model, entry in config["model_settings"].items():
+        for kind in MODALITIES:
+            for key, text in _misfits(_applying(entry["solver"], kind)):
+                overridden = (kind, key) if key in (entry["solver"].get(kind) or {}) else (key,)
+                yield Problem(("model_settings", model, "solver", *overridden), f"for {kind}s: {text}")
+
+
+def _filled(config: dict) -> dict:
+    full = copy.deepcopy(config)
+    full["model_settings"] = {model: full["model_settings"][model] for model in full["models"]}
+    for entry in full["model_settings"].values():
+        entry["solver"] = {kind: _applying(entry["solver"], kind) for kind in MODALITIES}
+    for name, options in full["datasets"].items():
+        own = options or {}
+        models = {model: {**entry["settings"], **(own.get("models") or {}).get(model, {})}
+                  for model, entry in full["model_settings"].items()}  # fmt: skip
+        limits = {key: own.get(key) for key in ("max_development", "max_test")}
+        full["datasets"][name] = {**limits, "models": models}
+    return full
+
+
+def _misfits(solver: dict) -> Iterator[tuple[str, str]]:
+    """Yield the options of a solver for one kind of data that do not go with the others, and why."""
+    if solver["name"] != "cg" and solver.get("tolerance") == 0:
+        yield "tolerance", f"{solver['name']} needs a tolerance above 0"
+    if "ekfac" in (solver["name"], solver.get("preconditioner")):
+        if "parameters" not in solver:
+            yield "name" if solver["name"] == "ekfac" else "preconditioner", "ekfac is for networks"
+        elif solver["parameters"] != "all":
+            yield "parameters", f"{solver['parameters']}, and ekfac needs all"
+
+
+def _applying(solver: dict, kind: str) -> dict:
+    """Return the solver for one kind of data without the options that it does not have."""
+    own = solver_for(solver, kind)
+    return {key: value for key, value in own.items() if key in ("name", *SOLVERS[own["name"]], *PROBLEM_OPTIONS)}

@@ -1,0 +1,58 @@
+"""Scores of a model's training samples: at once, or S first and then shards."""
+
+from pathlib import Path
+
+from datagradient.pipeline import layout, scoring
+from datagradient.pipeline.layout import Cell
+from datagradient.pipeline.progress import progress
+
+
+def score(config: dict, cell: Cell) -> None:
+    """Score every training sample of a model against the influence-validation part.
+
+    Writes scores.npz (positions in the training part, labels, flipped, influence, and what the policy goes by) and
+    influence.json: the solver's record and options, seconds by step, and the dataset contribution score.
+    """
+    work = load(config, cell)
+    with progress(f"influence {cell.folder}"):
+        scored = scoring.score_all(work, also_scored(cell))
+    scoring.warn_unconverged(scored.solver, cell.file("scores.npz"))
+    scoring.write_scores(scored, work.solver, work.facts, cell.file("scores.npz"))
+
+
+def load(config: dict, cell: Cell) -> scoring.Work:
+    """Read a trained model and what it is scored with."""
+    solver = config["model_settings"][cell.model]["solver"]
+    return scoring.load_work(cell.model, solver, cell.file("model.npz"), cell.data, cell.labels, cell.kept)
+
+
+def also_scored(cell: Cell) -> str | None:
+    """Return what a model's samples are scored by besides influence: what its policy goes by; of the baseline all."""
+    return layout.ALSO_SCORED.get(cell.policy)
+
+
+def direction(config: dict, cell: Cell) -> None:
+    """Compute S, the one vector that all training samples of a model are scored with: direction.npz."""
+    work = load(config, cell)
+    with progress(f"direction {cell.folder}"):
+        found = scoring.solve_direction(work)
+    scoring.warn_unconverged(found.record.as_dict(), cell.file("direction.npz"))
+    scoring.write_direction(work, found, cell.file("direction.npz"))
+
+
+def project(config: dict, cell: Cell, number: int, count: int) -> None:
+    """Score shard `number` of `count`, the first being 0, with the S of `direction`."""
+    work, out = load(config, cell), shard_file(cell, number, count)
+    with progress(f"project {out}"):
+        scoring.score_shard(work, cell.file("direction.npz"), (number, count), also_scored(cell), out)
+
+
+def gather(cell: Cell, count: int) -> None:
+    """Put the shards of a training set together: scores.npz and influence.json, as `score` writes them."""
+    shards = [shard_file(cell, number, count) for number in range(count)]
+    scoring.gather_shards(cell.file("direction.npz"), shards, cell.file("scores.npz"))
+
+
+def shard_file(cell: Cell, number: int, count: int) -> Path:
+    """Return the file of one shard's scores."""
+    return cell.file(f"shards/{number + 1}-of-{count}.npz")

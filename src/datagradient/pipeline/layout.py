@@ -1,0 +1,162 @@
+"""Where results lie, and the names there are to choose from. Imports nothing heavy: the Snakefile uses it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from datagradient.data import MODALITIES
+
+PREPARED = "{root}/{dataset}/prepared/seed-{seed}"
+NOISE = PREPARED + "/noise-{noise}"
+CELL = "{root}/{dataset}/{model}/noise-{noise}/{policy}/seed-{seed}/iter-{iteration}"
+GUARD = "{root}/{dataset}/{model}/noise-{noise}/guarded/seed-{seed}/guard.json"
+REFINED = "{root}/{dataset}/{model}/noise-{noise}/seed-{seed}.json"  # the last file of a seed's refinement
+SCALE = "{root}/{dataset}/scalability/features.npz"  # as much of a data set as there is, for measurements of cost
+SCALE_ROWS = "{root}/{dataset}/scalability/{model}/{sizes}/rows.json"
+# The first is what the others are compared with; each removes as many samples as it does.
+POLICIES = ("influence", "random", "uniform", "loss", "gradient", "confident", "guarded")
+GUARDED = "guarded"  # trains nothing: it stops the policy `influence` where the selection part says so
+# What one job refines: all of a model family on a data set; one noise rate and seed of that; or one step of one model.
+JOBS = ("family", "seed", "step")
+# Names that no preset can have: of files in config/, and of folders beside those of presets.
+RESERVED = ("defaults", "claims", "benchmarks", "cpu-last-layer", "mlartifacts", "mlflow", "mlruns", "verdict")
+BASELINE = "baseline"  # the policy of iteration 0, which all policies share
+# Other scores that a policy goes by, or a table of the baseline.
+ALSO_SCORED = {"baseline": "all", "loss": "loss", "gradient": "gradient"}
+
+
+def modules(folder: str) -> list[str]:
+    """Return the names of the modules in a folder of the package: one is one data set, or one model."""
+    return sorted(path.stem for path in (Path(__file__).parents[1] / folder).glob("[a-z]*.py"))
+
+
+def solver_for(options: dict, modality: str) -> dict:
+    """Return a solver and its options for one kind of data: what stands under the kind's name overrides the rest."""
+    return {**{key: value for key, value in options.items() if key not in MODALITIES}, **(options.get(modality) or {})}
+
+
+def root(preset: str) -> str:
+    """Return the folder of a preset's results."""
+    return f"results/{preset}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The keys of one trained model, and where its files lie. Iteration 0 of every policy is the shared baseline."""
+
+    root: str | Path
+    dataset: str
+    model: str
+    noise: str
+    seed: int
+    policy: str = BASELINE
+    iteration: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the model's files."""
+        policy = self.policy if self.iteration else BASELINE
+        return Path(CELL.format(**{**self.__dict__, "policy": policy}))
+
+    def file(self, name: str) -> Path:
+        """Return one of them."""
+        return self.folder / name
+
+    @property
+    def data(self) -> Path:
+        """The prepared data."""
+        return Path(PREPARED.format(**self.__dict__)) / "features.npz"
+
+    @property
+    def labels(self) -> Path:
+        """The labels that the model is trained on, noise included."""
+        return Path(NOISE.format(**self.__dict__)) / "labels.npz"
+
+    @property
+    def kept(self) -> Path | None:
+        """Which samples are left; none for the unrefined model, which all are used for."""
+        return self.file("kept.npz") if self.iteration else None
+
+    @property
+    def guard(self) -> Path:
+        """Which iteration the policy ``guarded`` keeps."""
+        return Path(GUARD.format(**self.__dict__))
+
+    @property
+    def refined(self) -> Path:
+        """What is written when all iterations of all policies are done."""
+        return Path(REFINED.format(**self.__dict__))
+
+    def at(self, **keys: object) -> "Cell":
+        """Return the same with other keys."""
+        return replace(self, **keys)
+
+
+def cell(policy: str, iteration: int, **keys: object) -> str:
+    """Return the folder of one trained model; iteration 0 of every policy is the shared baseline."""
+    return CELL.format(policy=policy if iteration else BASELINE, iteration=iteration, **keys)
+
+
+def scale_rows(config: dict, root: str | Path) -> list[str]:
+    """Return the files of measurements of cost: one for all sizes where a job does all of a family, or one for each."""
+    plans = (config["scalability"] or {}).get("datasets", {})
+    return [
+        SCALE_ROWS.format(root=root, dataset=dataset, model=model, sizes="-".join(map(str, sizes)))
+        for dataset, plan in plans.items()
+        for model in plan["models"]
+        for sizes in ([plan["sizes"]] if config["one_job"] == "family" else [[n] for n in plan["sizes"]])
+    ]
+
+
+def varied(config: dict, root: str | Path, kind: str) -> list[Path]:
+    """Return the files that sensitivity.csv or fractions.csv is made from, by `kind`.
+
+    Of sensitivity those of the first seed and the highest noise rate, of fractions those of the first three seeds.
+    """
+    first, noise = config["seeds"][0], noise_names(config)[-1]
+    wanted = {"sensitivity": [{"seed": first, "noise": noise}],
+              "fractions": [{"seed": seed} for seed in config["seeds"][:3]]}[kind]  # fmt: skip
+    return [Cell(root, **keys).file(f"{kind}.json") for fixed in wanted for keys in grid(config, iteration=0, **fixed)]
+
+
+def gallery_of(config: dict, root: str | Path, dataset: str) -> Cell:
+    """Return the model whose scores choose the samples that a data set's gallery shows."""
+    return Cell(root, dataset, config["models"][-1], noise_name(min(config["noise"])), config["seeds"][0])
+
+
+def noise_name(rate: float) -> str:
+    """Return a noise rate as it stands in paths and tables: 0 and 0.2, not 0.0 and 0.20."""
+    return f"{rate:g}"
+
+
+def noise_names(config: dict) -> list[str]:
+    """Return the noise rates of a configuration as they stand in paths and tables."""
+    return [noise_name(rate) for rate in config["noise"]]
+
+
+def grid(config: dict, **fixed: object) -> Iterator[dict]:
+    """Yield the keys of every trained model of a configuration, the baseline first.
+
+    Args:
+        config: a validated configuration.
+        fixed: keys to hold, e.g. ``dataset="adult"``.
+    """
+    for dataset in config["datasets"]:
+        for model in config["models"]:
+            for noise in noise_names(config):
+                for policy, iteration in _steps(config):
+                    for seed in config["seeds"]:
+                        keys = {"dataset": dataset, "model": model, "noise": noise, "policy": policy,
+                                "seed": seed, "iteration": iteration}  # fmt: skip
+                        if fixed.items() <= keys.items():
+                            yield keys
+
+
+def trained_policies(config: dict) -> list[str]:
+    """Return the policies that train models of their own."""
+    return [policy for policy in config["policies"] if policy != GUARDED]
+
+
+def _steps(config: dict) -> list[tuple[str, int]]:
+    refined = [(policy, k) for policy in trained_policies(config) for k in range(1, config["iterations"] + 1)]
+    return [(BASELINE, 0), *refined]

@@ -1,0 +1,74 @@
+"""Where a run's time goes: what a clock on the wall counts, and how much of it is training, predicting and scoring.
+
+`Clock` is kept by the process that runs the workflow, across runs that were interrupted; it lies in clock.json beside
+the results.
+"""
+
+import json
+import time
+from pathlib import Path
+
+from datagradient.files import read_json, read_rows, replacing, write_json, write_rows
+from datagradient.pipeline.layout import GUARDED
+
+COLUMNS = (
+    "cores", "runs", "wall_seconds", "fit_seconds", "cross_validation_seconds", "predict_seconds", "score_seconds",
+    "outside_share",
+)  # fmt: skip
+AFTERWARDS = 300.0  # seconds after a run in which a report is still part of it
+
+
+class Clock:
+    """The times of the workflow's runs of one preset, in seconds since 1970; each run is written as it goes on.
+
+    Args:
+        path: clock.json.
+        started: when this run began.
+        cores: that it has.
+        anew: whether it makes all results again, so that earlier runs do not count.
+    """
+
+    def __init__(self, path: Path, started: float, cores: int, anew: bool = False):
+        try:
+            before = read_json(path, "runs")["runs"] if path.exists() and not anew else []
+        except Exception:  # a damaged clock is no reason not to run
+            before = []
+        self.path, self.runs = path, [*before, {"started": started, "finished": started, "cores": cores}]
+        self.tick()
+
+    def tick(self) -> None:
+        """Note that this run goes on until now at least."""
+        self.runs[-1]["finished"] = time.time()
+        with replacing(self.path) as stream:
+            json.dump({"runs": self.runs}, stream, indent=1)
+
+
+def write_orchestration(results: Path) -> None:
+    """Write orchestration.csv of a preset, one row, from clock.json, metrics.csv and the jobs' own timings.
+
+    The wall time is that of all runs together, each from its first line of output to its last job, or to the report
+    where one was made after it. Inside are the seconds that models are trained, cross-validated, asked for predictions
+    and scored, as the jobs measure them; everything else is outside: starting programs, loading, preparing,
+    experiments, statistics, tables, figures, MLflow, Snakemake.
+
+    Args:
+        results: results/<preset>.
+    """
+    path = results / "clock.json"
+    runs = read_json(path, "runs")["runs"]
+    report = results / "report.html"
+    made = report.stat().st_mtime if report.exists() else 0.0
+    if runs[-1]["finished"] < made < runs[-1]["finished"] + AFTERWARDS:
+        runs[-1]["finished"] = made
+        write_json(path, {"runs": runs})
+    rows = [row for row in read_rows(results / "metrics.csv") if row["policy"] != GUARDED]
+    fit, predict, influence, others = (
+        sum(float(row[f"{step}_seconds"]) for row in rows) for step in ("train", "predict", "influence", "other_scores")
+    )
+    cross_validation = sum(read_json(job, "seconds")["seconds"] for job in results.rglob("cross_validate.json"))
+    wall = sum(run["finished"] - run["started"] for run in runs)
+    available = sum((run["finished"] - run["started"]) * run["cores"] for run in runs)
+    inside = fit + cross_validation + predict + influence + others
+    values = (runs[-1]["cores"], len(runs), wall, fit, cross_validation, predict, influence + others,
+              1 - inside / available)  # fmt: skip
+    write_rows(results / "orchestration.csv", COLUMNS, [dict(zip(COLUMNS, values, strict=True))])

@@ -1,0 +1,64 @@
+"""The prepared form of a data set for one seed: features and labels of all parts in one file."""
+
+from pathlib import Path
+
+import numpy as np
+
+from datagradient.data import sets
+from datagradient.data.changes import RECORD, reading, states
+from datagradient.data.features import extract, raw_inputs
+from datagradient.data.record import Dataset, fingerprint, sample_keys
+from datagradient.data.splits import PARTS, SplitPlan, split
+from datagradient.files import write_arrays, write_json
+from datagradient.pipeline.progress import progress
+from datagradient.pipeline.provenance import stamp
+
+
+def write_prepared(dataset: Dataset, keys: np.ndarray, seed: int, plan: SplitPlan, path: Path) -> None:
+    """Split, extract features, and write ``features.npz`` to `path` and ``data.json`` beside it.
+
+    The latter holds the sizes of the parts, how many samples of one part stand in another, and how columns were read
+    where that is a guess.
+
+    Args:
+        dataset: the raw samples.
+        keys: one hash per sample, from `sample_keys`; equal samples have equal hashes.
+        seed: the seed of the split.
+        plan: the shares of the parts.
+        path: the file to write.
+    """
+    parts = split(dataset, seed, plan)
+    said: dict[str, str] = {}
+    features = extract(dataset, parts, said)
+    facts = stamp(
+        seed=seed, dataset=dataset.name, title=dataset.title, modality=dataset.modality,
+        class_names=list(dataset.class_names), f1_kind=dataset.f1_kind, source=dataset.source,
+        samples=fingerprint(dataset, keys),
+    )  # fmt: skip
+    arrays = {f"features_{name}": matrix for name, matrix in features.items()}
+    arrays |= {f"raw_{name}": samples for name, samples in raw_inputs(dataset, parts).items()}
+    arrays |= {f"labels_{name}": dataset.labels[rows] for name, rows in parts.items()}
+    arrays |= {f"rows_{name}": rows for name, rows in parts.items()}
+    write_arrays(path, facts, **arrays)
+    pairs = [(one, other) for i, other in enumerate(PARTS) for one in PARTS[i + 1 :]]
+    repeats = {f"{one}_rows_in_{other}": int(np.isin(keys[parts[one]], keys[parts[other]]).sum())
+               for one, other in pairs}  # fmt: skip
+    content = {"sizes": {name: len(rows) for name, rows in parts.items()}, "n_features": features["train"].shape[1],
+               "repeats": repeats, "columns": said, "provenance": facts}  # fmt: skip
+    write_json(path.with_name("data.json"), content)
+
+
+def prepare_seeds(dataset: str, plan: SplitPlan, out: dict[int, Path]) -> None:
+    """Read a data set once; split it by each seed and write its features, `out` saying where: ``features.npz``.
+
+    Beside it come data.json (sizes, and how columns were read) and read.json (the files that the data set was read
+    from).
+    """
+    with progress(f"load {dataset}"), reading() as paths:
+        samples = sets.load(dataset)
+        sources = states([*paths, *sets.declared_files(dataset)])
+        keys = sample_keys(samples)
+    for seed, path in out.items():
+        with progress(f"prepare {dataset}, seed {seed}"):
+            write_prepared(samples, keys, seed, plan, path)
+            write_json(path.with_name(RECORD), sources)

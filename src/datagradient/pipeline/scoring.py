@@ -1,0 +1,198 @@
+"""Scoring a model's training samples: S once, then the projection, over all samples or over shards that run apart."""
+
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from datagradient.data.training_set import TrainingSet
+from datagradient.errors import UserError
+from datagradient.files import read_arrays, read_meta, write_arrays, write_json
+from datagradient.influence.glm import ROWS
+from datagradient.influence.options import PROBLEM_OPTIONS
+from datagradient.influence.scores import (
+    Direction,
+    curvature_rows,
+    dataset_contribution,
+    find_direction,
+    influence_along,
+)
+from datagradient.metrics import losses
+from datagradient.models import family, load
+from datagradient.pipeline.layout import solver_for
+from datagradient.pipeline.provenance import check_shared
+from datagradient.pipeline.training import load_part, load_training_set
+
+EVERY = slice(None)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A trained model with its training set, the validation samples and labels, and how S is solved for.
+
+    ``solver`` is for the kind of the data: no more overrides by kind.
+    """
+
+    family: ModuleType
+    model: Any
+    facts: dict
+    samples: TrainingSet
+    validation: tuple[Any, np.ndarray]
+    solver: dict
+
+    def problem(self, shard: slice = EVERY) -> Any:
+        """Return the influence problem of the training samples, or of a shard, which is for projection alone."""
+        form = {key: self.solver[key] for key in PROBLEM_OPTIONS[1:] if key in self.solver}
+        whole = shard == EVERY
+        n, seed = len(self.samples.labels), self.samples.seed
+        rows = curvature_rows(n, self.solver.get("samples"), seed) if whole else None
+        inputs, labels = (self.samples.inputs, self.samples.labels) if whole else (
+            self.samples.inputs[shard], self.samples.labels[shard])  # fmt: skip
+        return self.family.problem(self.model, inputs, labels, rows, **form)
+
+
+def load_work(model: str, solver: dict, model_file: str, data: str, labels: str, kept: str | None) -> Work:
+    """Read what a model is scored with; `solver` may hold overrides by the kind of the data.
+
+    Raises:
+        UserError: the model was trained on other samples or labels than these.
+    """
+    module = family(model)
+    trained, facts = load(model, model_file, data)
+    samples = load_training_set(module.INPUTS, data, labels, kept)
+    check_shared({model_file: facts, f"{labels} with {kept}" if kept else labels: samples.facts})
+    validation = load_part(module.INPUTS, data, "influence")
+    return Work(module, trained, facts, samples, validation, solver_for(solver, read_meta(data)["modality"]))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Arrays of one number a sample (as in scores.npz), the solver's record, seconds by step, and of other scores."""
+
+    arrays: dict[str, np.ndarray]
+    solver: dict
+    seconds: dict[str, float]
+    other_seconds: float
+
+
+def solve_direction(work: Work) -> Direction:
+    """Return S; its seconds count the setting up too."""
+    return _solved(work)[1]
+
+
+def score_all(work: Work, also: str | None = None) -> Scored:
+    """Score all training samples of a model; `also` names other scores, as the option of the commands does."""
+    problem, found = _solved(work)
+    return _projected(
+        work, problem, found.solution, found.validation_gradient, found.record.as_dict(), found.seconds, also
+    )
+
+
+def _solved(work: Work) -> tuple[Any, Direction]:
+    options = {key: value for key, value in work.solver.items() if key not in PROBLEM_OPTIONS}
+    start = time.perf_counter()
+    problem = work.problem()
+    setup = time.perf_counter() - start
+    found = find_direction(problem, *work.validation, seed=work.samples.seed, **options)
+    return problem, replace(found, seconds={"setup": setup, **found.seconds})
+
+
+def _projected(
+    work: Work, problem: Any, solution: np.ndarray, gradient: np.ndarray, record: dict, seconds: dict,
+    also: str | None, shard: slice = EVERY,
+) -> Scored:  # fmt: skip
+    clock = [time.perf_counter()]
+    influence = influence_along(problem, solution, shard.start or 0)
+    clock.append(time.perf_counter())
+    arrays = {name: getattr(work.samples, name)[shard] for name in ("positions", "labels", "flipped")}
+    arrays["influence"] = influence
+    if also in ("gradient", "all"):
+        arrays["gradient"] = -problem.project(gradient)
+    if also in ("loss", "all"):
+        probabilities = work.family.probabilities(work.model, work.samples.inputs[shard])
+        arrays["loss"] = losses(probabilities, arrays["labels"])
+    clock.append(time.perf_counter())
+    projection, others = np.diff(clock).tolist()
+    return Scored(arrays, record, {**seconds, "projection": projection}, others)
+
+
+def warn_unconverged(record: dict, out: Path) -> None:
+    """Say on standard error that a solve ended before its tolerance."""
+    if record["status"] == "unconverged":
+        print(f"warning: {out}: the solve is unconverged: {record}", file=sys.stderr)
+
+
+def write_scores(scored: Scored, options: dict, facts: dict, out: Path) -> None:
+    """Write scores.npz, and influence.json beside it; `options` are the solver's, `facts` the model's."""
+    write_arrays(out, facts, **scored.arrays)
+    content = {
+        "solver": scored.solver, "options": options, "seconds": scored.seconds,
+        "other_scores_seconds": scored.other_seconds,
+        "contribution": dataset_contribution(scored.arrays["influence"]), "provenance": facts,
+    }  # fmt: skip
+    write_json(out.with_name("influence.json"), content)
+
+
+def write_direction(work: Work, found: Direction, out: Path) -> None:
+    """Write direction.npz: S and ∇L_V, and in its facts what influence.json takes from here."""
+    about = {"solver": found.record.as_dict(), "options": work.solver, "seconds": found.seconds, "facts": work.facts,
+             "n": len(work.samples.labels)}  # fmt: skip
+    write_arrays(out, about, solution=found.solution, gradient=found.validation_gradient)
+
+
+def shard_of(n: int, number: int, count: int) -> slice:
+    """Return the samples of a shard, from a multiple of `ROWS` on: batches, and so bytes, are those of one pass.
+
+    Where n is small, some shards are empty.
+    """
+    blocks = -(-n // ROWS)
+    first, last = (ROWS * (blocks * k // count) for k in (number, number + 1))
+    return slice(first, min(last, n))
+
+
+def score_shard(work: Work, direction: Path, shard: tuple[int, int], also: str | None, out: Path) -> None:
+    """Score one shard of the training samples with the S of a file, and write the same arrays as scores.npz has."""
+    arrays, about = read_arrays(direction)
+    if about["facts"] != work.facts:
+        raise UserError(f"{direction}: is of another model or training set; make it again with 'direction'")
+    rows, work = shard_of(len(work.samples.labels), *shard), replace(work, solver=about["options"])
+    scored, setup = Scored({}, about["solver"], {"projection": 0.0}, 0.0), 0.0
+    if rows.start < rows.stop:
+        start = time.perf_counter()
+        problem = work.problem(rows)
+        setup = time.perf_counter() - start
+        scored = _projected(work, problem, arrays["solution"], arrays["gradient"], about["solver"], {}, also, rows)
+    facts = {"direction": about, "first": rows.start, "rows": rows.stop - rows.start, "setup": setup,
+             "projection": scored.seconds["projection"], "others": scored.other_seconds}  # fmt: skip
+    write_arrays(out, facts, **scored.arrays)
+
+
+def gather_shards(direction: Path, shards: list[Path], out: Path) -> None:
+    """Write scores.npz and influence.json from all shards, in any order, as one pass would have."""
+    about, parts = read_meta(direction), [read_arrays(shard) for shard in shards]
+    for shard, (_, facts) in zip(shards, parts, strict=True):
+        if facts["direction"] != about:
+            raise UserError(f"{shard}: was scored with another S than {direction}; make it again with 'project'")
+    parts = sorted((part for part in parts if part[0]), key=lambda part: part[1]["first"])
+    ends = [0]
+    for _, facts in parts:
+        if facts["first"] != ends[-1]:
+            break
+        ends.append(facts["first"] + facts["rows"])
+    if len(ends) != len(parts) + 1 or ends[-1] != about["n"]:
+        raise UserError(
+            f"{out}: the shards are not all samples from 0 to {about['n']}, each once: one misses or repeats"
+        )
+    arrays = {name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]}
+    spent = {key: sum(facts[key] for _, facts in parts) for key in ("setup", "projection", "others")}
+    seconds = {
+        **about["seconds"],
+        "setup": about["seconds"]["setup"] + spent["setup"],
+        "projection": spent["projection"],
+    }
+    scored = Scored(arrays, about["solver"], seconds, spent["others"])
+    write_scores(scored, about["options"], about["facts"], out)

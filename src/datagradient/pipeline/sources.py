@@ -1,0 +1,118 @@
+"""A hash of the code that one command runs, so that editing the package reruns what it must and no more."""
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+NAME = PACKAGE.name
+RUNS_ALL = ("main", "parser")  # functions of `commands.main` that every command runs through
+
+
+@functools.cache
+def source_hash(command: str, *modules: str) -> str:
+    """Return a hash of what one command does: of the syntax trees, so that docstrings, comments and help do not count.
+
+    The code is the command's function in its file of `commands` and its options there, what every command runs through,
+    and all modules of the package that these can reach. Imports are read from the source, those inside functions too;
+    nothing is imported.
+
+    Args:
+        command: the name of its function.
+        modules: names of further modules that the command loads by name, e.g. ``models.logistic``.
+    """
+    digest, imported = hashlib.sha256(), {f"{NAME}.{module}" for module in modules}
+    file, main = _tree(_file_of(command)), _tree(PACKAGE / "commands/main.py")
+    for tree, used in ((file, _used(file, (), command)), (main, _used(main, RUNS_ALL))):
+        names = {name for part in used for name in _names(part)}
+        imported |= _imports(used)
+        for node in tree.body:
+            # The commands' own files: what a command needs of them is known.
+            wanted = isinstance(node, ast.ImportFrom) and node.module != f"{NAME}.commands"
+            if wanted and names & {alias.asname or alias.name for alias in node.names}:
+                imported |= _imports([node])
+        for part in used:
+            digest.update(ast.dump(part).encode())
+    for path in sorted(_reach(imported)):
+        digest.update(str(path.relative_to(PACKAGE)).encode() + ast.dump(_tree(path)).encode())
+    return digest.hexdigest()[:12]
+
+
+def _file_of(command: str) -> Path:
+    """Return the file of `commands` that defines a command."""
+    for path in sorted((PACKAGE / "commands").glob("*.py")):
+        if any(command in _defined(node) for node in _tree(path).body) and path.name != "main.py":
+            return path
+    raise ValueError(f"no command {command}")
+
+
+def _used(tree: ast.Module, wanted: Iterable[str], command: str | None = None) -> list[ast.AST]:
+    """Return the parts of a file that some functions run: these, and what they name; of a command its options too."""
+    defined = {name: node for node in tree.body for name in _defined(node)}
+    waiting, used, seen = list(wanted), [], set()
+    if command:
+        options = defined.pop("COMMANDS").value
+        used = [next(value for key, value in zip(options.keys, options.values, strict=True) if key.id == command)]
+        waiting += [command, *_names(used[0])]
+    while waiting:
+        name = waiting.pop(0)
+        if name in defined and name not in seen:
+            seen.add(name)
+            used.append(defined[name])
+            waiting += _names(defined[name])
+    return used
+
+
+def _defined(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Assign):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
+
+
+def _names(part: ast.AST) -> list[str]:
+    return sorted({node.id for node in ast.walk(part) if isinstance(node, ast.Name)})
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    """Return a module's syntax tree without docstrings and without the help texts of options."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+        elif isinstance(node, ast.Dict):
+            kept = [(key, value) for key, value in zip(node.keys, node.values, strict=True) if not _is_help(key)]
+            node.keys, node.values = [key for key, _ in kept], [value for _, value in kept]
+    return tree
+
+
+def _is_help(key: ast.expr | None) -> bool:
+    return isinstance(key, ast.Constant) and key.value == "help"
+
+
+def _reach(names: set[str]) -> set[Path]:
+    found: set[Path] = set()
+    waiting = [_file(name) for name in names]
+    while waiting:
+        path = waiting.pop()
+        if path is not None and path not in found:
+            found.add(path)
+            waiting += [_file(name) for name in _imports([_tree(path)])]
+    return found
+
+
+def _imports(trees: Iterable[ast.AST]) -> set[str]:
+    names: set[str] = set()
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.split(".")[0] == NAME}
+
+
+def _file(name: str) -> Path | None:
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)

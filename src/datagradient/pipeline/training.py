@@ -1,0 +1,71 @@
+"""Reading what a model is trained and measured on from the files of 'prepare', 'noise' and 'prune'."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datagradient.data.training_set import TrainingSet
+from datagradient.errors import UserError
+from datagradient.files import read_arrays, read_meta
+from datagradient.metrics import PREFIXES
+from datagradient.pipeline.provenance import check_shared
+
+
+def load_training_set(form: str, data: str | Path, labels: str | Path, kept: str | Path | None) -> TrainingSet:
+    """Read D_k; without `kept` it is the whole training part.
+
+    Args:
+        form: the model family's `INPUTS`, ``"features"`` or ``"raw"``.
+        data: features.npz.
+        labels: labels.npz.
+        kept: kept.npz.
+    """
+    (inputs, clean), meta = load_part(form, data, "train"), read_meta(data)
+    noisy, noise_facts = read_arrays(labels, "labels", "flipped")
+    check_shared({data: meta, labels: noise_facts})
+    unchanged = ~noisy["flipped"] if noisy["flipped"].shape == clean.shape else None
+    if unchanged is None or not np.array_equal(noisy["labels"][unchanged], clean[unchanged]):
+        raise UserError(f"{labels}: was not made from {data}: the labels that it did not flip differ; make it again "
+                        "with 'noise'")  # fmt: skip
+    positions = np.arange(len(clean))
+    if kept is not None:
+        arrays, kept_facts = read_arrays(kept, "positions")
+        # The scores that kept.npz was made by are those of a model of an earlier training set.
+        check_shared({labels: noise_facts, kept: kept_facts}, "training_set")
+        positions = _checked(arrays["positions"], len(clean), kept)
+    kept_labels, n_classes = noisy["labels"][positions], len(meta["class_names"])
+    counts = np.bincount(kept_labels, minlength=n_classes)
+    if not counts.all():
+        numbers = ", ".join(f"{name} {count}" for name, count in zip(meta["class_names"], counts, strict=True))
+        raise UserError(f"{kept or labels}: a class has no training sample: {numbers}; lower removal_fraction")
+    flipped, noise = noisy["flipped"][positions], noise_facts.get("noise")
+    return TrainingSet(
+        inputs[positions], kept_labels, flipped, positions, n_classes, meta["seed"], meta["dataset"], noise
+    )
+
+
+def _checked(positions: np.ndarray, n: int, kept: str | Path) -> np.ndarray:
+    """Return positions that are whole numbers from 0 to n − 1, none twice."""
+    whole = positions.ndim == 1 and np.issubdtype(positions.dtype, np.integer)
+    if not whole or len(np.unique(positions)) < len(positions) or ((positions < 0) | (positions >= n)).any():
+        raise UserError(f"{kept}: positions are not different whole numbers from 0 to {n - 1}; make it with 'prune'")
+    return positions
+
+
+def load_part(form: str, data: str | Path, part: str) -> tuple[Any, np.ndarray]:
+    """Read the samples, in the form that a model family takes, and the true labels of one part."""
+    # A table's vectors are what networks take too.
+    name = "features" if read_meta(data)["modality"] == "table" else form
+    return _read_part(f"{name}_{part}", f"labels_{part}", str(data), Path(data).stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=len(PREFIXES) + 1)
+def _read_part(name: str, labels: str, data: str, _: int) -> tuple[Any, np.ndarray]:
+    """Read two arrays. Those of the last file stay in memory: a job does many models of one prepared data set.
+
+    Nobody may write into them: the next model gets the same.
+    """
+    arrays, _ = read_arrays(data, name, labels)
+    return arrays[name], arrays[labels]

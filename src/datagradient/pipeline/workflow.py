@@ -1,0 +1,98 @@
+"""What the Snakefile needs besides rules. Imports only what Snakemake itself depends on."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from datagradient.errors import UserError
+from datagradient.pipeline.config import validate
+from datagradient.pipeline.layout import root
+from datagradient.pipeline.orchestration import Clock
+from datagradient.pipeline.progress import show
+from datagradient.pipeline.provenance import RUN_VARIABLE, run_facts
+
+FIRST_TRAINING = ("train", "refine")  # the rules that train the unrefined models
+_lock = None
+_clock: Clock | None = None
+
+
+def start(config: dict, files: list[str]) -> dict:
+    """Validate the configuration and set the environment that jobs inherit; return the configuration."""
+    try:
+        full = validate(config, [Path(file) for file in files])
+    except UserError as error:
+        sys.exit(f"configuration: {error}")
+    source = str(Path(__file__).parents[2])
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
+    # Without conda the jobs use the Python that runs Snakemake, also when its environment is not activated.
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    os.environ[RUN_VARIABLE] = run_facts(full)
+    return full
+
+
+def hasten(workflow: Any) -> None:
+    """Switch off two things of Snakemake 9.27 that cost more than many of our jobs, and change no result.
+
+    To watch its limit of jobs a second, it starts a timer with every job that never ends: after some hundred jobs it
+    does nothing but wake up. And when a job is done it looks at every input once for every output, to see whether the
+    input is small enough for a checksum, even where none is wanted (max-checksum-file-size: 0, in the profile).
+    """
+    from snakemake.io import _IOFile
+
+    workflow.scheduler.job_rate_limiter = None
+    checksum = _IOFile.checksum
+
+    async def unless_unwanted(
+        self: _IOFile, threshold: int | None = None, force: bool = False, algorithm: Any = None
+    ) -> Any:
+        return None if threshold == 0 and not force else await checksum(self, threshold, force, algorithm)
+
+    _IOFile.checksum = unless_unwanted
+
+
+def begin(preset: str, workflow: Any) -> None:
+    """Show the progress of the jobs that are about to run, and start the clock that orchestration.csv is made from."""
+    import psutil
+
+    global _clock
+    jobs, results = list(workflow.dag.needrun_jobs()), Path(root(preset))
+    trained = [job for job in workflow.dag.jobs if job.rule.name.startswith(FIRST_TRAINING)]
+    anew = (results / "metrics.csv").exists() and bool(trained) and all(map(workflow.dag.needrun, trained))
+    cores = workflow.global_resources["_cores"].value or workflow.global_resources["_nodes"].value or 1
+    _clock = Clock(results / "clock.json", psutil.Process().create_time(), cores, anew)
+    show(preset, jobs, _clock.tick, workflow.output_settings.quiet or ())
+
+
+def end(preset: str) -> None:
+    """Write orchestration.csv and its table, where the run was one of the whole preset."""
+    results = Path(root(preset))
+    if _clock is not None and (results / "metrics.csv").exists():
+        _clock.tick()
+        command = ["python", "-m", "datagradient", "orchestration", "--results", str(results)]
+        subprocess.run([*command, "--out", f"paper_tables/{preset}"], check=False)
+
+
+def lock(preset: str) -> None:
+    """Keep two runs out of the same results. The system frees the lock even when a run is killed.
+
+    Snakemake's own lock (switched off in the default profile) outlives a kill and then has to be
+    removed by hand.
+    """
+    import fcntl
+
+    from snakemake.exceptions import WorkflowError
+
+    global _lock
+    path = Path("results") / f".{preset}.lock"
+    path.parent.mkdir(exist_ok=True)
+    _lock = open(path, "w", encoding="utf-8")
+    try:
+        fcntl.flock(_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WorkflowError(
+            f"another run of preset {preset} is at work in this folder; wait for it or stop it"
+        ) from None
+    except OSError:
+        print(f"{path}: this file system has no locks: do not start a second run here", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Which samples to remove, and when to stop."""

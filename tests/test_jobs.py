@@ -1,0 +1,89 @@
+"""Jobs of every size, presets and policies that are planned, jobs that fail, and two presets at once."""
+
+import functools
+import re
+import subprocess
+import sys
+
+import pytest
+
+import conftest
+from conftest import REPOSITORY, environment, finish
+from datagradient.files import read_rows
+from datagradient.pipeline.layout import JOBS
+
+NANO = """
+preset: micro
+models: [logistic]
+seeds: [0, 1]
+iterations: 1
+noise: [0.2]
+policies: [influence, uniform, confident, guarded]
+datasets: {affairs: {max_development: 300, max_test: 100}}
+"""
+CLOCKED = re.compile("_seconds$")
+snakemake = functools.partial(conftest.snakemake, config=NANO)
+
+
+@pytest.mark.parametrize("preset", ["quick", "cpu", "seeds", "paper"])
+def test_every_preset_plans(clone, tmp_path, preset):
+    process = snakemake(clone, tmp_path, "--dry-run", "--configfile", str(REPOSITORY / f"config/{preset}.yaml"))
+    assert "This was a dry-run" in finish(process)
+
+
+@pytest.mark.parametrize("policies", ["[influence]", "[influence,guarded]", "[influence,uniform,confident]"])
+def test_every_set_of_policies_plans(clone, tmp_path, policies):
+    process = snakemake(clone, tmp_path, "--dry-run", "--config", "one_job=family", f"policies={policies}")
+    assert "This was a dry-run" in finish(process)
+
+
+@pytest.fixture(scope="module")
+def one_by_one(clone):
+    """metrics.csv of a run whose jobs do one model each, without what a clock says."""
+    return metrics_of(clone, clone / "step", "one_job: step")
+
+
+def metrics_of(clone, folder, setting):
+    finish(snakemake(clone, folder, "results/micro/metrics.csv", config=f"{NANO}{setting}\n"))
+    rows = read_rows(folder / "results/micro/metrics.csv")
+    return [{key: row[key] for key in row if not CLOCKED.search(key)} for row in rows]
+
+
+@pytest.mark.parametrize("setting", [*(f"one_job: {size}" for size in JOBS if size != "step"),
+                                     "one_job: step\nshards: 2"])  # fmt: skip
+def test_jobs_of_every_size_and_shards_give_the_same_numbers(clone, one_by_one, tmp_path, setting):
+    assert metrics_of(clone, tmp_path, setting) == one_by_one
+    if "family" in setting:  # Snakemake is told of few of this job's files: it must run again all the same
+        for change in ("iterations=2", "policies=[influence,random,uniform,confident]", "removal_fraction=0.1"):
+            again = snakemake(clone, tmp_path, "results/micro/metrics.csv", "--dry-run", "--config", change,
+                              config=f"{NANO}{setting}\n", quiet=())  # fmt: skip
+            assert "refine_logistic" in finish(again), change
+
+
+def test_a_failed_job_is_told_by_rule_data_model_and_reason_and_what_is_finished_is_kept(clone, tmp_path):
+    target = "results/micro/affairs/logistic/noise-0.2/baseline/seed-0/iter-0/model.npz"
+    config = f"{NANO}one_job: step\nmodel_settings: {{logistic: {{settings: {{max_iterations: 1}}}}}}\n"
+    process = snakemake(clone, tmp_path, target, config=config, quiet=())
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode != 0
+    failed = output[output.index("failed: ") :]
+    assert failed.startswith(
+        "failed: train affairs logistic, noise 0.2, policy baseline, seed 0, iteration 0 (logs/micro/"
+    )
+    assert "datagradient train: logistic: the fit did not converge" in failed
+    assert "python -m datagradient" not in output  # the command, which may be thousands of characters long
+    assert "Select jobs" not in output
+    assert "micro: 0 of 3 jobs done" in output
+    assert (tmp_path / "results/micro/affairs/prepared/seed-0/features.npz").exists()
+
+
+def test_two_presets_that_start_at_once_in_a_fresh_folder_both_end_well(clone, tmp_path):
+    targets = ("results/micro/mlflow_ready", "results/other/mlflow_ready")
+    (tmp_path / "other.yaml").write_text(NANO.replace("micro", "other"))
+    first = snakemake(clone, tmp_path, targets[0], config=NANO)
+    command = [sys.executable, "-m", "snakemake", targets[1], "--directory", str(tmp_path), "--cores", "1",
+               "--configfile", str(tmp_path / "other.yaml")]  # fmt: skip
+    other = subprocess.run(command, cwd=clone, env=environment(), check=False, capture_output=True, text=True)
+    finish(first)
+    assert other.returncode == 0, other.stderr
+    assert all((tmp_path / target).exists() for target in targets)

@@ -1,0 +1,38 @@
+# One job does all iterations of all policies: of one noise rate and seed (`one_job: seed`), or of all of a model family on
+# a data set (`one_job: family`): where models are small, programs take longer to start than to train them. Snakemake is
+# told of the unrefined models, which experiments go on from, and of the last file of each seed: to look after all files
+# takes it longer than many of our jobs.
+# One rule a family, the most expensive first, so that no core waits for it in the end.
+PART = {"noise": NOISES, "seed": SEEDS} if CONFIG["one_job"] == "family" else {}
+
+for family in CONFIG["models"]:
+
+    rule:
+        name:
+            f"refine_{family}"
+        input:
+            data=expand(f"{PREPARED}/features.npz", allow_missing=True, **{key: PART[key] for key in PART if key == "seed"}),
+            labels=expand(f"{NOISE}/labels.npz", allow_missing=True, **PART),
+        output:
+            expand(f"{FIRST}/{{file}}", file=["model.npz", "predictions.npz", "scores.npz"], model=family,
+                   allow_missing=True, **PART),
+            expand(REFINED, model=family, allow_missing=True, **PART),
+        log:
+            f"logs/{PRESET}/{{dataset}}/{family}/" + ("refine.log" if PART else "noise-{noise}/seed-{seed}.log"),
+        benchmark:
+            f"logs/{PRESET}/{{dataset}}/{family}/" + ("refine.tsv" if PART else "noise-{noise}/seed-{seed}.tsv")
+        priority: 1 + CONFIG["models"].index(family)
+        params:
+            model=family,
+            part="" if PART else "--noise {noise} --seed {seed}",
+            settings=lambda w, model=family: json.dumps([CONFIG[key] for key in ("removal_fraction", "iterations", "policies")]
+                                                        + [CONFIG["model_settings"][model],
+                                                           CONFIG["datasets"][w.dataset]["models"][model]]),
+            source=source_hash("refine", f"models.{family}"),
+        resources:
+            gpu=CONFIG["gpu"] if family == "neural" else 0,
+        conda:
+            ENVIRONMENT
+        shell:
+            "python -m datagradient refine --config {CONFIG_FILE} --dataset {wildcards.dataset} --model {params.model} "
+            "{params.part} 2> {log:q}"
