@@ -3,6 +3,7 @@
 ONE_THREAD = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 "
 
 
+STREAMING = CONFIG["streaming"] or {}
 KEYS_OF_FIRST = ("--config {CONFIG_FILE} --dataset {wildcards.dataset} --model {wildcards.model} "
                  "--noise {wildcards.noise} --seed {wildcards.seed}")
 
@@ -63,7 +64,7 @@ rule scalability_table:
 
 rule streamed:
     input:
-        SCALE.format(dataset=(CONFIG["streaming"] or {}).get("dataset")),
+        SCALE.format(dataset=STREAMING.get("dataset")),
     output:
         f"{ROOT}/streamed.csv",
         f"{ROOT}/streamed.json",
@@ -71,10 +72,11 @@ rule streamed:
         f"logs/{PRESET}/streamed.log",
     threads: 1000  # all that there are, to be alone
     params:
-        plan=json.dumps([CONFIG["streaming"], CONFIG["model_settings"]]),
-        source=lambda w: source_hash("streamed", f"models.{CONFIG['streaming']['model']}"),
+        plan=lambda w: json.dumps([STREAMING, model_settings(CONFIG, STREAMING["dataset"], STREAMING["model"], NOISES[0]),
+                                   CONFIG["model_settings"][STREAMING["model"]]["solver"]]),
+        source=lambda w: source_hash("streamed", f"models.{STREAMING['model']}"),
     resources:
-        gpu=CONFIG["gpu"],
+        gpu=CONFIG["gpu"] if STREAMING.get("model") == "neural" else 0,
     conda:
         ENVIRONMENT
     shell:

@@ -25,9 +25,10 @@ for family in CONFIG["models"]:
         params:
             model=family,
             part="" if PART else "--noise {noise} --seed {seed}",
-            settings=lambda w, model=family: json.dumps([CONFIG[key] for key in ("removal_fraction", "iterations", "policies")]
-                                                        + [CONFIG["model_settings"][model],
-                                                           CONFIG["datasets"][w.dataset]["models"][model]]),
+            settings=lambda w, model=family: json.dumps(
+                [CONFIG["removal_fraction"], CONFIG["iterations"], CONFIG["policies"],
+                 CONFIG["model_settings"][model]["solver"],
+                 [model_settings(CONFIG, w.dataset, model, noise) for noise in (NOISES if PART else [w.noise])]]),
             source=source_hash("refine", f"models.{family}"),
         resources:
             gpu=CONFIG["gpu"] if family == "neural" else 0,

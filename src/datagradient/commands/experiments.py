@@ -16,7 +16,10 @@ def scalability(args: argparse.Namespace) -> None:
 
     config, root = preset_of(args)
     plan = _asked(args, config, "scalability")
-    sizes = args.n or plan["datasets"].get(args.dataset, {}).get("sizes", ())
+    asked = plan["datasets"].get(args.dataset, {"models": ()})
+    if args.model not in asked["models"]:
+        raise UserError(f"{args.config}: scalability has no {args.dataset} with {args.model}")
+    sizes = args.n or asked["sizes"]
     data, out = _scale(root, args.dataset), SCALE_ROWS.format(
         root=root, dataset=args.dataset, model=args.model, sizes="-".join(map(str, sizes)))  # fmt: skip
     settings = model_settings(config, args.dataset, args.model, noise_names(config)[0])
@@ -111,7 +114,7 @@ COMMANDS = {
     scalability: [
         CONFIG, DATASET, MODEL,
         ("--n", {"nargs": "+", "type": whole(100, 10**7),
-                 "help": "training samples, of images more than there are: variants; without it: the preset's"}),
+                 "help": "training samples, of images more than there are: variants; without it: all sizes"}),
     ],
     scalability_table: [CONFIG],
     streamed: [CONFIG],

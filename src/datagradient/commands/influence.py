@@ -3,6 +3,7 @@
 import argparse
 
 from datagradient.commands.options import STEP, cell_of, shard
+from datagradient.errors import UserError
 
 
 def influence(args: argparse.Namespace) -> None:
@@ -27,7 +28,10 @@ def project(args: argparse.Namespace) -> None:
     """Score one shard of a model's training samples with the S of 'direction'."""
     from datagradient.pipeline.jobs import scores
 
-    scores.project(*cell_of(args), *args.shard)
+    config, cell = cell_of(args)
+    if args.shard[1] != config["shards"]:
+        raise UserError(f"--shard: one of {args.shard[1]}, and {args.config} says shards: {config['shards']}")
+    scores.project(config, cell, *args.shard)
 
 
 def gather(args: argparse.Namespace) -> None:

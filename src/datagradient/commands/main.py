@@ -92,6 +92,6 @@ def _expected(args: argparse.Namespace, path: Path) -> str:
     for flag, keywords in COMMANDS[args.function]:
         given = getattr(args, flag.strip("-").replace("-", "_"), None)
         words = [word for word in (given if isinstance(given, list) else [given]) if isinstance(word, str)]
-        if flag != "--out" and path in map(Path, words):
+        if path in map(Path, words):
             takes.append(f"{flag} takes {keywords['help']}")
     return "".join(f"; {words}" for words in takes)

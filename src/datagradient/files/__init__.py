@@ -39,7 +39,6 @@ MADE_BY = {
     "detection.csv": "collect",
     "detection_curves.csv": "collect",
     "provenance.json": "collect",
-    "config.json": "configuration",
     "tests.csv": "statistics",
     "iterations.csv": "statistics",
     "costs.csv": "statistics",
@@ -62,6 +61,9 @@ MADE_BY = {
     "fractions.json": "fractions",
     "fractions.csv": "concatenate",
 }
+
+
+REFINING = ("train", "evaluate", "influence", "prune", "cross_validate", "guard")  # steps that one job may do together
 
 
 class Content(dict):
@@ -178,10 +180,13 @@ def reading(path: Path) -> Iterator[None]:
 def _remedy(path: Path) -> str:
     job = MADE_BY.get(Path(path).name)
     again = f"make it again with: snakemake --cores 1 --force {path} (and the --configfile of the run)"
-    for folder in Path(path).parents[:2]:  # a file of one model, where a job makes all models of a seed
-        done = folder.parent.parent / f"{folder.name}.json"
-        if folder.name.startswith("seed-") and done.exists():
-            again = f"to make it again, delete {done} and run the workflow"
+    if job in REFINING:
+        for folder in Path(path).parents[:2]:  # of one model, where a job makes all models of a seed
+            done = folder.parent.parent / f"{folder.name}.json"
+            if folder.name.startswith("seed-") and done.exists():
+                again = f"to make it again, delete {done} and run the workflow"
+    if Path(path).name == "config.json":
+        return "; the workflow writes it before its first job: snakemake --cores 1 --configfile config/<preset>.yaml"
     return f"; it is made by the job '{job}'; {again}" if job else ""
 
 

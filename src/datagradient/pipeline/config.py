@@ -80,7 +80,7 @@ def read_validated(path: Path) -> dict:
         UserError: it is none, in one line with the key, what stands there and what is legal.
     """
     config = read_json(path)
-    for check in (lambda content: problems(_schema(validated=True), content), _families, _rates, _policies, _split):
+    for check in (_validated, _complete, _rates, _experiments, _policies, _split):
         problem = next(iter(check(config)), None)
         if problem is not None:
             raise UserError(f"{path}: {problem}")
@@ -98,14 +98,15 @@ def model_settings(config: dict, dataset: str, model: str, noise: str) -> dict:
 def _schema(validated: bool = False) -> TypeAdapter:
     """Return what a merged configuration may hold, or one that was validated, whose defaults are filled in."""
     families, datasets = modules("models"), modules("data/sets")
-    overrides = some_of({model: _settings(model, by_noise, needed=()) for model in families})
+    needed = None if validated else ()
+    overrides = some_of({model: _settings(model, by_noise, needed) for model in families})
     dataset = {"max_development": value(LIMIT), "max_test": value(LIMIT), "models": overrides}
     options = mapping(solver_options(), needed=("name",))
     solver = mapping(dict.fromkeys(MODALITIES, options)) if validated else options
     family = {model: mapping({"settings": _settings(model, value), "solver": solver}) for model in families}
     return TypeAdapter(mapping({
         "preset": _preset(),
-        "datasets": some_of(dict.fromkeys(datasets, mapping(dataset, needed=(), null=True))),
+        "datasets": some_of(dict.fromkeys(datasets, mapping(dataset, needed, null=not validated))),
         "models": list_of(tuple(families)),
         "model_settings": some_of(family),
         "policies": list_of(POLICIES),
@@ -193,6 +194,20 @@ def _families(config: dict) -> Iterator[Problem]:
     for model in config["models"]:
         if model not in config["model_settings"]:
             yield Problem(("model_settings", model), "missing, and the preset has this model")
+
+
+def _validated(config: dict) -> list[Problem]:
+    return problems(_schema(validated=True), config)
+
+
+def _complete(config: dict) -> Iterator[Problem]:
+    """Yield the models that a data set of a validated configuration has no settings of, or that have no solver."""
+    for model in config["models"]:
+        if model not in config["model_settings"]:
+            yield Problem(("model_settings", model), "missing, and the preset has this model")
+        for dataset, options in config["datasets"].items():
+            if model not in options["models"]:
+                yield Problem(("datasets", dataset, "models", model), "missing, and the preset has this model")
 
 
 def _rates(config: dict) -> Iterator[Problem]:

@@ -147,33 +147,6 @@ def solver_options() -> dict[str, Any]:
     return {**options, **dict.fromkeys(MODALITIES, mapping(options, needed=(), null=True))}
 
 
-@functools.cache
-def settings_type(model: str) -> TypeAdapter:
-    """Return what the settings of a model family may be."""
-    return TypeAdapter(mapping({name: value(legal) for name, legal in family_settings(model).items()}))
-
-
-@functools.cache
-def solver_type() -> TypeAdapter:
-    """Return what a solver may be; its name, too, may be left out."""
-    return TypeAdapter(mapping(solver_options(), needed=()))
-
-
-@functools.cache
-def split_plan_type() -> TypeAdapter:
-    """Return what a data set may be split by; no key is needed."""
-    shares, limits = ("influence", "selection", "test"), ("max_development", "max_test")
-    return TypeAdapter(
-        mapping({**dict.fromkeys(shares, value(SHARE)), **dict.fromkeys(limits, value(LIMIT))}, needed=())
-    )
-
-
-@functools.cache
-def stream_plan_type() -> TypeAdapter:
-    """Return what a stream of samples to score may be."""
-    return TypeAdapter(mapping(stream_plan()))
-
-
 def stream_plan() -> dict[str, Any]:
     """Return the types of what is scored as a stream."""
     return {"trained_on": value(CHUNK), "chunk": value(CHUNK), "sizes": list_of(SIZE)}

@@ -13,7 +13,7 @@ from datagradient.pipeline.orchestration import Clock
 from datagradient.pipeline.progress import show
 from datagradient.pipeline.provenance import RUN_VARIABLE, run_facts
 
-FIRST_TRAINING = ("train", "refine")  # the rules that train the unrefined models
+TRAINING = ("train", "refine")  # what the rules that train models are called, or begin with
 _lock = None
 _clock: Clock | None = None
 
@@ -58,7 +58,7 @@ def begin(preset: str, workflow: Any) -> None:
 
     global _clock
     jobs, results = list(workflow.dag.needrun_jobs()), Path(root(preset))
-    trained = [job for job in workflow.dag.jobs if job.rule.name.startswith(FIRST_TRAINING)]
+    trained = [job for job in workflow.dag.jobs if job.rule.name.startswith(TRAINING)]
     anew = (results / "metrics.csv").exists() and bool(trained) and all(map(workflow.dag.needrun, trained))
     cores = workflow.global_resources["_cores"].value or workflow.global_resources["_nodes"].value or 1
     _clock = Clock(results / "clock.json", psutil.Process().create_time(), cores, anew)
