@@ -29,7 +29,7 @@ report: .venv/installed
 	$(BIN)/python -m snakemake --cores 1 $(CONFIG) --report $(REPORT)
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile  # two processes of one thread; a file keeps what its tests share
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # two processes of one thread
 
 lint: .venv/installed
 	$(BIN)/python -m ruff check .

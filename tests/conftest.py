@@ -20,6 +20,14 @@ settings.register_profile("tests", deadline=None, derandomize=True, database=Non
 settings.load_profile("tests")
 
 
+LONGEST = ("test_pipeline", "test_jobs", "test_models", "test_golden")
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take longest first, so that no worker waits for the other in the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @pytest.fixture
 def random():
     return np.random.default_rng(7)
