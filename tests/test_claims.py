@@ -23,16 +23,13 @@ CLAIMS = yaml.safe_load((REPOSITORY / "config/claims.yaml").read_text())
 CELLS = [("tables", "logistic"), ("tables", "neural"), ("images", "logistic"), ("images", "neural")]
 
 
-def test_rows(metric, difference, t_low, noise="0", **more):
+def rows_of_tests(metric, difference, t_low, noise="0", **more):
     return [
         {"dataset": dataset, "model": model, "noise": noise, "policy": "influence", "against": "baseline",
          "metric": metric, "mean_difference": str(d), "t_low": str(low), "n": "5", "smallest_p_two_sided": "0.0625",
          "d": "0.8", "q_one_sided": "0.04", "q_two_sided": "0.08", **more}
         for (dataset, model), d, low in zip(CELLS, difference, t_low, strict=True)
     ]  # fmt: skip
-
-
-test_rows.__test__ = False
 
 
 def pooled(metric, mean, low, high, noise="0"):
@@ -58,14 +55,14 @@ SOME = ([0.02, 0.02, 0.005, -0.02], [0.01, -0.01, 0.001, -0.03])
     (UP, CONFIRMED, 4), (SOME, PARTLY, 1), (NONE, NOT_CONFIRMED, 0), (DOWN, NOT_CONFIRMED, 0),
 ])  # fmt: skip
 def test_accuracy_gain(found, expected, reached):
-    row = verdict("C1", tests=test_rows("accuracy", *found), pooled=[pooled("accuracy", 0.016, 0.01, 0.022)])
+    row = verdict("C1", tests=rows_of_tests("accuracy", *found), pooled=[pooled("accuracy", 0.016, 0.01, 0.022)])
     assert row["verdict"] == expected
     assert (row["measured"], row["low"], row["high"]) == pytest.approx((1.6, 1.0, 2.2))
     assert f"{reached} of 4" in row["detail"]
 
 
 def test_the_condition_is_the_data_as_published_and_noise_is_named_apart():
-    tests = test_rows("accuracy", *DOWN) + test_rows("accuracy", *UP, noise="0.2")
+    tests = rows_of_tests("accuracy", *DOWN) + rows_of_tests("accuracy", *UP, noise="0.2")
     row = verdict("C1", tests=tests, pooled=[pooled("accuracy", -0.02, -0.03, -0.01),
                                              pooled("accuracy", 0.02, 0.01, 0.03, noise="0.2")])  # fmt: skip
     assert (row["verdict"], row["measured"]) == (NOT_CONFIRMED, pytest.approx(-2))
@@ -75,7 +72,7 @@ def test_the_condition_is_the_data_as_published_and_noise_is_named_apart():
 @pytest.mark.parametrize(("scale", "expected"), [(2, CONFIRMED), (1, NOT_CONFIRMED)])
 def test_f1_gain_is_in_f1_and_not_in_points(scale, expected):
     found = [[scale * value for value in values] for values in UP]
-    row = verdict("C2", tests=test_rows("f1", *found), pooled=[pooled("f1", 0.03, 0.01, 0.05)])
+    row = verdict("C2", tests=rows_of_tests("f1", *found), pooled=[pooled("f1", 0.03, 0.01, 0.05)])
     assert (row["verdict"], row["measured"]) == (expected, 0.03)
 
 
@@ -84,7 +81,7 @@ def test_f1_gain_is_in_f1_and_not_in_points(scale, expected):
     ("inf", UP, CONFIRMED),
 ])  # fmt: skip
 def test_effect_size_needs_a_gain_that_is_surely_one(d, found, expected):
-    assert verdict("C3", tests=test_rows("accuracy", *found, d=d))["verdict"] == expected
+    assert verdict("C3", tests=rows_of_tests("accuracy", *found, d=d))["verdict"] == expected
 
 
 @pytest.mark.parametrize(("q_one", "q_two", "smallest", "found", "expected"), [
@@ -94,13 +91,13 @@ def test_effect_size_needs_a_gain_that_is_surely_one(d, found, expected):
 ])  # fmt: skip
 def test_significance(q_one, q_two, smallest, found, expected):
     more = {"q_one_sided": str(q_one), "q_two_sided": str(q_two), "smallest_p_two_sided": str(smallest)}
-    tests = [row for metric in ("accuracy", "f1") for row in test_rows(metric, *found, **more)]
+    tests = [row for metric in ("accuracy", "f1") for row in rows_of_tests(metric, *found, **more)]
     assert verdict("C4", tests=tests)["verdict"] == expected
 
 
 def test_too_few_seeds_in_one_comparison_are_too_few_for_the_claim():
     more = {"q_one_sided": "0.01", "q_two_sided": "0.02", "smallest_p_two_sided": "1e-6"}
-    tests = [row for metric in ("accuracy", "f1") for row in test_rows(metric, *UP, **more)]
+    tests = [row for metric in ("accuracy", "f1") for row in rows_of_tests(metric, *UP, **more)]
     tests[2]["smallest_p_two_sided"] = "0.0625"
     row = verdict("C4", tests=tests)
     assert row["verdict"] == PARTLY
@@ -171,13 +168,13 @@ def test_overfitting_of_validation(pooled_low, above, expected):
     (UP, PARTLY), (SOME, PARTLY), (NONE, NOT_CONFIRMED), (DOWN, NOT_CONFIRMED),
 ])  # fmt: skip
 def test_generality(found, expected):
-    row = verdict("C8", tests=test_rows("accuracy", *found))
+    row = verdict("C8", tests=rows_of_tests("accuracy", *found))
     assert row["verdict"] == expected
     assert ("table/logistic, image/logistic" in row["detail"]) == (found is SOME)
 
 
 def test_gains_where_a_modality_or_family_is_missing_confirm_in_part():
-    tests = test_rows("accuracy", *UP)
+    tests = rows_of_tests("accuracy", *UP)
     assert "not tested: boosted, text" in verdict("C8", tests=tests)["detail"]
     names = [
         (dataset, model) for dataset in ("tables", "images", "texts") for model in ("logistic", "boosted", "neural")
@@ -189,7 +186,7 @@ def test_gains_where_a_modality_or_family_is_missing_confirm_in_part():
 
 def test_flipped_labels_alone_test_no_claim_about_the_data_as_published():
     changed = {
-        "tests": test_rows("accuracy", *UP, noise="0.2"), "tracking": [follows("dcs", "0.2", 0.9, 0.8)],
+        "tests": rows_of_tests("accuracy", *UP, noise="0.2"), "tracking": [follows("dcs", "0.2", 0.9, 0.8)],
         "pooled": [pooled("accuracy", 0.02, 0.01, 0.03, "0.2")],
     }  # fmt: skip
     assert {row["verdict"] for row in judge(CLAIMS, tables(**changed))} == {NOT_TESTED}
