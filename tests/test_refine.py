@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_json, read_rows, write_arrays
+from datagradient.pipeline.jobs import refinement
 from datagradient.pipeline.jobs.removals import choose_iteration, remove
 from datagradient.pipeline.layout import POLICIES, Cell
 from datagradient.refine.policies import (
@@ -173,3 +174,21 @@ def test_the_guard_reads_the_selection_part_alone(tmp_path):
     assert decision["iteration"] == 1
     assert decision["selection_accuracy"] == [1.0, 1.0]
     assert decision["selection_loss"][0] == pytest.approx(-np.log([0.9, 0.8, 0.6]).mean())
+
+
+def test_a_refinement_that_is_stopped_leaves_no_record_of_an_earlier_one(tmp_path, monkeypatch):
+    config = {"datasets": ["made"], "models": ["logistic"], "noise": [0.2], "policies": ["influence"], "seeds": [0],
+              "iterations": 1}  # fmt: skip
+    first = cell(tmp_path, "baseline", 0)
+    old = [first.refined, first.file("metrics.json"), cell(tmp_path, "influence").file("metrics.json")]
+    for path in old:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(refinement, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        refinement.refine(config, first)
+    assert not any(path.exists() for path in old)
