@@ -10,7 +10,6 @@ from datagradient.errors import UserError
 from datagradient.experiments.cost_model import forward_passes
 from datagradient.experiments.enlarge import batches, enlarged, variant
 from datagradient.experiments.fidelity import single_rows, single_table
-from datagradient.experiments.refits import proximal_refit
 from datagradient.experiments.scalability import (
     gather_sizes,
     in_fresh_processes,
@@ -21,6 +20,7 @@ from datagradient.experiments.scalability import (
 )
 from datagradient.experiments.sensitivity import gather_rows, variations
 from datagradient.experiments.worth import agreement, correlation_interval, datamodeling_score, random_halves
+from datagradient.influence.refits import proximal_refit
 from datagradient.influence.scores import score
 from datagradient.metrics import measure
 from datagradient.models import boosted, logistic, neural

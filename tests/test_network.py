@@ -655,7 +655,7 @@ def test_logits_that_lie_between_0_and_1_are_no_probabilities(random, last, bias
     network, (inputs, labels) = ending_in(*last, n_outputs=1, bias=bias), table(random, n_classes=2)
     logits = network.double()(torch.from_numpy(inputs))
     assert (logits >= 0).all() and (logits <= 1).all()
-    assert problem_of(network, inputs, labels).n_logits == 1
+    assert problem_of(network, inputs, labels).few_outputs.shape[1] == 1
 
 
 class Sequence(nn.Module):
@@ -878,14 +878,14 @@ def test_networks_that_cannot_be_represented_are_named(random, case):
         assert score(last_layer_of(network, inputs, labels), inputs, labels, damping=0.1).record.status == "converged"
 
 
-def test_inputs_that_are_not_one_tensor_are_named(random):
+def test_inputs_that_are_no_tensors_are_named(random):
     inputs, labels = table(random)
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.from_numpy(inputs)), 5)
     for make in (NetworkProblem, LastLayerProblem):
         with pytest.raises(SolverError, match="inputs are a DataLoader"):
             make(mlp(), lambda data: data, loader, labels)
-        with pytest.raises(SolverError, match="inputs are a tuple; supported is one tensor"):
-            make(mlp(), lambda data: (torch.from_numpy(data), torch.from_numpy(data)), inputs, labels)
+        with pytest.raises(SolverError, match="inputs are a ndarray; supported are a tensor"):
+            make(mlp(), lambda data: data, inputs, labels)
 
 
 def test_a_frozen_last_layer_is_refused(random):

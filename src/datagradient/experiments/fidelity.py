@@ -8,7 +8,6 @@ import numpy as np
 from tqdm import tqdm
 
 from datagradient.evidence.collect import auroc
-from datagradient.experiments.refits import proximal_refit
 from datagradient.experiments.worth import (
     agreement,
     correlation_interval,
@@ -18,6 +17,7 @@ from datagradient.experiments.worth import (
     random_halves,
 )
 from datagradient.files import read_arrays, write_arrays, write_json, write_rows
+from datagradient.influence.refits import proximal_refit
 from datagradient.metrics import measure
 from datagradient.models import family
 from datagradient.pipeline import layout

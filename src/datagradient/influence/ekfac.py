@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import group_norm, unfold
 
+from datagradient.influence.batches import Inputs, length
 from datagradient.influence.solvers import SolverError
 
 CHANCE = 0  # seed of the signs below; the approximation is the same in every run
@@ -32,7 +33,7 @@ class EKFAC:
             layer.
     """
 
-    def __init__(self, network: nn.Module, names: set[str], logits: Callable[[Tensor], Tensor]):
+    def __init__(self, network: nn.Module, names: set[str], logits: Callable[[Inputs], Tensor]):
         self.logits, self.blocks, self.n = logits, {}, 0
         places = Counter(value for _, value in network.named_parameters(remove_duplicate=False))
         for name, layer in network.named_modules():
@@ -44,7 +45,7 @@ class EKFAC:
                 self.blocks[name] = _block_of(name, layer, all(free))
         self.random = torch.Generator().manual_seed(CHANCE)
 
-    def see(self, x: Tensor) -> None:
+    def see(self, x: Inputs) -> None:
         """Add a batch of samples to the second moments."""
         for block, inputs, gradients in self._layer_pairs(x):
             block.see(inputs, gradients)
@@ -54,9 +55,9 @@ class EKFAC:
         for block in self.blocks.values():
             block.find_basis()
 
-    def measure(self, x: Tensor) -> None:
+    def measure(self, x: Inputs) -> None:
         """Add a batch of samples to the measured diagonals."""
-        self.n += len(x)
+        self.n += length(x)
         for block, inputs, gradients in self._layer_pairs(x):
             block.measure(inputs, gradients)
 
@@ -69,7 +70,7 @@ class EKFAC:
             solved |= {prefix + key: value for key, value in block.solve(vector, self.n, damping).items()}
         return solved
 
-    def _layer_pairs(self, x: Tensor) -> Iterator[tuple["Block", Tensor, Tensor]]:
+    def _layer_pairs(self, x: Inputs) -> Iterator[tuple["Block", Tensor, Tensor]]:
         """Yield every layer's block, inputs and output gradients.
 
         The gradients are of Σ_c ε_c √p_c (m_c − Σ_k p_k m_k), m the logits and ε random signs: their second
@@ -79,7 +80,7 @@ class EKFAC:
         seen: dict[str, tuple[Tensor, Tensor]] = {}
 
         def keep(name: str, inputs: tuple, output: Tensor) -> None:
-            if name in seen or len(output) != len(x):
+            if name in seen or len(output) != length(x):
                 raise SolverError(f"ekfac: layer {name} runs twice in a pass, or not on one sample a row; use cg")
             seen[name] = inputs[0].detach(), output
 

@@ -29,8 +29,8 @@ SCALED = 500  # samples that a sample's usual gradient is measured on
 class GeneralisedLinearProblem(ABC):
     """Gradients and Hessian products of a trained model on its training set; subclasses say what J is.
 
-    The training objective is the mean loss plus ½ Σ_j penalty_j θ_j²; its Hessian is exact, up to the
-    choice of the samples that it is averaged over.
+    The training objective is the mean of the samples' weighted losses plus ½ Σ_j penalty_j θ_j²; its Hessian is exact,
+    up to the choice of the samples that it is averaged over.
 
     Args:
         features: training samples, as the model takes them.
@@ -40,6 +40,7 @@ class GeneralisedLinearProblem(ABC):
         rows: the training samples that H is averaged over; None for all.
         n_margins: 1 for two classes and otherwise one a class.
         offset: what is added to the margins of every sample, (n_margins,) or one number.
+        weights: (n,) factors of the training samples' losses; None for 1.
 
     Raises:
         SolverError: labels that are no classes of the model, or a parameter that is not finite.
@@ -54,10 +55,11 @@ class GeneralisedLinearProblem(ABC):
         rows: np.ndarray | None,
         n_margins: int,
         offset: np.ndarray | float = 0.0,
+        weights: np.ndarray | None = None,
     ):
-        self.features, self.theta, self.penalty, self.rows = features, theta, penalty, rows
+        self.features, self.theta, self.penalty, self.rows, self.weights = features, theta, penalty, rows, weights
         self.n_margins, self.offset, self.n_classes = n_margins, offset, max(n_margins, 2)
-        self.labels = self._class_numbers(labels, count(features), "training")
+        self.labels = self.class_numbers(labels, count(features), "training")
         if not np.isfinite(theta).all():
             raise SolverError(
                 f"parameter {int(np.argmin(np.isfinite(theta)))} of the model is not finite: fit it again"
@@ -109,16 +111,17 @@ class GeneralisedLinearProblem(ABC):
             SolverError: the two differ.
         """
         inputs, labels = self.few_inputs, self.labels[: count(self.few_inputs)]
+        weights = self._weights_of(slice(len(labels)))
         direction = generator(0, "check").standard_normal(len(self.theta))
         size = np.sqrt(np.mean(self.margins(direction, inputs) ** 2))
         if size == 0:
             return
         direction = direction / size
         ahead, behind = (
-            mean_loss(self.margins(self.theta + step * direction, inputs) + self.offset, labels)
+            mean_loss(self.margins(self.theta + step * direction, inputs) + self.offset, labels, weights)
             for step in (STEP, -STEP)
         )
-        difference, slope = (ahead - behind) / (2 * STEP), self._gradient(inputs, labels) @ direction
+        difference, slope = (ahead - behind) / (2 * STEP), self._gradient(inputs, labels, weights) @ direction
         if not abs(difference - slope) <= 1e-5:
             raise SolverError(
                 f"the loss changes by {difference:.6g} along a direction where its gradient says {slope:.6g}: "
@@ -130,43 +133,62 @@ class GeneralisedLinearProblem(ABC):
         """The first training samples, in the form that `margins` takes."""
         return self.inputs(self.features[:CHECKED])
 
-    def mean_gradient(self, features: Any, labels: np.ndarray) -> np.ndarray:
+    def mean_gradient(self, features: Any, labels: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Return the gradient of the mean loss (without penalty) on any samples, shape of θ.
+
+        Args:
+            features: m samples.
+            labels: (m,).
+            weights: (m,) factors of their losses; None for 1.
 
         Raises:
             SolverError: labels that are no classes of the model.
         """
-        labels = self._class_numbers(labels, count(features), "validation")
-        return self._gradient(self.inputs(features), labels)
+        labels = self.class_numbers(labels, count(features), "validation")
+        return self._gradient(self.inputs(features), labels, weights)
 
-    def _gradient(self, inputs: Any, labels: np.ndarray) -> np.ndarray:
-        return self.adjoint(residuals_of(self.probabilities(self.theta, inputs), labels), inputs) / len(labels)
+    def _gradient(self, inputs: Any, labels: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+        residuals = residuals_of(self.probabilities(self.theta, inputs), labels)
+        return self.adjoint(weighted(residuals, weights), inputs) / len(labels)
 
-    def _class_numbers(self, labels: Any, n: int, part: str) -> np.ndarray:
+    def _weights_of(self, rows: Any) -> np.ndarray | None:
+        return None if self.weights is None or rows is None else self.weights[rows]
+
+    @property
+    def curvature_weights(self) -> np.ndarray | None:
+        """Weights of the samples that H is averaged over; None for 1."""
+        return self.weights if self.rows is None else self._weights_of(self.rows)
+
+    @property
+    def train_residuals(self) -> np.ndarray:
+        """The derivative of every training sample's weighted loss by its margins."""
+        return weighted(residuals_of(self.train_probabilities, self.labels), self.weights)
+
+    def class_numbers(self, labels: Any, n: int, part: str) -> np.ndarray:
+        """Return the labels of n samples of a part (``"training"``, ``"validation"``) as numbers, or refuse them."""
         return class_numbers(labels, n, self.n_classes, part)
 
     def matvec(self, vector: np.ndarray) -> np.ndarray:
         """Return H·vector for the Hessian H of the training objective, penalty included, no damping."""
-        return self._product(vector, self.curvature_inputs, self.curvature_probabilities)
+        return self._product(vector, self.curvature_inputs, self.curvature_probabilities, self.curvature_weights)
 
     def sampled(self, rows: np.ndarray) -> Matvec:
         """Return the product with the H of the given training samples."""
         inputs = self.inputs(self.features[rows])
-        probabilities = self.probabilities(self.theta, inputs)
-        return lambda vector: self._product(vector, inputs, probabilities)
+        probabilities, weights = self.probabilities(self.theta, inputs), self._weights_of(rows)
+        return lambda vector: self._product(vector, inputs, probabilities, weights)
 
-    def _product(self, vector: np.ndarray, inputs: Any, p: np.ndarray) -> np.ndarray:
+    def _product(self, vector: np.ndarray, inputs: Any, p: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
         change = self.margins(vector, inputs)
         if p.shape[1] == 1:
             change *= p * (1 - p)
         else:
             change = p * (change - (p * change).sum(axis=1, keepdims=True))
-        return self.adjoint(change, inputs) / len(p) + self.penalty * vector
+        return self.adjoint(weighted(change, weights), inputs) / len(p) + self.penalty * vector
 
     def project(self, direction: np.ndarray) -> np.ndarray:
         """Return g_iᵀ·direction for every training sample's loss gradient g_i: shape (n,)."""
-        residuals = residuals_of(self.train_probabilities, self.labels)
-        return (self.train_changes(direction) * residuals).sum(axis=1)
+        return (self.train_changes(direction) * self.train_residuals).sum(axis=1)
 
 
 class LinearProblem(GeneralisedLinearProblem):
@@ -176,9 +198,12 @@ class LinearProblem(GeneralisedLinearProblem):
         features: training features (n, d), float64, dense or CSR.
         labels: training labels (n,) as the model was trained on them.
         weights: (1, d) or (classes, d).
-        bias: (1,) or (classes,).
+        bias: (1,) or (classes,); None for a model without.
         l2: penalty on the weights; the bias has none.
         rows: the training samples that H is averaged over; None for all.
+        sample_weights: (n,) factors of the training samples' losses; None for 1.
+        shared_penalty: whether the penalty stands beside the *mean* loss, so that a sample carries its share of it;
+            otherwise it stands beside the sum, as scikit-learn's, and a refit without a sample has all of it.
     """
 
     def __init__(
@@ -186,13 +211,17 @@ class LinearProblem(GeneralisedLinearProblem):
         features: Any,
         labels: np.ndarray,
         weights: np.ndarray,
-        bias: np.ndarray,
+        bias: np.ndarray | None,
         l2: float,
         rows: np.ndarray | None = None,
+        sample_weights: np.ndarray | None = None,
+        shared_penalty: bool = True,
     ):
+        self.has_bias, bias = bias is not None, np.zeros(0) if bias is None else bias
         penalty = np.concatenate([np.full(weights.size, l2), np.zeros(len(bias))])
-        self.shape, self.l2 = weights.shape, l2
-        super().__init__(features, labels, _join(weights, bias), penalty, rows, len(weights))
+        self.shape, self.l2, self.shared_penalty = weights.shape, l2, shared_penalty
+        theta = _join(weights, bias)
+        super().__init__(features, labels, theta, penalty, rows, len(weights), weights=sample_weights)
 
     def inputs(self, features: Any) -> Any:
         """Return the features as they are.
@@ -216,10 +245,11 @@ class LinearProblem(GeneralisedLinearProblem):
         self._check_minimum()
 
     def _check_minimum(self) -> None:
-        gradient = self.adjoint(residuals_of(self.train_probabilities, self.labels), self._train_inputs)
+        gradient = self.adjoint(self.train_residuals, self._train_inputs)
         gradient = gradient / len(self.labels) + self.penalty * self.theta
+        tolerance = TOLERANCE * (1 if self.weights is None else self.weights.mean())
         for slope, size, part in zip(self._parts(gradient), self._sizes(), ("weights", "bias"), strict=True):
-            if not (np.linalg.norm(slope) <= MINIMUM * size or np.abs(slope).max() <= TOLERANCE):
+            if not (np.linalg.norm(slope) <= MINIMUM * size or np.abs(slope).max() <= tolerance):
                 raise SolverError(self._no_minimum(f"the gradient by the {part} is {np.abs(slope).max():.2g}"))
         # Symmetric samples have weights of 0 by right; an L1 penalty holds weights at 0 against their gradient.
         slopes = self._parts(gradient)[0][self._parts(self.theta)[0] == 0]
@@ -236,7 +266,7 @@ class LinearProblem(GeneralisedLinearProblem):
     def _sizes(self) -> tuple[float, float]:
         """Return the root mean squares of single samples' gradients by weights and by bias, from some samples."""
         rows = np.unique(np.linspace(0, len(self.labels) - 1, SCALED).astype(int))
-        features, residuals = self.features[rows], residuals_of(self.train_probabilities[rows], self.labels[rows])
+        features, residuals = self.features[rows], self.train_residuals[rows]
         squares = features.multiply(features) if hasattr(features, "tocsr") else features**2
         of_bias = (residuals**2).sum(axis=1)
         of_weights = of_bias * np.asarray(squares.sum(axis=1)).ravel()
@@ -245,11 +275,12 @@ class LinearProblem(GeneralisedLinearProblem):
     def margins(self, theta: np.ndarray, inputs: Any) -> np.ndarray:
         """Return W x_i + b of every sample."""
         weights, bias = self._parts(theta)
-        return rows_times(inputs, weights.T) + bias
+        margins = rows_times(inputs, weights.T)
+        return margins + bias if self.has_bias else margins
 
     def adjoint(self, residuals: np.ndarray, inputs: Any) -> np.ndarray:
         """Return Σ_i residuals_i [x_iᵀ, 1] with the features, which may be sparse, kept as they lie."""
-        return _join((inputs.T @ residuals).T, residuals.sum(axis=0))
+        return _join((inputs.T @ residuals).T, residuals.sum(axis=0) if self.has_bias else residuals[0, :0])
 
     def preconditioner(self, damping: float) -> Matvec | None:
         """Return the product with (A ⊗ B + (l2 + δ)I)⁻¹ for dense features, None for sparse ones.
@@ -261,28 +292,34 @@ class LinearProblem(GeneralisedLinearProblem):
         if hasattr(self.features, "tocsr"):
             return None
         p, n = self.curvature_probabilities, len(self.curvature_probabilities)
-        curvature = (p * (1 - p)).sum(axis=1, keepdims=True)
-        features = np.hstack([self.curvature_inputs, np.ones((n, 1))])
+        p_weighted = weighted(p, self.curvature_weights)
+        curvature = (p_weighted * (1 - p)).sum(axis=1, keepdims=True)
+        features = self.curvature_inputs
+        features = np.hstack([features, np.ones((n, 1))]) if self.has_bias else features
         moments = (features * curvature).T @ features / n
-        margins = np.ones((1, 1)) if p.shape[1] == 1 else (np.diag(p.sum(axis=0)) - p.T @ p) / curvature.sum()
+        margins = np.ones((1, 1))
+        if p.shape[1] > 1:
+            margins = (np.diag(p_weighted.sum(axis=0)) - p_weighted.T @ p) / curvature.sum()
         (a, left), (b, right) = np.linalg.eigh(margins), np.linalg.eigh(moments)
         # Rounding may leave tiny negative eigenvalues; the floor keeps the inverse positive definite.
         scale = 1 / np.maximum(np.outer(a, b) + self.l2 + damping, 1e-12)
 
         def product(vector: np.ndarray) -> np.ndarray:
             weights, bias = self._parts(vector)
-            solved = left @ (scale * (left.T @ np.hstack([weights, bias[:, None]]) @ right)) @ right.T
-            return _join(solved[:, :-1], solved[:, -1])
+            joint = np.hstack([weights, bias[:, None]]) if self.has_bias else weights
+            solved = left @ (scale * (left.T @ joint @ right)) @ right.T
+            return _join(solved[:, :-1], solved[:, -1]) if self.has_bias else solved.ravel()
 
         return product
 
     def project(self, direction: np.ndarray) -> np.ndarray:
-        """Return g_iᵀ·direction, g_i the gradient of a sample's loss and of the penalty.
+        """Return g_iᵀ·direction, g_i the gradient of a sample's loss and of its share of the penalty.
 
-        The penalty stands beside the *mean* loss: a refit without a sample keeps it, so that every sample
+        Where the penalty stands beside the *mean* loss, a refit without a sample keeps it, so that every sample
         carries its share. At the optimum the g_i then sum to zero.
         """
-        return super().project(direction) + (self.penalty * self.theta) @ direction
+        products = super().project(direction)
+        return products + (self.penalty * self.theta) @ direction if self.shared_penalty else products
 
     def _parts(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         size = self.shape[0] * self.shape[1]
@@ -307,10 +344,16 @@ def residuals_of(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return probabilities - (labels[:, None] if classes == 1 else np.eye(classes)[labels])
 
 
-def mean_loss(margins: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean cross-entropy of margins."""
+def weighted(rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Return each row times its sample's weight; None for 1."""
+    return rows if weights is None else rows * weights[:, None]
+
+
+def mean_loss(margins: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Return the mean cross-entropy of margins, each sample's times its weight (None for 1)."""
     logits = np.hstack([np.zeros_like(margins), margins]) if margins.shape[1] == 1 else margins
-    return float((logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).mean())
+    losses = logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]
+    return float((losses if weights is None else losses * weights).mean())
 
 
 def _join(weights: np.ndarray, bias: np.ndarray) -> np.ndarray:

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from datagradient.influence.batches import Inputs, Samples, length
 from datagradient.influence.glm import CHECKED, LinearProblem
-from datagradient.influence.labels import count
+from datagradient.influence.labels import binary_numbers, class_numbers
 from datagradient.influence.modules import (
     PASSES_DIFFER,
-    as_tensor,
+    as_samples,
     first_pass,
     last_linear,
     logits_of,
-    network_labels,
     restored_generators,
     trainable,
 )
@@ -35,17 +35,18 @@ class LastLayerProblem(LinearProblem):
 
     The last layer is the linear one that runs last, whatever the order in which layers were defined. A parameter
     vector is its weights row by row, then its bias. The loss is cross-entropy, for one logit binary cross-entropy,
-    whatever the network was trained with: weights of classes or samples, label smoothing and squared error cannot be
-    seen from a network. Weight decay is the optimiser's, no part of the objective, and not in H.
+    whatever the network was trained with: label smoothing and squared error cannot be seen from a network. Weight decay
+    is the optimiser's, no part of the objective, and not in H.
 
     Args:
         network: on the device to compute on; it ends in an `nn.Linear` with a bias. It is run in evaluation mode and
             comes back in its own, see `datagradient.influence.modules`.
-        to_tensor: turns some inputs into what the network takes.
-        inputs: training inputs, n of them.
+        to_tensor: turns the inputs of a batch into what the network takes: a tensor, or a tuple or mapping of tensors.
+        inputs: n training inputs: an array, a tuple or mapping of arrays, or `datagradient.influence.batches.Samples`.
         labels: training labels as `NetworkProblem` takes them.
         rows: the training samples that H is averaged over; None for all.
         batch_size: samples at once; the results do not depend on it.
+        weights: (n,) factors of the training samples' losses; None for 1.
 
     Raises:
         SolverError: the network, its inputs or the labels cannot be represented, as where the logits are not those of
@@ -55,22 +56,23 @@ class LastLayerProblem(LinearProblem):
     def __init__(
         self,
         network: nn.Module,
-        to_tensor: Callable[[Any], Tensor],
+        to_tensor: Callable[[Any], Inputs],
         inputs: Any,
         labels: np.ndarray,
         rows: np.ndarray | None = None,
         batch_size: int = 500,
+        weights: np.ndarray | None = None,
     ):
         self.network, self.to_tensor, self.batch_size, self._passed = network, to_tensor, batch_size, []
         self.device = next(iter(trainable(network).values())).device
-        if not hasattr(inputs, "__getitem__"):
-            raise SolverError(f"neural: training inputs are a {type(inputs).__name__}; pass an array of all samples")
-        few = as_tensor(to_tensor, inputs[: min(CHECKED, batch_size)])
+        samples = as_samples(inputs, to_tensor, batch_size)
         with restored_generators(self.device), torch.no_grad():
-            self.layer = first_pass(network, lambda: last_linear(network, few))
-            weights, bias = (value.detach().cpu().double().numpy() for value in (self.layer.weight, self.layer.bias))
-            super().__init__(inputs, labels, weights, bias, 0.0, rows)
-            self.few_inputs = first_pass(network, self._checked_activations)
+            few = samples[: min(CHECKED, batch_size)]
+            _, x = first_pass(network, lambda: next(iter(few.batches(self.device))))
+            self.layer = first_pass(network, lambda: last_linear(network, x))
+            theta = (value.detach().cpu().double().numpy() for value in (self.layer.weight, self.layer.bias))
+            super().__init__(samples, labels, *theta, 0.0, rows, weights)
+            self.few_inputs = first_pass(network, lambda: self._checked_activations(few, x))
 
     def inputs(self, features: Any) -> np.ndarray:
         """Return what the last layer takes of some samples: (n, width), float64."""
@@ -92,6 +94,7 @@ class LastLayerProblem(LinearProblem):
         """
         weights, bias = (torch.from_numpy(part) for part in self._parts(direction))
         labels, products = torch.from_numpy(self.labels.astype(np.int64, copy=not self.labels.flags.writeable)), []
+        factors = None if self.weights is None else torch.from_numpy(self.weights)[:, None]
         for start, activations, logits in self._passed or self._batches(self.features):
             targets = labels[start : start + len(logits), None]
             if self.n_margins == 1:
@@ -99,6 +102,7 @@ class LastLayerProblem(LinearProblem):
             else:
                 residuals = torch.softmax(logits.double(), dim=1)
                 residuals.scatter_add_(1, targets, torch.full_like(targets, -1.0, dtype=residuals.dtype))
+            residuals = residuals if factors is None else residuals * factors[start : start + len(logits)]
             products.append(((activations.double() @ weights.T + bias) * residuals).sum(dim=1))
         return torch.cat(products).numpy()
 
@@ -108,14 +112,13 @@ class LastLayerProblem(LinearProblem):
         seen = []
         hook = self.layer.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
         try:
-            for start in range(0, count(features), self.batch_size):
-                x = as_tensor(self.to_tensor, features[start : start + self.batch_size]).to(self.device)
+            for start, x in as_samples(features, self.to_tensor, self.batch_size).batches(self.device):
                 logits = logits_of(self.network, {}, x)
                 activations = seen.pop().cpu()
                 if activations.dim() != 2:
                     raise SolverError(
                         f"neural: what the last linear layer takes has the shape {tuple(activations.shape)} for "
-                        f"{len(x)} samples; supported is (n, width): use parameters: all"
+                        f"{length(x)} samples; supported is (n, width): use parameters: all"
                     )
                 finite = torch.isfinite(activations).all(dim=1)
                 if not finite.all():
@@ -125,15 +128,14 @@ class LastLayerProblem(LinearProblem):
         finally:
             hook.remove()
 
-    def _checked_activations(self) -> np.ndarray:
-        """Return what the last layer takes of the first samples.
+    def _checked_activations(self, few: Samples, x: Inputs) -> np.ndarray:
+        """Return what the last layer takes of the first samples, of which `x` are the first batch.
 
         Refuses a network with something after its last linear layer, or one whose logits depend on chance.
         """
-        few = self.features[: min(CHECKED, self.batch_size)]
-        _, *both = next(self._batches(few))
-        activations, logits = (tensor.double().numpy() for tensor in both)
-        again = np.concatenate([self.inputs(few[[i]]) for i in range(min(len(few), 4))])
+        batches = list(self._batches(few))
+        activations, logits = (torch.cat(parts).double().numpy() for parts in list(zip(*batches, strict=True))[1:])
+        again = np.concatenate([self.inputs(few[i : i + 1]) for i in range(min(length(x), 4))])
         if not np.allclose(again, activations[: len(again)], rtol=AGREEMENT, atol=AGREEMENT):
             raise SolverError(f"neural: {PASSES_DIFFER}")
         if not np.allclose(self.margins(self.theta, activations), logits, rtol=AGREEMENT, atol=AGREEMENT):
@@ -146,8 +148,12 @@ class LastLayerProblem(LinearProblem):
     def _check_minimum(self) -> None:
         """Training ends before a minimum, and weight decay is no part of the objective: there is nothing to check."""
 
-    def _class_numbers(self, labels: Any, n: int, part: str) -> np.ndarray:
-        return network_labels(labels, n, self.n_margins, part)
+    def class_numbers(self, labels: Any, n: int, part: str) -> np.ndarray:
+        """Return the labels of n samples of a part (``"training"``, ``"validation"``) as numbers, or refuse them."""
+        numbers = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels
+        return (
+            binary_numbers(numbers, n, part) if self.n_margins == 1 else class_numbers(numbers, n, self.n_classes, part)
+        )
 
 
 def _activations(batches: Iterable[tuple[int, Tensor, Tensor]]) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.influence.glm import CHECKED, GeneralisedLinearProblem, probabilities_of
+from datagradient.influence.glm import CHECKED, GeneralisedLinearProblem, probabilities_of, weighted
 from datagradient.influence.solvers import Matvec, SolverError
 
 SINGLE = 1e-4  # agreement of margins that a library computes in single precision
@@ -33,6 +33,7 @@ class LeafProblem(GeneralisedLinearProblem):
             out the nodes.
         rows: the training samples that H is averaged over; None for all.
         check_samples: refuses training samples that are not those that the trees were trained on, before a solve.
+        weights: (n,) factors of the training samples' losses; None for 1.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class LeafProblem(GeneralisedLinearProblem):
         margins_of: Callable[[Any, list[np.ndarray] | None], np.ndarray],
         rows: np.ndarray | None = None,
         check_samples: Callable[[], None] = lambda: None,
+        weights: np.ndarray | None = None,
     ):
-        super().__init__(features, labels, np.concatenate(values), penalty, rows, n_margins, offset)
+        super().__init__(features, labels, np.concatenate(values), penalty, rows, n_margins, offset, weights)
         self.classes, self._nodes_of, self._margins_of = classes, nodes_of, margins_of
         self._check_samples = check_samples
         ends = np.cumsum([len(tree) for tree in values])
@@ -104,5 +106,6 @@ class LeafProblem(GeneralisedLinearProblem):
     def preconditioner(self, damping: float) -> Matvec:
         """Return the product with the inverse of the diagonal of H + δI (Jacobi)."""
         p = self.curvature_probabilities
-        diagonal = self.adjoint(p * (1 - p), self.curvature_inputs) / len(p) + self.penalty + damping
+        curvature = weighted(p * (1 - p), self.curvature_weights)
+        diagonal = self.adjoint(curvature, self.curvature_inputs) / len(p) + self.penalty + damping
         return lambda vector: vector / diagonal

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from datagradient.influence.labels import binary_numbers, class_numbers
+from datagradient.influence.batches import Arrays, Batches, Inputs, Samples, leaves, length, mapped
 from datagradient.influence.solvers import SolverError
 
 PRECISIONS = (torch.float32, torch.float64)
@@ -66,37 +66,55 @@ def plain_attention() -> Iterator[None]:
             enable(value)
 
 
-def logits_of(network: nn.Module, tensors: dict[str, Tensor], x: Tensor) -> Tensor:
-    """Return a network's logits (n, classes) or (n, 1) in evaluation mode.
+def outputs_of(network: nn.Module, tensors: dict[str, Tensor], x: Inputs) -> Tensor:
+    """Return a network's outputs (n, …) in evaluation mode.
 
     Args:
         network: its other parameters are used as they are, and copies of its other buffers.
         tensors: by the names of the parameters and buffers that they take the place of.
-        x: samples.
+        x: samples: a tensor, several (a tuple) or several by name (a mapping).
 
     Raises:
-        SolverError: the network's output is neither logits nor a mapping that holds them as ``"logits"``.
+        SolverError: the network's output is neither a tensor nor a mapping that holds one as ``"logits"``, or has not
+            one row a sample.
     """
     # Copied in every pass: what changes in one must be a tensor of its own derivative.
     buffers = {name: tensors.get(name, value).clone() for name, value in network.named_buffers()}
+    arguments, named = ((), dict(x)) if isinstance(x, Mapping) else (x if isinstance(x, tuple) else (x,), {})
     with evaluation(network), plain_attention():
-        output = functional_call(network, {**tensors, **buffers}, (x,))
-    logits = output["logits"] if isinstance(output, Mapping) and "logits" in output else output
+        output = functional_call(network, {**tensors, **buffers}, arguments, named)
+    logits, n = output["logits"] if isinstance(output, Mapping) and "logits" in output else output, length(x)
     if not isinstance(logits, Tensor):
         raise SolverError(
             f"neural: the network's output is a {type(output).__name__}, neither logits nor a mapping with 'logits'; "
             "wrap it in a module that returns one tensor (n, classes)"
         )
-    logits = logits[:, None] if logits.shape == (len(x),) else logits
-    if logits.dim() != 2 or len(logits) != len(x):
+    logits = logits[:, None] if logits.shape == (n,) else logits
+    if not logits.dim() or len(logits) != n:
         raise SolverError(
-            f"neural: the network's output has the shape {tuple(logits.shape)} for {len(x)} samples; supported are "
+            f"neural: the network's output has the shape {tuple(logits.shape)} for {n} samples; supported are "
             "logits (n, classes), or one logit a sample for two classes: wrap it in a module that returns these"
         )
     return logits
 
 
-def refuse_probabilities(network: nn.Module, x: Tensor, outputs: Tensor) -> None:
+def logits_of(network: nn.Module, tensors: dict[str, Tensor], x: Inputs) -> Tensor:
+    """Return a network's logits (n, classes) or (n, 1) in evaluation mode; arguments and errors are `outputs_of`'s.
+
+    Raises:
+        SolverError: the output is no matrix.
+    """
+    logits = outputs_of(network, tensors, x)
+    if logits.dim() != 2:
+        raise SolverError(
+            f"neural: the network's output has the shape {tuple(logits.shape)} for {length(x)} samples; supported are "
+            "logits (n, classes), or one logit a sample for two classes: wrap it in a module that returns these, or "
+            "pass a loss of such outputs"
+        )
+    return logits
+
+
+def refuse_probabilities(network: nn.Module, x: Inputs, outputs: Tensor) -> None:
     """Refuse a network that returns probabilities in place of logits.
 
     A logit may lie in [0, 1] by chance. But other parameters move it out, one way or the other.
@@ -143,8 +161,8 @@ def trainable(network: nn.Module) -> dict[str, Tensor]:
     return parameters
 
 
-def last_linear(network: nn.Module, samples: Tensor) -> nn.Linear:
-    """Return the linear layer that runs last when samples pass through a network.
+def last_linear(network: nn.Module, x: Inputs) -> nn.Linear:
+    """Return the linear layer that runs last when samples, on the network's device, pass through it.
 
     Raises:
         SolverError: there is none with a bias, it is frozen, shares its parameters, or runs more than once.
@@ -156,7 +174,7 @@ def last_linear(network: nn.Module, samples: Tensor) -> nn.Linear:
         if isinstance(layer, nn.Linear)
     ]
     try:
-        logits_of(network, {}, samples.to(next(network.parameters()).device))
+        outputs_of(network, {}, x)
     finally:
         for hook in hooks:
             hook.remove()
@@ -178,32 +196,39 @@ def last_linear(network: nn.Module, samples: Tensor) -> nn.Linear:
     return layer
 
 
-def as_tensor(to_tensor: Callable[[Any], Tensor], inputs: Any) -> Tensor:
-    """Return samples as the network takes them.
+def as_samples(inputs: Any, to_tensors: Callable[[Any], Inputs], batch_size: int) -> Samples:
+    """Return samples that a network can be run on, batch by batch.
+
+    Args:
+        inputs: an array of n samples, a tuple or mapping of these, or `Samples` as they are.
+        to_tensors: turns the inputs of a batch into what the network takes.
+        batch_size: samples at once.
 
     Raises:
-        SolverError: they are not one tensor.
+        SolverError: they are no arrays, or become no tensors.
     """
-    samples = to_tensor(writeable(inputs))
-    if not isinstance(samples, Tensor):
-        raise SolverError(
-            f"neural: the network's inputs are a {type(samples).__name__}; supported is one tensor (n, …): join the "
-            "batches of a loader, and wrap a network of several inputs in a module that splits one tensor"
-        )
-    return samples
+    if isinstance(inputs, Arrays | Batches):
+        return inputs
+    for array in leaves(inputs):
+        if not hasattr(array, "__getitem__") or not hasattr(array, "__len__"):
+            raise SolverError(f"neural: training inputs are a {type(array).__name__}; pass an array of all samples")
+    return Arrays(inputs, lambda batch: _tensors(to_tensors, batch), batch_size)
+
+
+def _tensors(to_tensors: Callable[[Any], Inputs], inputs: Any) -> Inputs:
+    tensors = to_tensors(mapped(writeable, inputs))
+    for tensor in leaves(tensors):
+        if not isinstance(tensor, Tensor):
+            raise SolverError(
+                f"neural: the network's inputs are a {type(tensor).__name__}; supported are a tensor (n, …), a tuple "
+                "of tensors, and a mapping of tensors by the names that the network takes them by"
+            )
+    return tensors
 
 
 def writeable(array: Any) -> Any:
     """Return inputs, copied if they are an array that must not be written to: torch warns of these."""
     return array.copy() if isinstance(array, np.ndarray) and not array.flags.writeable else array
-
-
-def network_labels(labels: Any, n: int, n_logits: int, part: str) -> np.ndarray:
-    """Return the labels of n samples as class numbers; for one logit they may be floats and (n, 1)."""
-    labels = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels
-    if n_logits == 1:
-        return binary_numbers(labels, n, part)
-    return class_numbers(labels, n, n_logits, part)
 
 
 def first_pass(network: nn.Module, run: Callable[[], Any]) -> Any:

@@ -1,29 +1,31 @@
 """Influence problem of neural networks: curvature and per-sample products without per-sample gradients.
 
 Products are means over samples whatever the size of the batches. H is the generalised Gauss–Newton matrix
-(1/m) Σ_i J_iᵀ M_i J_i (Schraudolph 2002), J_i the Jacobian of a sample's logits and M_i = diag(p_i) − p_i p_iᵀ, or
-the exact Hessian of the mean loss. For one logit it is m_i = p_i (1 − p_i). Weight decay is the optimiser's, no part of
-the objective, and not in H.
+(1/m) Σ_i J_iᵀ M_i J_i (Schraudolph 2002), J_i the Jacobian of a sample's outputs and M_i the second derivative of its
+loss by these, see `datagradient.influence.losses`; or the exact Hessian of the mean loss. Weight decay is the
+optimiser's, no part of the objective, and not in H.
 """
 
 import math
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import grad, jvp
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from datagradient.influence.batches import Arrays, Batch, Inputs, Samples, batches_of, length, mapped
 from datagradient.influence.ekfac import EKFAC
-from datagradient.influence.labels import count
+from datagradient.influence.losses import BinaryCrossEntropy, CrossEntropy, loss_for, takes_logits
 from datagradient.influence.modules import (
     PASSES_DIFFER,
-    as_tensor,
+    as_samples,
     first_pass,
+    last_linear,
     logits_of,
-    network_labels,
+    outputs_of,
     refuse_probabilities,
     restored_generators,
     trainable,
@@ -42,21 +44,24 @@ ROUNDING = 50  # of losses, in units of their precision
 class NetworkProblem:
     """Gradients and curvature products of a trained network on its training set.
 
-    The loss is cross-entropy, for one logit binary cross-entropy, of the logits that the network returns: weights of
-    classes or samples, label smoothing and squared error cannot be seen from a network. A parameter vector is all
-    trainable parameters (`requires_grad`) in the network's order, flattened, as a float64 array; those that several
-    layers share count once. The network computes in its own precision.
+    What a network was trained with cannot be seen from it: a loss that is not told is cross-entropy, for one logit
+    binary cross-entropy, without weights. A parameter vector is all trainable parameters (`requires_grad`) in the
+    network's order, flattened, as a float64 array; those that several layers share count once. The network computes in
+    its own precision.
 
     Args:
         network: on the device to compute on. It is run in evaluation mode and comes back in its own, see
             `datagradient.influence.modules`.
-        to_tensor: turns some inputs into what the network takes.
-        inputs: training inputs, n of them.
+        to_tensor: turns the inputs of a batch into what the network takes: a tensor, or a tuple or mapping of tensors.
+        inputs: n training inputs: an array, a tuple or mapping of arrays, or `datagradient.influence.batches.Samples`.
         labels: training labels (n,) as the network was trained on them, 0 … classes − 1; NumPy's or torch's. For one
-            logit 0 and 1, floats and the shape (n, 1) too.
+            logit 0 and 1, floats and the shape (n, 1) too; for another loss what it takes.
         rows: the training samples that H is averaged over; None for all.
         batch_size: samples at once; the results do not depend on it.
         curvature: ``"ggn"`` or ``"hessian"``.
+        loss: see `datagradient.influence.losses.loss_for`.
+        weights: (n,) factors of the training samples' losses; None for 1.
+        last: whether only the parameters of the last linear layer count, the others held fixed.
 
     Raises:
         SolverError: the network, its inputs or the labels cannot be represented; the message says what can.
@@ -65,41 +70,82 @@ class NetworkProblem:
     def __init__(
         self,
         network: nn.Module,
-        to_tensor: Callable[[Any], Tensor],
+        to_tensor: Callable[[Any], Inputs],
         inputs: Any,
-        labels: np.ndarray,
+        labels: Any,
         rows: np.ndarray | None = None,
         batch_size: int = 500,
         curvature: str = "ggn",
+        loss: str | Callable | None = None,
+        weights: np.ndarray | None = None,
+        last: bool = False,
     ):
         self.network, self.to_tensor, self.batch_size = network, to_tensor, batch_size
-        self.parameters, self.inputs = trainable(network), as_tensor(to_tensor, inputs)
+        self.parameters, self.inputs = trainable(network), self._samples(inputs)
         self.product = {"ggn": self._ggn_product, "hessian": self._hessian_product}[curvature]
         first = next(iter(self.parameters.values()))
         self.device, self.dtype = first.device, first.dtype
-        few = self.inputs[:2].to(self.device)
+        self._run = logits_of if takes_logits(loss) else outputs_of
+        self.weights = None if weights is None else torch.from_numpy(weights).to(self.dtype)
         with restored_generators(self.device), torch.no_grad():
-            logits = first_pass(network, lambda: self._logits(self.parameters, few))
-            refuse_probabilities(network, few, logits)
-            self.n_logits = logits.shape[1]
-            self.labels = self._targets(labels, self.inputs, "training")
+            self.few = first_pass(network, self._first_samples)
+            outputs = first_pass(network, lambda: self.outputs(self.parameters, self.few))
+            if takes_logits(loss):
+                refuse_probabilities(network, mapped(lambda x: x[:2], self.few), outputs[:2])
+            self.loss, self.few_outputs = loss_for(loss, outputs), outputs[:2]
+            if last:
+                layer = first_pass(network, lambda: last_linear(network, self.few))
+                chosen = {name for name, value in network.named_parameters()
+                          if value is layer.weight or value is layer.bias}  # fmt: skip
+                self.parameters = {name: value for name, value in self.parameters.items() if name in chosen}
+            self.labels = self.loss.targets(labels, self.few_outputs, len(self.inputs), "training")
             self.rows = np.arange(len(self.labels)) if rows is None else rows
             first_pass(network, self._check_agreement)
 
-    def mean_gradient(self, inputs: Any, labels: np.ndarray) -> np.ndarray:
+    def _samples(self, inputs: Any) -> Samples:
+        samples = as_samples(inputs, self.to_tensor, self.batch_size)
+        if not isinstance(samples, Arrays) or samples is inputs:
+            return samples
+        # Turned into tensors once, and not in every pass.
+        return Arrays(samples.to_tensors(samples.inputs), lambda tensors: tensors, self.batch_size)
+
+    def _first_samples(self) -> Inputs:
+        """Return the first `CHECKED` samples, or the first of the caller's batches where that has fewer."""
+        samples = self.inputs[:CHECKED]
+        if isinstance(samples, Arrays):
+            samples = Arrays(samples.inputs, samples.to_tensors, CHECKED)
+        return mapped(lambda x: x[:CHECKED], next(iter(samples.batches(self.device)))[1])
+
+    @cached_property
+    def curvature_samples(self) -> Samples:
+        """The training samples that H is averaged over."""
+        return self.inputs if len(self.rows) == len(self.labels) else self.inputs[self.rows]
+
+    def mean_gradient(self, inputs: Any, labels: Any, weights: np.ndarray | None = None) -> np.ndarray:
         """Return the gradient of the mean loss on any samples, shape of a parameter vector.
+
+        Args:
+            inputs: m samples, as the training inputs.
+            labels: (m,).
+            weights: (m,) factors of their losses; None for 1.
 
         Raises:
             SolverError: labels that are no classes of the network, or a loss that is not finite.
         """
-        samples = as_tensor(self.to_tensor, inputs)
-        targets = self._targets(labels, samples, "validation")
         total: dict[str, Tensor] = {}
-        for batch, x, y in self._batches(samples, targets):
-            losses, gradient = _gradient(lambda p: self._losses(p, x, y), self.parameters)  # noqa: B023
-            self._check_finite(losses, batch, "validation")
-            total = _add(total, gradient)
-        return self._flat(total) / len(targets)
+        n = 0
+        for batch in self.validation_batches(inputs, labels, weights):
+            losses, gradient = _gradient(lambda p: self.losses(p, batch), self.parameters)  # noqa: B023
+            self._check_finite(losses, batch.start, "validation")
+            total, n = _add(total, gradient), n + len(losses)
+        return self._flat(total) / n
+
+    def validation_batches(self, inputs: Any, labels: Any, weights: np.ndarray | None = None) -> Iterator[Batch]:
+        """Yield batches of any samples; arguments and errors are those of `mean_gradient`."""
+        samples = self._samples(inputs)
+        targets = self.loss.targets(labels, self.few_outputs, len(samples), "validation")
+        factors = None if weights is None else torch.from_numpy(weights).to(self.dtype)
+        return batches_of(samples, targets, factors, self.device)
 
     def matvec(self, vector: np.ndarray) -> np.ndarray:
         """Return H·vector, the mean over the chosen samples, no damping."""
@@ -107,12 +153,12 @@ class NetworkProblem:
 
     def sampled(self, rows: np.ndarray) -> Matvec:
         """Return the product with the H of the given training samples, no damping."""
-        inputs, labels = self.inputs[rows], self.labels[rows]
+        samples = self.curvature_samples if rows is self.rows else self.inputs[rows]
 
         def product(vector: np.ndarray) -> np.ndarray:
             tangents, total = self._parts(vector), {}
-            for _, x, y in self._batches(inputs, labels):
-                total = _add(total, self.product(x, y, tangents))
+            for batch in self.train_batches(samples, rows):
+                total = _add(total, self.product(batch, tangents))
             return self._flat(total) / len(rows)
 
         return product
@@ -122,63 +168,67 @@ class NetworkProblem:
 
     def ekfac(self, damping: float) -> Matvec:
         """Return the product with the inverse of EK-FAC's approximation of the GGN, damped."""
+        if self.weights is not None or not isinstance(self.loss, CrossEntropy | BinaryCrossEntropy):
+            raise SolverError("ekfac: is for cross-entropy without weights; use cg without it")
         approximation = EKFAC(self.network, set(self.parameters), self._logits_with_gradients)
-        for _, x, _ in self._batches(self.inputs[self.rows], self.labels[self.rows]):
+        for _, x in self.curvature_samples.batches(self.device):
             approximation.see(x)
         approximation.find_bases()
-        for _, x, _ in self._batches(self.inputs[self.rows], self.labels[self.rows]):
+        for _, x in self.curvature_samples.batches(self.device):
             approximation.measure(x)
         return lambda vector: self._flat(approximation.solve(self._parts(vector), damping))
 
     def project(self, direction: np.ndarray) -> np.ndarray:
         """Return g_iᵀ·direction for every training sample: the tangents of all losses, from one forward-mode pass."""
         tangents, products = self._parts(direction), []
-        for batch, x, y in self._batches(self.inputs, self.labels):
-            losses, product = self._tangents(x, y, tangents)
-            self._check_finite(losses, batch, "training")
+        for batch in self.train_batches(self.inputs):
+            losses, product = self._tangents(batch, tangents)
+            self._check_finite(losses, batch.start, "training")
             products.append(product.cpu())
         return torch.cat(products).double().numpy()
 
     @torch.no_grad()
-    def _tangents(self, x: Tensor, y: Tensor, tangents: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _tangents(self, batch: Batch, tangents: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return every sample's loss, and its change along a parameter vector."""
-        return _tangents(lambda parameters: self._losses(parameters, x, y), self.parameters, tangents)
+        return _tangents(lambda parameters: self.losses(parameters, batch), self.parameters, tangents)
 
-    def _losses(self, parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        logits = self._logits(parameters, x)
-        if self.n_logits == 1:
-            return binary_cross_entropy_with_logits(logits[:, 0], y.to(logits.dtype), reduction="none")
-        return cross_entropy(logits, y, reduction="none")
+    def losses(self, parameters: dict[str, Tensor], batch: Batch) -> Tensor:
+        """Return the weighted loss (n,) of every sample of a batch."""
+        return self.losses_of(self.outputs(parameters, batch.inputs), batch)
 
-    def _logits(self, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
-        return logits_of(self.network, parameters, x)
+    def losses_of(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the weighted loss (n,) of every sample of a batch, given the network's outputs for it."""
+        losses = self.loss.values(outputs, batch.targets)
+        return losses if batch.weights is None else batch.weights.to(losses.dtype) * losses
 
-    def _logits_with_gradients(self, x: Tensor) -> Tensor:
-        return self._logits({name: value.detach().requires_grad_() for name, value in self.parameters.items()}, x)
+    def outputs(self, parameters: dict[str, Tensor], x: Inputs) -> Tensor:
+        """Return the network's outputs (n, …), for a known loss logits (n, classes) or (n, 1)."""
+        return self._run(self.network, parameters, x)
 
-    def _ggn_product(self, x: Tensor, y: Tensor, tangents: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _logits_with_gradients(self, x: Inputs) -> Tensor:
+        return self.outputs({name: value.detach().requires_grad_() for name, value in self.parameters.items()}, x)
+
+    def _ggn_product(self, batch: Batch, tangents: dict[str, Tensor]) -> dict[str, Tensor]:
         def logits(parameters: dict[str, Tensor]) -> Tensor:
-            return self._logits(parameters, x)
+            return self.outputs(parameters, batch.inputs)
 
         with torch.no_grad():
             output, change = _tangents(logits, self.parameters, tangents)
-        if self.n_logits == 1:
-            p = torch.sigmoid(output)
-            change = p * (1 - p) * change
-        else:
-            p = torch.softmax(output, dim=1)
-            change = p * (change - (p * change).sum(dim=1, keepdim=True))
+            change = self.loss.curvature(output, batch.targets, change)
+        if batch.weights is not None:
+            change = batch.weights.view(-1, *[1] * (change.dim() - 1)) * change
         return _gradient(lambda parameters: logits(parameters) * change, self.parameters)[1]
 
-    def _hessian_product(self, x: Tensor, y: Tensor, tangents: dict[str, Tensor]) -> dict[str, Tensor]:
-        gradient = grad(lambda parameters: self._losses(parameters, x, y).sum())
+    def _hessian_product(self, batch: Batch, tangents: dict[str, Tensor]) -> dict[str, Tensor]:
+        gradient = grad(lambda parameters: self.losses(parameters, batch).sum())
         return first_pass(self.network, lambda: jvp(gradient, (self.parameters,), (tangents,))[1])
 
-    def _batches(self, samples: Tensor, targets: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yield the number of the first sample, and samples and targets on the device."""
-        for start in range(0, len(targets), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            yield start, samples[part].to(self.device), targets[part].to(self.device)
+    def train_batches(self, samples: Samples, rows: np.ndarray | None = None) -> Iterator[Batch]:
+        """Yield batches of training samples, of which `rows` says the positions (None for all)."""
+        whole = rows is None or len(rows) == len(self.labels)
+        labels = self.labels if whole else self.labels[rows]
+        weights = self.weights if whole or self.weights is None else self.weights[rows]
+        return batches_of(samples, labels, weights, self.device)
 
     def _parts(self, vector: np.ndarray) -> dict[str, Tensor]:
         flat = torch.from_numpy(vector).to(self.device, self.dtype)
@@ -203,8 +253,7 @@ class NetworkProblem:
             self._check_derivatives(self.dtype, *SINGLE)
 
     def _check_derivatives(self, precision: torch.dtype, share: float, off: float) -> None:
-        x, y = self.inputs[:DIFFERENCED].to(self.device), self.labels[:DIFFERENCED].to(self.device)
-        x = x.to(precision) if x.is_floating_point() else x
+        batch = self._few_batch(slice(0, DIFFERENCED), precision)
         tensors = {
             name: value.detach().to(precision)
             for name, value in [*self.network.named_parameters(), *self.network.named_buffers()]
@@ -214,7 +263,7 @@ class NetworkProblem:
         step = _random_step(theta, share)
 
         def losses_at(parameters: dict[str, Tensor]) -> Tensor:
-            return self._losses({**tensors, **parameters}, x, y)
+            return self.losses({**tensors, **parameters}, batch)
 
         with torch.no_grad():
             ahead, behind = (
@@ -225,28 +274,30 @@ class NetworkProblem:
         differences, backward = (ahead - behind) / 2, sum((gradient[name] * step[name]).sum() for name in theta)
         allowed = off * differences.norm() + ROUNDING * torch.finfo(precision).eps * (1 + losses.norm())
         # Samples' parts may cancel in a sum: both comparisons are by their sizes.
-        gaps = (differences - forward).norm(), (differences.sum() - backward).abs() / math.sqrt(len(y))
+        gaps = (differences - forward).norm(), (differences.sum() - backward).abs() / math.sqrt(len(losses))
         if not max(gaps) <= allowed:
             raise SolverError(
-                f"neural: along a direction the losses of {len(y)} samples change by {float(differences.sum()):.4g}, "
-                f"where their derivatives say {float(forward.sum()):.4g} (forward), {float(backward):.4g} (backward): "
-                "a layer detaches what it passes on or has derivatives of its own; freeze what was not trained, "
-                "requires_grad_(False), or use parameters: last"
+                f"neural: along a direction the losses of {len(losses)} samples change by "
+                f"{float(differences.sum()):.4g}, where their derivatives say {float(forward.sum()):.4g} (forward), "
+                f"{float(backward):.4g} (backward): a layer detaches what it passes on or has derivatives of its own; "
+                "freeze what was not trained, requires_grad_(False), or use parameters: last"
             )
 
-    def _targets(self, labels: Any, samples: Tensor, part: str) -> Tensor:
-        numbers = network_labels(labels, count(samples), self.n_logits, part)
-        return torch.from_numpy(numbers.astype(np.int64, copy=not numbers.flags.writeable))
+    def _few_batch(self, part: slice, precision: torch.dtype | None = None) -> Batch:
+        """Return some of the first samples, in a precision if one is given."""
+        x = mapped(lambda x: x[part].to(precision if precision and x.is_floating_point() else x.dtype), self.few)
+        part = slice(part.start, part.start + length(x))
+        weights = None if self.weights is None else self.weights[part].to(self.device)
+        return Batch(part.start, x, self.labels[part].to(self.device), weights)
 
     def _check_agreement(self) -> None:
         """Refuse a network whose loss for a sample depends on chance or on the other samples of its batch."""
-        x, y = self.inputs[:CHECKED].to(self.device), self.labels[:CHECKED].to(self.device)
-        half = (len(y) + 1) // 2
-        whole, first, second = (
-            torch.stack(self._tangents(x[part], y[part], self.parameters))
-            for part in (slice(None), slice(half), slice(half, None))
+        half = length(self.few) // 2
+        parts = [slice(0, half), slice(half, None)] if half else [slice(0, None)]
+        whole, *several = (
+            torch.stack(self._tangents(self._few_batch(part), self.parameters)) for part in (slice(0, None), *parts)
         )
-        halves = torch.cat([first, second], dim=1)
+        halves = torch.cat(several, dim=1)
         if not torch.allclose(whole, halves, rtol=AGREEMENT, atol=AGREEMENT, equal_nan=True):
             raise SolverError(f"neural: {PASSES_DIFFER}")
 

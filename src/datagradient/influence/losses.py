@@ -1,0 +1,180 @@
+"""Losses of a network's outputs: one value a sample, and the curvature by the outputs.
+
+With f_i the outputs of sample i and ℓ its loss, the Gauss–Newton matrix is the mean of J_iᵀ M_i J_i, M_i = ∂²ℓ/∂f_i²
+(Schraudolph 2002). Cross-entropy, binary cross-entropy and squared error have M_i in closed form; another loss gets it
+by differentiation.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import grad, jvp
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from datagradient.influence.labels import binary_numbers, class_numbers
+from datagradient.influence.solvers import SolverError
+
+
+class Loss(Protocol):
+    """A loss of outputs (n, …)."""
+
+    def targets(self, labels: Any, outputs: Tensor, n: int, part: str) -> Tensor:
+        """Return the labels of n samples of a part ("training", "validation") in the form that `values` takes.
+
+        Raises:
+            SolverError: they are no labels of a network with such outputs (of a few samples).
+        """
+
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of every sample (n,)."""
+
+    def curvature(self, outputs: Tensor, targets: Tensor, change: Tensor) -> Tensor:
+        """Return M_i·change_i of every sample, in the shape of the outputs."""
+
+
+class CrossEntropy:
+    """Cross-entropy of the softmax of logits (n, classes); labels 0 … classes − 1."""
+
+    def targets(self, labels: Any, outputs: Tensor, n: int, part: str) -> Tensor:
+        """Return class numbers (n,)."""
+        return _integers(class_numbers(_plain(labels), n, outputs.shape[1], part))
+
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of every sample (n,)."""
+        return cross_entropy(outputs, targets, reduction="none")
+
+    def curvature(self, outputs: Tensor, targets: Tensor, change: Tensor) -> Tensor:
+        """Return (diag(p_i) − p_i p_iᵀ)·change_i."""
+        p = torch.softmax(outputs, dim=1)
+        return p * (change - (p * change).sum(dim=1, keepdim=True))
+
+
+class BinaryCrossEntropy:
+    """Binary cross-entropy of one logit (n, 1); labels 0 and 1, floats and the shape (n, 1) too."""
+
+    def targets(self, labels: Any, outputs: Tensor, n: int, part: str) -> Tensor:
+        """Return class numbers (n,)."""
+        return _integers(binary_numbers(_plain(labels), n, part))
+
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of every sample (n,)."""
+        return binary_cross_entropy_with_logits(outputs[:, 0], targets.to(outputs.dtype), reduction="none")
+
+    def curvature(self, outputs: Tensor, targets: Tensor, change: Tensor) -> Tensor:
+        """Return p_i (1 − p_i)·change_i."""
+        p = torch.sigmoid(outputs)
+        return p * (1 - p) * change
+
+
+class SquaredError:
+    """The mean over a sample's outputs of (f − y)², as torch's MSELoss; labels in the shape of the outputs."""
+
+    def targets(self, labels: Any, outputs: Tensor, n: int, part: str) -> Tensor:
+        """Return labels (n, …) in the shape of the outputs; a last axis of length 1 may be left out."""
+        targets = labels if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels, dtype=np.float64))
+        shape = (n, *outputs.shape[1:])
+        if targets.shape != shape and targets.numel() != n * int(np.prod(outputs.shape[1:])):
+            raise SolverError(f"{part} labels have the shape {tuple(targets.shape)}, and the network's outputs for "
+                              f"them {shape}: pass one number for each output")  # fmt: skip
+        finite = torch.isfinite(targets.reshape(n, -1)).all(dim=1)
+        if not finite.all():
+            raise SolverError(f"{part} label at sample {int((~finite).nonzero()[0])} is not finite: leave it out")
+        return targets.reshape(shape).detach().cpu().double()
+
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of every sample (n,)."""
+        return (outputs - targets.to(outputs.dtype)).square().flatten(1).mean(dim=1)
+
+    def curvature(self, outputs: Tensor, targets: Tensor, change: Tensor) -> Tensor:
+        """Return 2/k·change_i, k the number of a sample's outputs."""
+        return change * (2 / outputs[0].numel())
+
+
+class Differentiated:
+    """A loss of the caller's, ``function(outputs, targets) -> (n,)``, whose curvature is differentiated.
+
+    It must be twice differentiable in the outputs; where it is not convex in them, a solve may meet negative curvature,
+    which is an error.
+    """
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]):
+        self.function = function
+
+    def targets(self, labels: Any, outputs: Tensor, n: int, part: str) -> Tensor:
+        """Return the labels (n, …) as a tensor."""
+        targets = labels.detach().cpu() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
+        if len(targets) != n:
+            raise SolverError(f"{len(targets)} {part} labels for {n} samples; pass one a sample")
+        return targets
+
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of every sample (n,).
+
+        Raises:
+            SolverError: the function returns something else.
+        """
+        values = self.function(outputs, targets)
+        if not isinstance(values, Tensor) or values.shape != (len(outputs),):
+            form = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise SolverError(f"loss returns {form} for {len(outputs)} samples; return one value a sample, a tensor "
+                              f"({len(outputs)},): reduction='none', and a mean over further axes")  # fmt: skip
+        return values
+
+    def curvature(self, outputs: Tensor, targets: Tensor, change: Tensor) -> Tensor:
+        """Return the product with the second derivative."""
+        slope = grad(lambda values: self.function(values, targets).sum())
+        return jvp(slope, (outputs,), (change,))[1]
+
+
+LOSSES: dict[str, Callable[[], Loss]] = {
+    "cross_entropy": CrossEntropy,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "squared_error": SquaredError,
+}
+
+
+def loss_for(loss: "str | Callable | Loss | None", outputs: Tensor) -> Loss:
+    """Return the loss of a network with some outputs.
+
+    Args:
+        loss: one of `LOSSES`, or a function (outputs, targets) -> (n,); a loss module of torch's that returns a mean is
+            taken without it. None for cross-entropy, or binary cross-entropy where there is one logit.
+        outputs: of a few samples.
+
+    Raises:
+        SolverError: no such loss, or one for outputs of another shape.
+    """
+    if loss is None:
+        return BinaryCrossEntropy() if outputs.dim() == 2 and outputs.shape[1] == 1 else CrossEntropy()
+    if isinstance(loss, str):
+        if loss not in LOSSES:
+            raise SolverError(f"no loss {loss!r}; legal: {', '.join(LOSSES)}, or a function of (outputs, targets)")
+        if loss == "cross_entropy" and outputs.shape[1] < 2:
+            raise SolverError("loss cross_entropy, and the network has one output; pass loss='binary_cross_entropy'")
+        if loss == "binary_cross_entropy" and outputs.shape[1] != 1:
+            raise SolverError(f"loss binary_cross_entropy, and the network has {outputs.shape[1]} outputs; pass "
+                              "loss='cross_entropy', or a function for several labels a sample")  # fmt: skip
+        return LOSSES[loss]()
+    if not callable(loss):
+        raise SolverError(f"loss is a {type(loss).__name__}; pass one of {', '.join(LOSSES)}, or a function")
+    if isinstance(loss, nn.Module) and getattr(loss, "reduction", "none") != "none":
+        loss = copy.copy(loss)
+        loss.reduction = "none"
+    return Differentiated(loss)
+
+
+def takes_logits(loss: "str | Callable | Loss | None") -> bool:
+    """Return whether a loss is of logits (n, classes) or (n, 1), which the checks of outputs then ask for."""
+    return loss is None or loss in ("cross_entropy", "binary_cross_entropy")
+
+
+def _plain(labels: Any) -> Any:
+    return labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels
+
+
+def _integers(numbers: np.ndarray) -> Tensor:
+    return torch.from_numpy(numbers.astype(np.int64, copy=not numbers.flags.writeable))
