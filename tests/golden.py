@@ -64,7 +64,7 @@ def compute(dataset: str, model: str) -> list[dict]:
     settings, solver = CASES[dataset, model]
     family, data = models.family(model), sets.load(dataset)
     parts = split(data, SEED, SplitPlan(max_development=600, max_test=300))
-    inputs = raw_inputs(data, parts) if family.INPUTS == "raw" else {}
+    inputs = raw_inputs(data, parts) if models.declared(model).inputs == "raw" else {}
     inputs = inputs or extract(data, parts)
     labels, flipped = flip_labels(data.labels[parts["train"]], NOISE, len(data.class_names), SEED)
     n = len(labels)

@@ -37,11 +37,19 @@ class Refit:
 
 
 def proximal_refit(problem: Any, validation: tuple[Any, np.ndarray], sample: int, damping: float) -> Refit:
-    """Return what removing one training sample does to the mean validation loss, near the trained parameters."""
+    """Return what removing one training sample does to the mean validation loss, near the trained parameters.
+
+    Not a number, and not converged, for a problem that is neither of cross-entropy in closed form nor a network.
+    """
     from scipy.linalg import LinAlgWarning
     from scipy.optimize import NoConvergence, anderson
 
-    make = _linear if isinstance(problem, GeneralisedLinearProblem) else _network
+    if isinstance(problem, GeneralisedLinearProblem):
+        make = _linear
+    elif hasattr(problem, "network"):
+        make = _network
+    else:
+        return Refit(float("nan"), False)
     theta, gradient, loss = make(problem, validation, sample, damping)
 
     def newton(slope: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from datagradient.influence.scores import (
     influence_along,
 )
 from datagradient.metrics import losses
-from datagradient.models import family, load
+from datagradient.models import declared, family, load
 from datagradient.pipeline.layout import solver_for
 from datagradient.pipeline.provenance import check_shared
 from datagradient.pipeline.training import load_part, load_training_set
@@ -61,12 +61,11 @@ def load_work(model: str, solver: dict, model_file: str, data: str, labels: str,
     Raises:
         UserError: the model was trained on other samples or labels than these.
     """
-    module = family(model)
-    trained, facts = load(model, model_file, data)
-    samples = load_training_set(module.INPUTS, data, labels, kept)
+    form, (trained, facts) = declared(model).inputs, load(model, model_file, data)
+    samples = load_training_set(form, data, labels, kept)
     check_shared({model_file: facts, f"{labels} with {kept}" if kept else labels: samples.facts})
-    validation = load_part(module.INPUTS, data, "influence")
-    return Work(module, trained, facts, samples, validation, solver_for(solver, read_meta(data)["modality"]))
+    validation = load_part(form, data, "influence")
+    return Work(family(model), trained, facts, samples, validation, solver_for(solver, read_meta(data)["modality"]))
 
 
 @dataclass(frozen=True)
