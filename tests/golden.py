@@ -24,7 +24,7 @@ from datagradient.data.training_set import TrainingSet
 from datagradient.influence.scores import dataset_contribution
 from datagradient.metrics import measure
 from datagradient.pipeline.scoring import Work, score_all
-from datagradient.refine.policies import by_influence
+from datagradient.refine.removal import by_influence
 
 STORED = Path(__file__).parent / "stored/golden.csv"
 SEED, NOISE, FRACTION = 0, 0.2, 0.05

@@ -57,7 +57,7 @@ def finished(**fixed):
     if CONFIG["one_job"] != "step":
         return [layout.REFINED.format(**keys) for keys in first]
     files = [file for name in ("metrics.json", "influence.json", "train.json") for file in cells(name, **fixed)]
-    files += cells("quality.npz", iteration=0, **fixed) if "confident" in POLICIES else []
+    files += cells("quality.npz", iteration=0, **fixed) if rates_once(POLICIES) else []
     return files + [GUARD.format(**keys) for keys in first if layout.GUARDED in CONFIG["policies"]]
 
 

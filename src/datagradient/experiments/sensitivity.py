@@ -19,7 +19,7 @@ from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.provenance import check_shared, stamp
 from datagradient.pipeline.scoring import Work, score_all
 from datagradient.pipeline.training import load_part
-from datagradient.refine.policies import by_control, by_influence
+from datagradient.refine.removal import as_many, by_influence
 from datagradient.seeds import generator
 
 COLUMNS = (
@@ -155,7 +155,7 @@ def write_fractions(config: dict, cell: Cell, fractions: list[float]) -> None:
         removal = by_influence(arrays["influence"], samples.labels, fraction)
         counts = np.bincount(samples.labels[removal.positions], minlength=samples.n_classes)
         for policy in POLICIES:
-            gone = removal if policy == "influence" else by_control(policy, counts, arrays, samples.seed, 1)
+            gone = removal if policy == "influence" else as_many(policy, counts, arrays, samples.seed, 1)
             rest = np.delete(np.arange(len(samples.labels)), gone.positions)
             after = _accuracies(work, settings, rest, parts)
             rows.append({

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from datagradient.files import replacing
 from datagradient.models import declared
 from datagradient.pipeline.layout import modules
+from datagradient.refine.policies import POLICIES
 from datagradient.report.formats import dataset_titles
 
 # Okabe and Ito's colours, told apart by most colour-blind readers; markers tell them apart in print.
@@ -36,15 +37,7 @@ def styles(wanted: list[tuple[str, str | None, str | None]]) -> dict[str, dict[s
     return {name: {"color": chosen[1][place], "marker": chosen[2][place]} for place, (name, *_) in enumerate(wanted)}
 
 
-POLICY_STYLE = {
-    "influence": {"color": "#0072B2", "marker": "o"},
-    "guarded": {"color": "#56B4E9", "marker": "D"},
-    "random": {"color": "#D55E00", "marker": "s"},
-    "uniform": {"color": "#E69F00", "marker": "v"},
-    "loss": {"color": "#009E73", "marker": "^"},
-    "gradient": {"color": "#CC79A7", "marker": "P"},
-    "confident": {"color": "#000000", "marker": "X"},
-}
+POLICY_STYLE = styles([(name, policy.colour, policy.marker) for name, policy in POLICIES.items()])
 OVER_ITERATIONS = ("influence", "guarded", "random", "uniform")
 GROUP_COLOURS = {"clean": "#0072B2", "flipped": "#D55E00"}
 NOISE_STYLE = {0: {"color": "#0072B2", "marker": "o"}, 1: {"color": "#D55E00", "marker": "s"}}
