@@ -16,6 +16,7 @@ from datagradient.errors import UserError
 from datagradient.files import write_json
 from datagradient.files.strict_yaml import read_yaml
 from datagradient.influence.options import PROBLEM_OPTIONS, SOLVER_OPTIONS, SOLVERS
+from datagradient.influence.scores import SOLVES
 from datagradient.influence.solvers import cg, direct, explicit, lissa
 from datagradient.models import declared, family, read_declaration
 from datagradient.pipeline.config import _schema, model_settings, read_validated, validate
@@ -357,12 +358,11 @@ def test_a_choice_that_a_family_does_not_have_is_refused(tmp_path):
 
 
 def test_the_options_of_solvers_have_one_list():
-    functions = {"cg": cg, "explicit": explicit, "lissa": lissa, "ekfac": direct}
-    assert functions.keys() == SOLVERS.keys()
-    for name, options in SOLVERS.items():
-        assert set(options) <= SOLVER_OPTIONS.keys()
-        parameters = signature(functions[name]).parameters.values()
-        assert {entry.name for entry in parameters if entry.kind == entry.KEYWORD_ONLY} <= set(options)
+    assert SOLVES.keys() == SOLVERS.keys()
+    assert all(set(options) <= SOLVER_OPTIONS.keys() for options in SOLVERS.values())
+    for name, function in {"cg": cg, "explicit": explicit, "lissa": lissa, "ekfac": direct}.items():
+        parameters = signature(function).parameters.values()
+        assert {entry.name for entry in parameters if entry.kind == entry.KEYWORD_ONLY} <= set(SOLVERS[name])
     used = {option for options in SOLVERS.values() for option in options} | set(PROBLEM_OPTIONS)
     assert used == SOLVER_OPTIONS.keys()
 

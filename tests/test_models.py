@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import FETCHED
 from datagradient import models
 from datagradient.data import sets
 from datagradient.data.record import sample_keys
@@ -20,7 +21,6 @@ from datagradient.pipeline.prepare import write_prepared
 from datagradient.pipeline.provenance import stamp
 from datagradient.pipeline.training import load_part, load_training_set
 
-REAL = ("adult", "cifar10", "imdb")
 QUICK = {
     "logistic": {"l2": 0.01},
     "boosted": {"rounds": 30, "depth": 3, "learning_rate": 0.3},
@@ -37,7 +37,7 @@ def data_set(name):
 @pytest.fixture(params=modules("data/sets"))
 def prepared(request, tmp_path_factory):
     """Folder with features.npz and labels.npz of a data set cut to 1,500 samples, a fifth of the labels flipped."""
-    if request.param in REAL:
+    if request.param in FETCHED:
         request.getfixturevalue("real_data")
     dataset, keys = data_set(request.param)
     folder = tmp_path_factory.getbasetemp() / request.param
