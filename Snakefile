@@ -9,11 +9,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from datagradient.data import changes
 from datagradient.files import write_json
+from datagradient.models import declared
 from datagradient.pipeline import layout
 from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.preflight import preflight
 from datagradient.pipeline.sources import source_hash
 from datagradient.pipeline.workflow import begin, end, hasten, lock, start
+from datagradient.refine.policies import rates_once, scores_besides
 
 BASE = Path(workflow.basedir)
 # Snakemake formats this path: braces in the folder of a clone are doubled.

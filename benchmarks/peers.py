@@ -24,7 +24,7 @@ from datagradient.evidence.collect import auroc
 from datagradient.experiments.scalability import median_seconds
 from datagradient.experiments.worth import datamodeling_intervals, datamodeling_score
 from datagradient.files import read_arrays, read_json, read_meta
-from datagradient.models import family, neural
+from datagradient.models import declared, family, neural
 from datagradient.pipeline import layout
 from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.training import load_part, load_training_set
@@ -63,8 +63,8 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
     cell = OUT / f"cells/{dataset}-neural-{noise}"
     data = Path(layout.PREPARED.format(root=root, dataset=dataset, seed=0)) / "features.npz"
     labels = Path(layout.NOISE.format(root=root, dataset=dataset, seed=0, noise=noise)) / "labels.npz"
-    samples = load_training_set(module.INPUTS, data, labels, None)
-    validation = load_part(module.INPUTS, data, "influence")
+    samples = load_training_set(declared("neural").inputs, data, labels, None)
+    validation = load_part(declared("neural").inputs, data, "influence")
     solver = layout.solver_for(config["model_settings"]["neural"]["solver"], read_meta(data)["modality"])
     settings = model_settings(config, dataset, "neural", noise)
     model, _ = module.load(cell / "model.npz")

@@ -36,7 +36,7 @@ from datagradient.files import read_json, read_meta, read_rows, write_arrays, wr
 from datagradient.influence.options import PROBLEM_OPTIONS
 from datagradient.influence.scores import Scores, curvature_rows, score
 from datagradient.influence.solvers import SolverError
-from datagradient.models import family
+from datagradient.models import declared, family
 from datagradient.pipeline import layout
 from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.provenance import config_hash, stamp
@@ -176,8 +176,8 @@ def given(root: Path, config: dict, dataset: str, name: str, noise: str) -> tupl
     }
     settings, default = model_settings(config, dataset, name, noise), config["model_settings"][name]["solver"]
     default = layout.solver_for(default, read_meta(files["data"])["modality"])
-    samples = load_training_set(module.INPUTS, files["data"], files["labels"], None)
-    validation = load_part(module.INPUTS, files["data"], "influence")
+    samples = load_training_set(declared(name).inputs, files["data"], files["labels"], None)
+    validation = load_part(declared(name).inputs, files["data"], "influence")
     return module, files, settings, default, samples, validation, OUT / f"cells/{dataset}-{name}-{noise}"
 
 

@@ -13,6 +13,7 @@ from hypothesis import settings
 from datagradient.files import write_json
 from datagradient.files.strict_yaml import read_yaml
 from datagradient.pipeline.config import validate
+from datagradient.pipeline.layout import modules
 
 REPOSITORY = Path(__file__).parents[1]
 # The same examples on every machine, and no clock: a slow machine fails no test.
@@ -26,6 +27,12 @@ LONGEST = ("test_pipeline", "test_jobs", "test_models", "test_golden")
 def pytest_collection_modifyitems(items):
     """The files that take longest first, so that no worker waits for the other in the end."""
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+# Data sets that packages carry, and those that are read from local copies or fetched.
+SETS = REPOSITORY / "src/datagradient/data/sets"
+FETCHED = [name for name in modules("data/sets") if "datagradient.data.fetch" in (SETS / f"{name}.py").read_text()]
+OFFLINE = [name for name in modules("data/sets") if name not in FETCHED]
 
 
 @pytest.fixture

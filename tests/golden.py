@@ -24,7 +24,7 @@ from datagradient.data.training_set import TrainingSet
 from datagradient.influence.scores import dataset_contribution
 from datagradient.metrics import measure
 from datagradient.pipeline.scoring import Work, score_all
-from datagradient.refine.policies import by_influence
+from datagradient.refine.removal import by_influence
 
 STORED = Path(__file__).parent / "stored/golden.csv"
 SEED, NOISE, FRACTION = 0, 0.2, 0.05
@@ -64,7 +64,7 @@ def compute(dataset: str, model: str) -> list[dict]:
     settings, solver = CASES[dataset, model]
     family, data = models.family(model), sets.load(dataset)
     parts = split(data, SEED, SplitPlan(max_development=600, max_test=300))
-    inputs = raw_inputs(data, parts) if family.INPUTS == "raw" else {}
+    inputs = raw_inputs(data, parts) if models.declared(model).inputs == "raw" else {}
     inputs = inputs or extract(data, parts)
     labels, flipped = flip_labels(data.labels[parts["train"]], NOISE, len(data.class_names), SEED)
     n = len(labels)

@@ -16,12 +16,12 @@ from datagradient.errors import UserError
 from datagradient.files import write_json
 from datagradient.files.strict_yaml import read_yaml
 from datagradient.influence.options import PROBLEM_OPTIONS, SOLVER_OPTIONS, SOLVERS
+from datagradient.influence.scores import SOLVES
 from datagradient.influence.solvers import cg, direct, explicit, lissa
-from datagradient.models import family
-from datagradient.pipeline.config import model_settings, read_validated, validate
+from datagradient.models import declared, family, read_declaration
+from datagradient.pipeline.config import _schema, model_settings, read_validated, validate
 from datagradient.pipeline.layout import RESERVED, modules, solver_for
 from datagradient.pipeline.provenance import config_hash
-from datagradient.pipeline.schema import family_settings
 
 DEFAULTS = REPOSITORY / "config/defaults.yaml"
 
@@ -285,19 +285,84 @@ def test_anchors_and_merge_keys_are_no_repeats(tmp_path):
 
 
 @pytest.mark.parametrize("model", modules("models"))
-def test_families_declare_the_settings_that_the_defaults_list(model):
-    declared = family_settings(model)
-    assert list(declared) == list(CONTENT["model_settings"][model]["settings"])
-    assert declared == family(model).SETTINGS  # what is read from the source is what the module holds
+def test_what_families_declare_is_read_as_the_module_holds_it(model):
+    content = family(model).FAMILY
+    assert declared(model).solver == content["solver"]
+    assert declared(model).defaults == {name: entry["default"] for name, entry in content["settings"].items()}
+    assert declared(model).settings.keys() == content["settings"].keys()
+
+
+DECLARATION = """FAMILY = {
+    "inputs": "features", "random": False, "settings": {"l2": {"type": "number", "gt": 0, "default": 0.1}},
+    "solver": {"name": "cg", "damping": 0.0, "tolerance": 0.01, "max_iterations": 10},
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("FAMILY", "SETTINGS", "mine.py: declares no FAMILY; see logistic.py beside it$"),
+        ('"random": False, ', "", "mine.py: FAMILY: random is missing; needed are inputs, random, settings, solver$"),
+        ('"random"', '"randm"', "mine.py: FAMILY: 'randm' is unknown; legal: inputs, random, settings, solver, gpu"),
+        ('"features"', '"vectors"', "mine.py: FAMILY: inputs: 'vectors' is not 'features' or 'raw'$"),
+        ('"random": False', '"random": 0', "mine.py: FAMILY: random: 0 is not True or False$"),
+        ('"random": False', '"random": False, "colour": "blue"', "colour: 'blue' is not a colour like '#0072B2', or"),
+        ('"random": False', '"random": False, "target": 0', "target: 0 is not a number above 0, or None$"),
+        ("False", "not True", "mine.py: FAMILY is read without running the file: write plain words"),
+        ('"gt": 0, ', "", r"FAMILY: settings.l2: needs one lower limit, gt or ge, and has at most one upper limit"),
+        ('"gt": 0', '"gte": 0', "FAMILY: settings.l2: 'gte' is unknown; legal: type, gt, ge, lt, le, null, default$"),
+        ('"number"', '"float"', "FAMILY: settings.l2: type: 'float' is not 'whole' or 'number'$"),
+        (', "default": 0.1', "", "FAMILY: settings.l2: default is missing; needed are type, default$"),
+        ('{"type": "number", "gt": 0, "default": 0.1}', "0.1", "FAMILY: settings.l2: 0.1 is not a mapping with type"),
+        ('"type": "number", "gt": 0', '"words": "a"', "FAMILY: settings.l2: words: 'a' is not a tuple of words$"),
+        ('"name": "cg", ', "", "FAMILY: solver: {.*} is not a mapping with the name of a solver$"),
+    ],
+)
+def test_a_wrong_declaration_of_a_family_is_refused_by_file_and_key(tmp_path, old, new, message):
+    file = tmp_path / "mine.py"
+    file.write_text(DECLARATION)
+    assert read_declaration(file).defaults == {"l2": 0.1}
+    file.write_text(DECLARATION.replace(old, new))
+    with pytest.raises(UserError, match=message) as caught:
+        read_declaration(file)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("0.1}", "-1}", r"logistic.py: model_settings.logistic.settings.l2: -1 is not a number above 0$"),
+        ('"cg"', '"lu"', r"logistic.py: model_settings.logistic.solver.name: 'lu' is not one of cg"),
+        ('"cg"', '"cg", "dampng": 1', r"logistic.py: model_settings.logistic.solver.dampng: unknown; legal: name"),
+    ],
+)
+def test_a_wrong_default_of_a_family_names_its_file(tmp_path, monkeypatch, old, new, message):
+    file = tmp_path / "logistic.py"
+    file.write_text(DECLARATION.replace(old, new))
+    monkeypatch.setattr("datagradient.pipeline.config.modules", lambda _: ["logistic"])
+    monkeypatch.setattr("datagradient.pipeline.config.declared", lambda _: read_declaration(file))
+    _schema.cache_clear()
+    config, files = merged(tmp_path, "preset: mine\ndatasets: {logistic: }\nmodels: [logistic]")
+    try:
+        with pytest.raises(UserError, match=message):
+            validate(config, files)
+    finally:
+        _schema.cache_clear()
+
+
+def test_a_choice_that_a_family_does_not_have_is_refused(tmp_path):
+    config, files = merged(tmp_path, GOOD + "model_settings: {logistic: {solver: {curvature: hessian}}}")
+    with pytest.raises(UserError, match=r"solver.curvature: for tables: this family has no such choice$"):
+        validate(config, files)
 
 
 def test_the_options_of_solvers_have_one_list():
-    functions = {"cg": cg, "explicit": explicit, "lissa": lissa, "ekfac": direct}
-    assert functions.keys() == SOLVERS.keys()
-    for name, options in SOLVERS.items():
-        assert set(options) <= SOLVER_OPTIONS.keys()
-        parameters = signature(functions[name]).parameters.values()
-        assert {entry.name for entry in parameters if entry.kind == entry.KEYWORD_ONLY} <= set(options)
+    assert SOLVES.keys() == SOLVERS.keys()
+    assert all(set(options) <= SOLVER_OPTIONS.keys() for options in SOLVERS.values())
+    for name, function in {"cg": cg, "explicit": explicit, "lissa": lissa, "ekfac": direct}.items():
+        parameters = signature(function).parameters.values()
+        assert {entry.name for entry in parameters if entry.kind == entry.KEYWORD_ONLY} <= set(SOLVERS[name])
     used = {option for options in SOLVERS.values() for option in options} | set(PROBLEM_OPTIONS)
     assert used == SOLVER_OPTIONS.keys()
 
@@ -375,6 +440,6 @@ def test_any_value_is_legal_or_refused_by_name(full, data):
         else:
             for dataset in filled["datasets"].values():
                 for model, values in dataset["models"].items():
-                    assert values.keys() == family_settings(model).keys()
+                    assert values.keys() == declared(model).settings.keys()
             json.dumps(filled, allow_nan=False)
     assert repr(changed) == repr(before)

@@ -5,25 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import OFFLINE
 from datagradient.data import sets
 from datagradient.data.record import Dataset, sample_keys
 from datagradient.data.splits import PARTS, SplitPlan, flip_labels, split
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_json
-from datagradient.pipeline.layout import modules
 from datagradient.pipeline.prepare import write_prepared
 
-OFFLINE = ["affairs", "digits", "movie_reviews"]
 PLAN = SplitPlan(max_development=300, max_test=200)
 
 
 @pytest.fixture(scope="module", params=OFFLINE)
 def dataset(request):
     return sets.load(request.param)
-
-
-def test_every_data_set_of_the_folder_is_tested_here():
-    assert sorted([*OFFLINE, "adult", "cifar10", "imdb"]) == modules("data/sets")
 
 
 def check_record(dataset):
@@ -43,7 +38,9 @@ def test_parts_are_disjoint_and_stratified(dataset):
     parts = split(dataset, 0, PLAN)
     rows = np.concatenate([parts[name] for name in PARTS])
     assert len(rows) == len(set(rows))
-    assert (sum(len(parts[name]) for name in PARTS[:3]), len(parts["test"])) == (300, 200)
+    is_small = len(dataset.labels) < 1500  # the limits of the plan do not bind
+    sizes = sum(len(parts[name]) for name in PARTS[:3]), len(parts["test"])
+    assert sizes == (300, 200) or (is_small and sizes[0] <= 300 and sizes[1] <= 200)
     shares = {name: np.bincount(dataset.labels[part]) / len(part) for name, part in parts.items()}
     for name in PARTS:
         assert np.abs(shares[name] - shares["train"]).max() < 0.05

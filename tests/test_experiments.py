@@ -23,7 +23,8 @@ from datagradient.experiments.worth import agreement, correlation_interval, data
 from datagradient.influence.refits import proximal_refit
 from datagradient.influence.scores import score
 from datagradient.metrics import measure
-from datagradient.models import boosted, logistic, neural
+from datagradient.models import boosted, declared, logistic, neural
+from datagradient.pipeline.layout import modules
 from datagradient.pipeline.prepare import prepare_seeds
 
 SETTINGS = {"l2": 0.01, "tolerance": 1e-9, "max_iterations": 10_000}
@@ -156,15 +157,16 @@ def test_a_correlation_without_variation_is_not_a_number(random):
     assert (value, low, high) == (pytest.approx(1), pytest.approx(1), pytest.approx(1))
 
 
-@pytest.mark.parametrize("is_network", [False, True])
-def test_every_kind_of_variation_has_the_default_or_a_reference(is_network):
+@pytest.mark.parametrize("name", modules("models"))
+def test_every_kind_of_variation_has_the_default_or_a_reference(name):
+    has_choice = "curvature" in declared(name).solver
     solver = {"name": "cg", "damping": 0.03, "tolerance": 0.01, "max_iterations": 50, "samples": 700}
-    if is_network:
+    if has_choice:
         solver |= {"parameters": "all", "curvature": "ggn", "preconditioner": "own"}
-    every = variations(solver, is_network, 100, 900, 300)
+    every = variations(solver, declared(name), 100, 900, 300)
     defaults = {one.what for one in every if one.solver == solver and one.validation is None}
     assert defaults == {"damping", "curvature samples", "validation samples", "solver"}
-    assert {one.what for one in every if one.alike} == {"LiSSA steps", "LiSSA batch", *["curvature"] * is_network}
+    assert {one.what for one in every if one.alike} == {"LiSSA steps", "LiSSA batch", *["curvature"] * has_choice}
     first = next(one for one in every if one.what == "LiSSA steps")
     assert first.solver["name"] == "cg" and first.solver["samples"] is None
     values = {
@@ -222,7 +224,7 @@ def test_every_scale_of_a_data_set_that_is_sorted_by_class_has_all_classes(tmp_p
     data = tmp_path / "features.npz"
     prepare_seeds("affairs", SplitPlan(), {0: data})
     for n in (100, 500):
-        samples, (_, validation) = samples_of(logistic, data, n)
+        samples, (_, validation) = samples_of("features", data, n)
         assert len(samples.labels) == n and len(validation) == 100
         assert set(samples.labels) == set(validation) == {0, 1}
 

@@ -6,9 +6,8 @@ import json
 import numpy as np
 import pytest
 import torch
-import yaml
 
-from conftest import REPOSITORY
+from conftest import FETCHED
 from datagradient import models
 from datagradient.data import sets
 from datagradient.data.record import sample_keys
@@ -22,8 +21,6 @@ from datagradient.pipeline.prepare import write_prepared
 from datagradient.pipeline.provenance import stamp
 from datagradient.pipeline.training import load_part, load_training_set
 
-REAL = ("adult", "cifar10", "imdb")
-DEFAULTS = yaml.safe_load((REPOSITORY / "config/defaults.yaml").read_text())["model_settings"]
 QUICK = {
     "logistic": {"l2": 0.01},
     "boosted": {"rounds": 30, "depth": 3, "learning_rate": 0.3},
@@ -40,7 +37,7 @@ def data_set(name):
 @pytest.fixture(params=modules("data/sets"))
 def prepared(request, tmp_path_factory):
     """Folder with features.npz and labels.npz of a data set cut to 1,500 samples, a fifth of the labels flipped."""
-    if request.param in REAL:
+    if request.param in FETCHED:
         request.getfixturevalue("real_data")
     dataset, keys = data_set(request.param)
     folder = tmp_path_factory.getbasetemp() / request.param
@@ -56,8 +53,8 @@ def prepared(request, tmp_path_factory):
 
 def fitted(name, folder):
     family = models.family(name)
-    samples = load_training_set(family.INPUTS, folder / "features.npz", folder / "labels.npz", None)
-    settings = {**DEFAULTS[name]["settings"], **QUICK[name]}
+    samples = load_training_set(models.declared(name).inputs, folder / "features.npz", folder / "labels.npz", None)
+    settings = {**models.declared(name).defaults, **QUICK.get(name, {})}
     model, record = family.fit(samples.inputs, samples.labels, samples.n_classes, settings, samples.seed)
     return family, samples, model, record
 
@@ -65,12 +62,11 @@ def fitted(name, folder):
 @pytest.mark.parametrize("name", modules("models"))
 def test_every_family_keeps_the_contract_on_every_data_set(name, prepared, tmp_path):
     family, samples, model, record = fitted(name, prepared)
-    assert set(family.SETTINGS) == set(DEFAULTS[name]["settings"])
     assert record["seconds"] > 0
     assert record["iterations"] > 0
     json.dumps(record)
 
-    inputs, labels = load_part(family.INPUTS, prepared / "features.npz", "influence")
+    inputs, labels = load_part(models.declared(name).inputs, prepared / "features.npz", "influence")
     probabilities = family.probabilities(model, inputs)
     assert probabilities.shape == (len(labels), samples.n_classes)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
@@ -84,7 +80,7 @@ def test_every_family_keeps_the_contract_on_every_data_set(name, prepared, tmp_p
     assert found["dataset"] == samples.dataset
     np.testing.assert_array_equal(family.probabilities(loaded, inputs), probabilities)
 
-    solver = solver_for(DEFAULTS[name]["solver"], read_meta(prepared / "features.npz")["modality"])
+    solver = solver_for(models.declared(name).solver, read_meta(prepared / "features.npz")["modality"])
     options = {key: value for key, value in solver.items() if key not in PROBLEM_OPTIONS}
     form = {key: solver[key] for key in PROBLEM_OPTIONS[1:] if key in solver}
     rows = curvature_rows(len(samples.labels), solver.get("samples"), 0)
@@ -121,7 +117,7 @@ def test_a_class_emptied_by_pruning_is_refused_with_the_numbers(form, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_in_training_names_the_epoch(random):
-    settings = {**DEFAULTS["neural"]["settings"], "epochs": 3, "batch_size": 8}
+    settings = {**models.declared("neural").defaults, "epochs": 3, "batch_size": 8}
     inputs = random.normal(size=(40, 3))
     inputs[5] = np.inf
     with pytest.raises(UserError, match="the loss is nan in epoch 1"):
@@ -129,13 +125,13 @@ def test_a_loss_that_is_not_finite_in_training_names_the_epoch(random):
 
 
 def test_networks_of_another_kind_of_data_are_refused(random):
-    settings = {**DEFAULTS["neural"]["settings"], "network": "resnet18"}
+    settings = {**models.declared("neural").defaults, "network": "resnet18"}
     with pytest.raises(UserError, match="network resnet18 takes images, and this data set holds tables"):
         models.family("neural").fit(random.normal(size=(40, 3)), np.arange(40) % 2, 2, settings, 0)
 
 
 def test_training_of_a_few_steps_is_possible_and_of_fewer_refused(random):
-    settings = {**DEFAULTS["neural"]["settings"], "epochs": 1, "batch_size": 8}
+    settings = {**models.declared("neural").defaults, "epochs": 1, "batch_size": 8}
     inputs, labels = random.normal(size=(24, 3)), np.arange(24) % 2
     _, record = models.family("neural").fit(inputs, labels, 2, settings, 0)
     assert record["iterations"] == 3

@@ -43,7 +43,8 @@ def package(tmp_path, monkeypatch):
     def hashes():
         sources.source_hash.cache_clear()
         sources._tree.cache_clear()
-        return {"train": source_hash("train", "models.logistic"), "prune": source_hash("prune")}
+        return {"train": source_hash("train", "models.logistic"), "prune": source_hash("prune"),
+                "figure": source_hash("figure")}  # fmt: skip
 
     def edit(file, old, new):
         path, text = copy / file, (copy / file).read_text()
@@ -56,20 +57,26 @@ def package(tmp_path, monkeypatch):
     sources._tree.cache_clear()
 
 
-BOTH, TRAIN, NONE = {"train", "prune"}, {"train"}, set()
+ALL, TRAIN, FIGURE, NONE = {"train", "prune", "figure"}, {"train"}, {"figure"}, set()
 EDITS = [
     # What every command runs through, and the options of one.
-    ("commands/options.py", "return config, path.parent", "return config, path.parents[0]", BOTH),
-    ("commands/main.py", "args.function(args)", "args.function(args) or 1", BOTH),
-    ("files/__init__.py", "allow_pickle=False", "allow_pickle=bool(0)", BOTH),
-    ("refine/policies.py", "fraction * len(labels)", "fraction * len(labels) + 1", {"prune"}),
+    ("commands/options.py", "return config, path.parent", "return config, path.parents[0]", ALL),
+    ("commands/main.py", "args.function(args)", "args.function(args) or 1", ALL),
+    ("files/__init__.py", "allow_pickle=False", "allow_pickle=bool(0)", ALL),
+    ("refine/removal.py", "fraction * len(labels)", "fraction * len(labels) + 1", {"prune"}),
     ("models/logistic.py", 'settings["tolerance"]', '2 * settings["tolerance"]', TRAIN),
-    ("metrics.py", "axis=1", "axis=-1", BOTH),
+    ("metrics.py", "axis=1", "axis=-1", ALL),
     ("pipeline/training.py", "np.arange(len(clean))", "np.arange(0, len(clean))", TRAIN),
+    ("refine/policies.py", "score=None, keeps_mix=True", "score=None, keeps_mix=False", {"prune", "figure"}),
     ("commands/removal.py", "if not cell.iteration", "if cell.iteration < 1", {"prune"}),
+    # What families and policies look like.
+    ("models/logistic.py", '"colour": "#0072B2"', '"colour": "#000000"', FIGURE),
+    ("models/boosted.py", '"target": 0.25', '"target": 0.1', FIGURE),
+    ("refine/policies.py", 'colour="#E69F00"', 'colour="#000000"', FIGURE),
+    ("refine/policies.py", 'description="The largest training', 'description="The training', FIGURE),
     # What does nothing.
     ("files/__init__.py", "Reading and writing result files", "Writing and reading result files", NONE),
-    ("refine/policies.py", "Remove the most harmful samples: the largest", "Remove the largest", NONE),
+    ("refine/removal.py", "Remove the most harmful samples: the largest", "Remove the largest", NONE),
     ("models/logistic.py", "    features, counts =", "    # why\n    features, counts =", NONE),
     ("commands/options.py", "one of its seeds", "a seed", NONE),
     ("report/tables.py", "import re", "import re, json", NONE),

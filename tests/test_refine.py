@@ -7,16 +7,12 @@ from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_json, read_rows, write_arrays
 from datagradient.pipeline.jobs import refinement
 from datagradient.pipeline.jobs.removals import choose_iteration, remove
-from datagradient.pipeline.layout import POLICIES, Cell
-from datagradient.refine.policies import (
-    at_random,
-    by_control,
-    by_influence,
-    guard,
-    most_harmful,
-)
+from datagradient.pipeline.layout import GUARDED, RESERVED, Cell, trained_policies
+from datagradient.refine.policies import ALWAYS, INFLUENCE, POLICIES, QUALITY, SCORES, scores_besides
+from datagradient.refine.removal import as_many, by_influence, guard, most_harmful
+from datagradient.report.style import POLICY_STYLE
 
-OTHERS = [policy for policy in POLICIES if policy not in ("influence", "guarded")]
+OTHERS = [name for name, policy in POLICIES.items() if policy.trains and name != "influence"]
 
 
 def test_the_most_harmful_go_and_helpful_ones_never():
@@ -42,10 +38,16 @@ def test_a_class_of_fewer_than_ten_loses_none_whatever_the_policy(random):
     removal = by_influence(harm, labels, 0.25)
     counts = np.bincount(labels[removal.positions], minlength=3)
     assert (counts.tolist(), removal.capped) == ([0, 5, 9], (0, 1))
-    arrays = {"labels": labels, "loss": harm, "gradient": harm, "quality": -harm}
     for policy in OTHERS:
-        gone = np.bincount(labels[by_control(policy, counts, arrays, seed=0, iteration=1).positions], minlength=3)
+        removal = removed_by(policy, counts, labels, harm, seed=0, iteration=1)
+        gone = np.bincount(labels[removal.positions], minlength=3)
         assert gone[0] == 0 and gone.sum() == 14, policy
+
+
+def removed_by(name, counts, labels, harm, seed, iteration):
+    """What a policy removes where `harm` is planted as the score that it goes by."""
+    arrays = {"labels": labels, QUALITY: -harm, **dict.fromkeys((INFLUENCE, *SCORES), harm)}
+    return as_many(name, counts, arrays, seed, iteration)
 
 
 @given(
@@ -71,15 +73,41 @@ def test_the_worst_go_first_within_what_each_class_may_lose(n, n_classes, count,
     assert not len(waiting) or harm[waiting].max() <= harm[gone].min(initial=np.inf)
 
 
-def test_random_copies_number_and_class_mix(random):
-    labels = random.integers(3, size=100)
+@pytest.mark.parametrize("policy", OTHERS)
+def test_a_policy_removes_as_many_the_worst_by_its_score_or_by_chance_of_the_seed(policy, random):
+    labels, harm = random.integers(3, size=60), random.normal(size=60)
     counts = np.array([4, 0, 7])
-    positions = at_random(counts, labels, seed=0, iteration=1).positions
-    assert len(set(positions)) == 11
-    assert np.bincount(labels[positions], minlength=3).tolist() == [4, 0, 7]
-    np.testing.assert_array_equal(positions, at_random(counts, labels, seed=0, iteration=1).positions)
-    assert set(positions) != set(at_random(counts, labels, seed=1, iteration=1).positions)
-    assert set(positions) != set(at_random(counts, labels, seed=0, iteration=2).positions)
+    positions = removed_by(policy, counts, labels, harm, seed=0, iteration=1).positions
+    assert len(set(positions.tolist())) == len(positions) == 11
+    np.testing.assert_array_equal(positions, removed_by(policy, counts, labels, harm, seed=0, iteration=1).positions)
+    others = [removed_by(policy, counts, labels, harm, **keys).positions
+              for keys in ({"seed": 1, "iteration": 1}, {"seed": 0, "iteration": 2})]  # fmt: skip
+    if POLICIES[policy].score:
+        assert set(positions) == set(np.argsort(-harm)[:11])
+        assert all((other == positions).all() for other in others)
+    else:
+        assert all(set(other) != set(positions) for other in others)
+    if POLICIES[policy].keeps_mix:
+        assert np.bincount(labels[positions], minlength=3).tolist() == counts.tolist()
+
+
+def test_policies_are_declared_so_that_they_can_be_used():
+    assert next(iter(POLICIES)) == "influence"
+    for name, policy in POLICIES.items():
+        assert name.isidentifier() and name not in (*RESERVED, "baseline")
+        assert policy.score in (None, INFLUENCE, QUALITY, *SCORES)
+        assert policy.description.endswith(".")
+        assert policy.score is None or not policy.keeps_mix  # only chance can keep the mix of classes
+    assert trained_policies({"policies": list(POLICIES)}) == [name for name in POLICIES if name != GUARDED]
+    assert len({tuple(style.values()) for style in POLICY_STYLE.values()}) == len(POLICIES)
+
+
+def test_the_unrefined_model_has_all_scores_that_a_preset_goes_by_and_the_others_their_own():
+    assert scores_besides(["influence", "guarded"], "baseline", 0) == list(ALWAYS)
+    assert scores_besides(list(POLICIES), "baseline", 0) == list(SCORES)
+    for name in OTHERS:
+        own = POLICIES[name].score
+        assert scores_besides(list(POLICIES), name, 1) == ([own] if own in SCORES else [])
 
 
 def cell(folder, policy, iteration=1):
@@ -109,20 +137,6 @@ def test_removals_are_written_and_the_other_policies_copy_their_number(tmp_path)
     remove({"removal_fraction": 0.05}, cell(tmp_path, "random"))
     (removed,) = read_rows(cell(tmp_path, "random").file("removed.csv"))
     assert removed["label"] == "1"
-
-
-@pytest.mark.parametrize("policy", OTHERS)
-def test_every_control_removes_as_many_as_influence_and_is_named(policy, random):
-    labels = random.integers(3, size=60)
-    arrays = {"labels": labels, **{name: random.normal(size=60) for name in ("loss", "gradient", "quality")}}
-    counts = np.array([3, 1, 5])
-    removal = by_control(policy, counts, arrays, seed=0, iteration=1)
-    assert len(set(removal.positions.tolist())) == 9
-    harm = {"loss": arrays["loss"], "gradient": arrays["gradient"], "confident": -arrays["quality"]}.get(policy)
-    if harm is not None:
-        assert set(removal.positions) == set(np.argsort(-harm)[:9])
-    elif policy == "random":
-        assert np.bincount(labels[removal.positions]).tolist() == [3, 1, 5]
 
 
 def test_what_the_cap_holds_back_is_taken_from_other_classes():

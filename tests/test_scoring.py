@@ -8,9 +8,10 @@ from datagradient.commands.options import shard
 from datagradient.errors import UserError
 from datagradient.files import read_json
 from datagradient.influence.glm import ROWS
+from datagradient.models import declared
 from datagradient.models.neural import SCORING_BATCH
 from datagradient.pipeline.jobs import models, scores
-from datagradient.pipeline.layout import Cell
+from datagradient.pipeline.layout import Cell, modules, solver_for
 from datagradient.pipeline.scoring import gather_shards, shard_of
 
 LOGISTIC = {"l2": 0.001, "tolerance": 1e-6, "max_iterations": 10000}
@@ -25,7 +26,9 @@ CASES = {
     "last layer": ("neural", NEURAL, {**CG, "parameters": "last"}),
     "all layers": ("neural", NEURAL, {**CG, "parameters": "all"}),
 }
-PRESET = "preset: p\nmodels: [logistic, boosted, neural]\nnoise: [0.2]\nseeds: [0, 1]\ndatasets: {affairs: }\n"
+OTHERS = [declared(name) for name in modules("models") if name not in ("logistic", "boosted", "neural")]
+CASES |= {family.name: (family.name, family.defaults, solver_for(family.solver, "table")) for family in OTHERS}
+PRESET = f"preset: p\nmodels: [{', '.join(modules('models'))}]\nnoise: [0.2]\nseeds: [0, 1]\ndatasets: {{affairs: }}\n"
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ from tqdm import tqdm
 
 from datagradient.files import read_json
 from datagradient.metrics import measure
-from datagradient.models import family
+from datagradient.models import declared, family
 from datagradient.pipeline import layout
 from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.training import load_part, load_training_set
 
 PENALTIES = [{"l2": l2} for l2 in (3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)]
-# Halved and doubled one at a time.
+# Halved and doubled one at a time; of other families, all numbers.
 SCALED = {"boosted": ("rounds", "learning_rate", "l2"), "neural": ("epochs", "learning_rate", "width", "weight_decay")}
 
 
@@ -57,7 +57,8 @@ def _changes(model: str, settings: dict) -> Iterator[dict]:
         yield from PENALTIES
         return
     yield {}
-    for key in SCALED[model]:
+    numbers = [key for key, legal in declared(model).settings.items() if isinstance(legal, dict)]
+    for key in SCALED.get(model, numbers):
         for factor in (0.5, 2):
             yield {key: type(settings[key])(settings[key] * factor)}
 
@@ -66,9 +67,9 @@ def _selection(root: Path, keys: dict, seed: int, settings: dict) -> tuple[float
     data = Path(layout.PREPARED.format(root=root, seed=seed, **keys)) / "features.npz"
     labels = Path(layout.NOISE.format(root=root, seed=seed, **keys)) / "labels.npz"
     module = family(keys["model"])
-    samples = load_training_set(module.INPUTS, data, labels, None)
+    samples = load_training_set(declared(keys["model"]).inputs, data, labels, None)
     model, record = module.fit(samples.inputs, samples.labels, samples.n_classes, settings, seed)
-    inputs, true = load_part(module.INPUTS, data, "selection")
+    inputs, true = load_part(declared(keys["model"]).inputs, data, "selection")
     values = measure(module.probabilities(model, inputs), true)
     return values["accuracy"], values["loss"], record["seconds"]
 

@@ -16,6 +16,7 @@ from datagradient.files import write_rows
 from datagradient.models.networks import build
 from datagradient.pipeline.config import validate
 from datagradient.pipeline.layout import solver_for, trained_policies
+from datagradient.refine.policies import rates_once
 
 COLUMNS = ("preset", "dataset", "network", "n", "trainings", "scorings", "passes_each_training", "passes_each_scoring",
            "gigaflop_a_sample", "teraflops", "hours")  # fmt: skip
@@ -44,7 +45,7 @@ def main() -> None:
         models = (
             len(config["noise"]) * len(config["seeds"]) * (1 + config["iterations"] * len(trained_policies(config)))
         )
-        folds = FOLDS * len(config["noise"]) * len(config["seeds"]) * ("confident" in config["policies"])
+        folds = FOLDS * len(config["noise"]) * len(config["seeds"]) * rates_once(config["policies"])
         network = build("image", shape, n_classes, settings)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network(torch.zeros((1, *shape), dtype=torch.uint8))

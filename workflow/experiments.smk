@@ -76,7 +76,7 @@ rule streamed:
                                    CONFIG["model_settings"][STREAMING["model"]]["solver"]]),
         source=lambda w: source_hash("streamed", f"models.{STREAMING['model']}"),
     resources:
-        gpu=CONFIG["gpu"] if STREAMING.get("model") == "neural" else 0,
+        gpu=gpus_of(STREAMING["model"]) if STREAMING else 0,
     conda:
         ENVIRONMENT
     shell:

@@ -31,7 +31,7 @@ TABLE_NAMES, FIGURE_NAMES = ([name for part in SECTIONS.values() for name in par
 RUN_FIGURES = [name for name in FIGURE_NAMES if name != "scalability"]
 # Of the experiments that `rule experiments` does: their tables and figures, and what these are made from.
 VARIED = ["damping", "solver", "curvature-samples", "validation-samples", "lissa-steps", "lissa-batch"]
-if "neural" in CONFIG["models"]:
+if any("curvature" in declared(model).solver for model in CONFIG["models"]):  # a family that has the choice
     VARIED.append("curvature")
 EXPERIMENT_SECTIONS = {
     "streaming": ("6. Cost", ["streamed"], ["streamed"], ["streamed"]),
@@ -57,7 +57,7 @@ def finished(**fixed):
     if CONFIG["one_job"] != "step":
         return [layout.REFINED.format(**keys) for keys in first]
     files = [file for name in ("metrics.json", "influence.json", "train.json") for file in cells(name, **fixed)]
-    files += cells("quality.npz", iteration=0, **fixed) if "confident" in POLICIES else []
+    files += cells("quality.npz", iteration=0, **fixed) if rates_once(POLICIES) else []
     return files + [GUARD.format(**keys) for keys in first if layout.GUARDED in CONFIG["policies"]]
 
 
@@ -72,8 +72,13 @@ def solver(wildcards):
 
 
 def gpus(wildcards):
-    """How many GPUs a job asks for: networks, where the preset says so."""
-    return CONFIG["gpu"] if wildcards.model == "neural" else 0
+    """How many GPUs a job asks for: of a family that can use them, where the preset says so."""
+    return gpus_of(wildcards.model)
+
+
+def gpus_of(model):
+    """How many GPUs a job of a model family asks for."""
+    return CONFIG["gpu"] if declared(model).gpu else 0
 
 
 def in_report(path, kind, name, dataset=None):

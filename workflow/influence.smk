@@ -16,6 +16,7 @@ rule influence:
         f"{STEP_LOG}/influence.tsv"
     params:
         solver=solver,
+        also=also,
         source=lambda w: source_hash("influence", f"models.{w.model}"),
     resources:
         gpu=gpus,

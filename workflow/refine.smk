@@ -31,7 +31,7 @@ for family in CONFIG["models"]:
                  [model_settings(CONFIG, w.dataset, model, noise) for noise in (NOISES if PART else [w.noise])]]),
             source=source_hash("refine", f"models.{family}"),
         resources:
-            gpu=CONFIG["gpu"] if family == "neural" else 0,
+            gpu=gpus_of(family),
         conda:
             ENVIRONMENT
         shell:

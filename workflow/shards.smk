@@ -47,6 +47,7 @@ rule project:
     benchmark:
         f"{STEP_LOG}/project-{{scatteritem}}.tsv"
     params:
+        also=also,
         source=lambda w: source_hash("project", f"models.{w.model}"),
     resources:
         gpu=gpus,

@@ -18,9 +18,14 @@ def chosen_by(wildcards):
     files = [layout.cell(**{**keys, "iteration": iteration - 1}) + "/scores.npz"]
     if wildcards.policy != "influence":
         files.append(layout.cell(**{**keys, "policy": "influence", "iteration": iteration}) + "/removed.csv")
-    if wildcards.policy == "confident":
+    if rates_once([wildcards.policy]):
         files.append(f"{FIRST}/quality.npz".format(**keys))
     return files
+
+
+def also(wildcards):
+    """By what a model's samples are scored besides influence: a job runs again when that changes."""
+    return " ".join(scores_besides(POLICIES, wildcards.policy, int(wildcards.iteration)))
 
 
 rule train:

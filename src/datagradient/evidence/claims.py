@@ -75,7 +75,11 @@ def read_claims(file: Path) -> dict[str, dict]:
 
 
 def judge(claims: dict[str, dict], tables: Tables) -> list[dict]:
-    """Return one row a claim: what the paper says, what was measured, and the verdict."""
+    """Return one row a claim: what the paper says, what was measured, and the verdict.
+
+    Rows of other model families than the paper's do not count; pooled tests are over all that a preset has.
+    """
+    tables = {name: [row for row in rows if row.get("model") in (None, *FAMILIES)] for name, rows in tables.items()}
     return [
         {"claim": name, **{key: claim[key] for key in ("statement", "paper", "unit", "said")},
          **asdict(RULES[name](claim, tables))}

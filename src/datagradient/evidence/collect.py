@@ -9,6 +9,7 @@ from datagradient.data.splits import PARTS
 from datagradient.files import read_arrays, read_json, read_meta, write_json, write_rows
 from datagradient.pipeline import layout
 from datagradient.pipeline.provenance import check_shared, config_hash, stamp
+from datagradient.refine.policies import POLICIES, QUALITY, rates_once
 
 KEYS = ("dataset", "model", "noise", "policy", "seed", "iteration")
 # Of one trained model, and what they hold besides provenance.
@@ -178,10 +179,10 @@ def suspicion(config: dict, root: Path, keys: dict) -> tuple[np.ndarray, dict[st
     """Return which labels of a baseline's training set are flipped, and every score, high where a label is suspect."""
     folder = Path(layout.cell(root=root, **keys))
     arrays, _ = read_arrays(folder / "scores.npz")
-    scores = {name: arrays[name] for name in ("influence", "loss", "gradient")}
-    if "confident" in config["policies"]:
-        scores["confident"] = -read_arrays(folder / "quality.npz", "quality")[0]["quality"]
-    return arrays["flipped"], scores
+    if rates_once(config["policies"]):
+        arrays |= read_arrays(folder / "quality.npz", QUALITY)[0]
+    scored = {name: policy for name, policy in POLICIES.items() if policy.trains and policy.score in arrays}
+    return arrays["flipped"], {name: policy.harm(arrays) for name, policy in scored.items()}
 
 
 def auroc(scores: np.ndarray, positive: np.ndarray) -> float:

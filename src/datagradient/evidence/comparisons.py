@@ -10,6 +10,7 @@ from datagradient.errors import UserError
 from datagradient.evidence.statistics import ROUNDING, compare, mean_and_interval, t_interval, wilcoxon_p
 from datagradient.files import read_rows, write_rows
 from datagradient.pipeline.layout import BASELINE, GUARDED
+from datagradient.refine.policies import POLICIES
 
 ITERATION_COLUMNS = (
     "dataset", "model", "noise", "policy", "iteration", "metric", "n", "mean", "sd", "low", "high",
@@ -21,7 +22,7 @@ COST_COLUMNS = (
     "solver_residual", "solver_unconverged", "solver_truncated",
 )  # fmt: skip
 METRICS = ("accuracy", "f1")
-RANDOM = ("random", "uniform")  # the controls that choose by nothing
+RANDOM = tuple(name for name, policy in POLICIES.items() if policy.score is None)  # that choose by chance
 CONTRIBUTION_SCORES = ("dcs", "helpful_share", "harm_reduction")
 TRACKED = (
     "accuracy", "f1", "val_accuracy", "selection_accuracy", "val_loss", "selection_loss", "test_loss", "dcs",

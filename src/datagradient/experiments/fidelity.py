@@ -19,7 +19,7 @@ from datagradient.experiments.worth import (
 from datagradient.files import read_arrays, write_arrays, write_json, write_rows
 from datagradient.influence.refits import proximal_refit
 from datagradient.metrics import measure
-from datagradient.models import family
+from datagradient.models import declared, family
 from datagradient.pipeline import layout
 from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.jobs.scores import load
@@ -42,8 +42,9 @@ def write_halves(config: dict, cell: Cell, count: int) -> None:
     It holds which samples each half kept, and its model's mean validation loss.
     """
     module, settings = family(cell.model), model_settings(config, cell.dataset, cell.model, cell.noise)
-    samples = load_training_set(module.INPUTS, cell.data, cell.labels, None)
-    validation = load_part(module.INPUTS, cell.data, "influence")
+    form = declared(cell.model).inputs
+    samples = load_training_set(form, cell.data, cell.labels, None)
+    validation = load_part(form, cell.data, "influence")
     kept = random_halves(len(samples.labels), range(count))
     losses = [loss_of_half(module, samples, validation, settings, half, i)
               for i, half in enumerate(tqdm(kept, "halves", disable=None))]  # fmt: skip
@@ -73,9 +74,10 @@ def single_removals(work: Work, settings: dict, count: int, initialisations: int
         positions (count,); predicted, −I/n by the model; proximal, the change by a proximal refit, and whether it
         converged; retrained (initialisations, count), the change when training anew without the sample but with its
         place in the order of samples; scores (initialisations, n) of all samples by each initialisation's model. The
-        last two are empty for logistic regression, whose proximal refit is exact and which has no initialisation.
+        last two are empty for a family that does not depend on the seed, such as logistic regression, whose proximal
+        refit is exact.
     """
-    n, is_logistic = len(work.samples.labels), work.facts["model"] == "logistic"
+    n, is_random = len(work.samples.labels), declared(work.facts["model"]).random
     influence = score_all(work).arrays["influence"]
     chosen = np.argsort(influence, kind="stable")[np.linspace(0, n - 1, count).round().astype(int)]
     damping = work.solver.get("damping", 0.0)
@@ -83,7 +85,7 @@ def single_removals(work: Work, settings: dict, count: int, initialisations: int
     refits = [proximal_refit(problem, work.validation, int(i), damping)
               for i in tqdm(chosen, "proximal refits", disable=None)]  # fmt: skip
     changes, scores = [], []
-    for seed in tqdm(range(0 if is_logistic else initialisations), "initialisations", disable=None):
+    for seed in tqdm(range(initialisations if is_random else 0), "initialisations", disable=None):
         model, start = _trained(work, settings, seed, None)
         scores.append(score_all(replace(work, model=model)).arrays["influence"])
         changes.append([_trained(work, settings, seed, int(i))[1] - start for i in tqdm(chosen, disable=None)])

@@ -17,7 +17,7 @@ from datagradient.experiments.cost_model import forward_passes
 from datagradient.experiments.enlarge import batches, enlarged
 from datagradient.files import read_arrays, read_json, read_meta, read_rows, write_json, write_rows
 from datagradient.influence.scores import influence_along
-from datagradient.models import family
+from datagradient.models import declared, family
 from datagradient.pipeline.layout import solver_for
 from datagradient.pipeline.provenance import stamp
 from datagradient.pipeline.scoring import Work, score_all, solve_direction
@@ -70,7 +70,7 @@ def _measure_size(
 ) -> tuple[dict, dict]:
     """Return a row without the columns of memory, and what made it; the model is written to `model_file`."""
     repeats, facts = plan["repeats"], read_meta(data)
-    samples, validation = samples_of(family(name), data, n)
+    samples, validation = samples_of(declared(name).inputs, data, n)
     work, train_seconds = trained(name, samples, validation, settings, solver_for(solver, facts["modality"]), repeats)
     work.family.save(model_file, work.model, work.facts)
     runs = [score_all(work) for _ in range(repeats + 1)][1:]
@@ -80,9 +80,9 @@ def _measure_size(
     ratio, record = total / train_seconds, runs[0].solver
     rounds = sum((1 - plan["removal_fraction"]) ** k for k in range(ROUNDS))
     again = sum((1 - plan["removal_fraction"]) ** k for k in range(1, ROUNDS + 1))
-    predicted = (
-        forward_passes(n, len(validation[1]), work.solver, record["iterations"]) if name == "neural" else float("nan")
-    )
+    predicted = float("nan")
+    if declared(name).cost_model:
+        predicted = forward_passes(n, len(validation[1]), work.solver, record["iterations"])
     return {
         "dataset": samples.dataset, "model": name, "n": n, "originals": min(n, train_size(data)),
         "n_validation": len(validation[1]), "n_curvature": min(work.solver.get("samples") or n, n),
@@ -113,13 +113,14 @@ def trained(
     return Work(module, model, facts, samples, validation, solver), seconds
 
 
-def samples_of(module: Any, data: Path, n: int) -> tuple[TrainingSet, tuple[Any, np.ndarray]]:
+def samples_of(form: str, data: Path, n: int) -> tuple[TrainingSet, tuple[Any, np.ndarray]]:
     """Return n training samples and as many validation samples as belong to them, in an order drawn at random: the
-    rows of many data sets are sorted by class. Images are enlarged where there are fewer than n.
+    rows of many data sets are sorted by class. Images are enlarged where there are fewer than n. `form` is
+    ``"features"`` or ``"raw"``, as the model family takes them.
     """
     meta = read_meta(data)
     (inputs, labels), (validation, validation_labels) = (
-        _shuffled(*load_part(module.INPUTS, data, part), part) for part in ("train", "influence")
+        _shuffled(*load_part(form, data, part), part) for part in ("train", "influence")
     )
     size = min(max(n // VALIDATION, LEAST), len(validation_labels))
     inputs, labels = enlarged(inputs, labels, n)
@@ -165,7 +166,7 @@ def peak_of_scoring(data: Path, name: str, model_file: Path, solver: dict, n: in
     """
     module = family(name)
     model, facts = module.load(model_file)
-    samples, validation = samples_of(module, data, n)
+    samples, validation = samples_of(declared(name).inputs, data, n)
     work = Work(module, model, facts, samples, validation, solver)
     before, can_tell = memory_mib("VmRSS"), forget_peak()
     score_all(work)
@@ -248,10 +249,10 @@ def measure_stream(data: Path, name: str, settings: dict, solver: dict, plan: di
         out: streamed.csv.
     """
     sizes, chunk, meta = plan["sizes"], plan["chunk"], read_meta(data)
-    samples, validation = samples_of(family(name), data, plan["trained_on"])
+    samples, validation = samples_of(declared(name).inputs, data, plan["trained_on"])
     work, _ = trained(name, samples, validation, settings, solver_for(solver, meta["modality"]), 1)
     found = solve_direction(work)
-    base = _shuffled(*load_part(work.family.INPUTS, data, "train"), "train")
+    base = _shuffled(*load_part(declared(name).inputs, data, "train"), "train")
     rows, done, spent, once, can_tell = [], 0, 0.0, sum(found.seconds.values()), forget_peak()
     with tqdm(total=max(sizes), desc="streamed", disable=None) as bar:
         for inputs, labels in batches(*base, max(sizes), chunk):

@@ -12,13 +12,14 @@ from datagradient.experiments.worth import agreement, datamodeling_intervals, da
 from datagradient.files import read_arrays, read_json, read_meta, write_json, write_rows
 from datagradient.influence.solvers import SolverError
 from datagradient.metrics import measure
+from datagradient.models import Family, declared
 from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.jobs.scores import load
 from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.provenance import check_shared, stamp
 from datagradient.pipeline.scoring import Work, score_all
 from datagradient.pipeline.training import load_part
-from datagradient.refine.policies import by_control, by_influence
+from datagradient.refine.removal import as_many, by_influence
 from datagradient.seeds import generator
 
 COLUMNS = (
@@ -33,7 +34,7 @@ VALIDATION = (50, 200, 800, None)
 LISSA = {"name": "lissa", "tolerance": 0.1, "max_iterations": 100, "batch_size": 64}
 LISSA_DAMPING, LISSA_SAMPLES = 0.1, 500  # at the least: with less damping LiSSA takes too many steps to be of use
 CG = {"name": "cg", "max_iterations": 3000}
-PRECISION = {True: 1e-4, False: 1e-8}  # of a converged solve: networks compute in single precision
+PRECISION = {True: 1e-4, False: 1e-8}  # of a converged solve, in single precision and in double
 HESSIAN_STEPS = 3  # of CG: a network's exact Hessian is not positive definite, and CG soon meets negative curvature
 LARGEST_EXPLICIT = 2500  # parameters: the dense matrix has their square of numbers
 POLICIES = ("influence", "uniform")
@@ -53,9 +54,12 @@ class Variation:
     alike: bool = False
 
 
-def variations(solver: dict, is_network: bool, n_parameters: int, n: int, n_validation: int) -> list[Variation]:
-    """Return what is tried, for a model of so many parameters and training samples, whose default solver is given."""
-    precision = PRECISION[is_network]
+def variations(solver: dict, family: Family, n_parameters: int, n: int, n_validation: int) -> list[Variation]:
+    """Return what is tried, for a model of so many parameters and training samples, whose default solver is given.
+
+    Curvatures are compared where the family declares that there is a choice.
+    """
+    precision = PRECISION[family.single_precision]
     form = {key: solver[key] for key in ("samples", "parameters", "curvature", "damping") if key in solver}
     every = [Variation("damping", f"{damping:g}", {**solver, "damping": damping})
              for damping in dict.fromkeys((*DAMPINGS, solver["damping"]))]  # fmt: skip
@@ -73,7 +77,7 @@ def variations(solver: dict, is_network: bool, n_parameters: int, n: int, n_vali
         exact = {**gentle, **CG, "samples": None, "tolerance": precision}
         every.append(Variation(what, "converged cg", exact, alike=True))
         every += [Variation(what, str(value), {**gentle, **LISSA, option: value}, alike=True) for value in values]
-    if is_network:
+    if "curvature" in family.solver:
         both = {**form, "name": "cg", "samples": LISSA_SAMPLES, "parameters": "all", "tolerance": 0,
                 "max_iterations": HESSIAN_STEPS}  # fmt: skip
         every += [Variation("curvature", name, {**both, "curvature": name}, alike=True) for name in ("ggn", "hessian")]
@@ -105,7 +109,7 @@ def write_variations(config: dict, cell: Cell) -> None:
     default, first = score_all(work).arrays["influence"], {}
     rows, scores = [], []
     sizes = (n_parameters, len(samples.labels), len(labels))
-    for one in tqdm(variations(work.solver, name == "neural", *sizes), "variations", disable=None):
+    for one in tqdm(variations(work.solver, declared(name), *sizes), "variations", disable=None):
         some = order[: one.validation]
         is_default = _full(one.solver) == _full(work.solver) and one.validation is None
         row = dict.fromkeys(COLUMNS, "") | {"dataset": samples.dataset, "model": name, "noise": noise, "what": one.what,
@@ -144,14 +148,14 @@ def write_fractions(config: dict, cell: Cell, fractions: list[float]) -> None:
     files = cell.file("scores.npz"), cell.file("predictions.npz")
     check_shared({cell.file("model.npz"): work.facts} | {file: read_meta(file) for file in (*files, cell.data)})
     samples, (arrays, before) = work.samples, (read_arrays(file)[0] for file in files)
-    parts = {name: load_part(work.family.INPUTS, cell.data, name) for name in ("test", "selection")}
+    parts = {name: load_part(declared(cell.model).inputs, cell.data, name) for name in ("test", "selection")}
     start = {name: measure(before[f"probabilities_{name}"], before[f"labels_{name}"])["accuracy"] for name in parts}
     rows = []
     for fraction in tqdm(fractions, "fractions", disable=None):
         removal = by_influence(arrays["influence"], samples.labels, fraction)
         counts = np.bincount(samples.labels[removal.positions], minlength=samples.n_classes)
         for policy in POLICIES:
-            gone = removal if policy == "influence" else by_control(policy, counts, arrays, samples.seed, 1)
+            gone = removal if policy == "influence" else as_many(policy, counts, arrays, samples.seed, 1)
             rest = np.delete(np.arange(len(samples.labels)), gone.positions)
             after = _accuracies(work, settings, rest, parts)
             rows.append({

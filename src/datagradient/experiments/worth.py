@@ -7,7 +7,7 @@ from scipy.stats import kendalltau, spearmanr
 
 from datagradient.data.training_set import TrainingSet
 from datagradient.metrics import measure
-from datagradient.refine.policies import by_influence
+from datagradient.refine.removal import by_influence
 from datagradient.seeds import generator
 
 RESAMPLES = 1000

@@ -1,7 +1,7 @@
 """The solvers and their options by name. Imports nothing: configuration and command line use it."""
 
 # Solver -> its options, beside `PROBLEM_OPTIONS`: on how many samples, and by which matrix, curvature is measured, and
-# which parameters of a network count.
+# which parameters of a network count. The function of a solver stands in `SOLVES` of `datagradient.influence.scores`.
 SOLVERS = {
     "cg": ("damping", "tolerance", "max_iterations", "preconditioner"),
     "explicit": ("damping", "tolerance"),

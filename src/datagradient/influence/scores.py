@@ -132,23 +132,44 @@ def solve(
     unknown = set(options) - set(SOLVERS[name])
     if unknown:
         raise SolverError(f"{name}: no option {', '.join(sorted(unknown))}; legal: {', '.join(SOLVERS[name])}")
-    damping, preconditioner = options.get("damping", 0.0), options.pop("preconditioner", "own")
+    return SOLVES[name](problem, b, seed, **options)
+
+
+def _by_cg(
+    problem: Problem, b: np.ndarray, seed: int, preconditioner: str = "own", **options: float
+) -> tuple[np.ndarray, SolverRecord]:
     if preconditioner not in PRECONDITIONERS:
         raise SolverError(f"cg: no preconditioner {preconditioner!r}; legal: {', '.join(PRECONDITIONERS)}")
-    if "ekfac" in (name, preconditioner) and not hasattr(problem, "ekfac"):
-        raise SolverError("ekfac: is for all parameters of a neural network; use cg without it")
-    if name == "explicit":
-        return explicit(problem.matvec, b, **options)
-    if name == "ekfac":
-        return direct(problem.matvec, b, problem.ekfac(damping), name, **options)
-    if name == "cg":
-        if preconditioner == "ekfac":
-            x, record = cg(problem.matvec, b, preconditioner=problem.ekfac(damping), **options)
-            return x, replace(record, solver="ekfac+cg")
-        return cg(problem.matvec, b, preconditioner=problem.preconditioner(damping), **options)
+    damping = options.get("damping", 0.0)
+    if preconditioner == "ekfac":
+        x, record = cg(problem.matvec, b, preconditioner=_ekfac(problem, damping), **options)
+        return x, replace(record, solver="ekfac+cg")
+    return cg(problem.matvec, b, preconditioner=problem.preconditioner(damping), **options)
+
+
+def _explicitly(problem: Problem, b: np.ndarray, seed: int, **options: float) -> tuple[np.ndarray, SolverRecord]:
+    return explicit(problem.matvec, b, **options)
+
+
+def _by_ekfac(problem: Problem, b: np.ndarray, seed: int, **options: float) -> tuple[np.ndarray, SolverRecord]:
+    return direct(problem.matvec, b, _ekfac(problem, options.get("damping", 0.0)), "ekfac", **options)
+
+
+def _by_lissa(
+    problem: Problem, b: np.ndarray, seed: int, batch_size: int = 64, **options: float
+) -> tuple[np.ndarray, SolverRecord]:
     random = generator(seed, "lissa")
-    minibatches = _minibatches(problem, options.pop("batch_size", 64), random)
-    return lissa(problem.matvec, b, minibatches, random, **options)
+    return lissa(problem.matvec, b, _minibatches(problem, batch_size, random), random, **options)
+
+
+# Solver -> the function that solves (H + δI) x = b for a problem by it; its options stand in `SOLVERS`.
+SOLVES = {"cg": _by_cg, "explicit": _explicitly, "lissa": _by_lissa, "ekfac": _by_ekfac}
+
+
+def _ekfac(problem: Problem, damping: float) -> Matvec:
+    if not hasattr(problem, "ekfac"):
+        raise SolverError("ekfac: is for all parameters of a neural network; use cg without it")
+    return problem.ekfac(damping)
 
 
 def _minibatches(problem: Problem, size: int, random: np.random.Generator) -> Iterator[Matvec]:

@@ -16,17 +16,29 @@ from datagradient.influence.leaves import best_rounds, check_samples, content_of
 from datagradient.influence.solvers import SolverError
 from datagradient.seeds import integer_seed
 
-INPUTS = "features"
-# What each setting may be, as `datagradient.pipeline.schema` reads it: from this text, without importing it.
-SETTINGS = {
-    "rounds": {"type": "whole", "ge": 1, "le": 100_000},
-    "depth": {"type": "whole", "ge": 1, "le": 20},
-    "learning_rate": {"type": "number", "gt": 0, "le": 1},
-    "subsample": {"type": "number", "gt": 0, "le": 1},
-    "columns": {"type": "number", "gt": 0, "le": 1},
-    "max_features": {"type": "whole", "ge": 1},
-    "l2": {"type": "number", "ge": 0},
-    "max_bins": {"type": "whole", "ge": 2, "le": 65_535},
+FAMILY = {
+    "inputs": "features",
+    "random": True,
+    "target": 0.25,
+    "colour": "#009E73",
+    "marker": "^",
+    "settings": {
+        "rounds": {"type": "whole", "ge": 1, "le": 100_000, "default": 200},
+        "depth": {"type": "whole", "ge": 1, "le": 20, "default": 4},
+        "learning_rate": {"type": "number", "gt": 0, "le": 1, "default": 0.1},
+        "subsample": {"type": "number", "gt": 0, "le": 1, "default": 0.5},  # share of the samples that each round sees
+        "columns": {"type": "number", "gt": 0, "le": 1, "default": 0.3},  # share of the features that each split sees
+        "max_features": {"type": "whole", "ge": 1, "default": 2000},  # of texts, the most frequent words
+        "l2": {"type": "number", "ge": 0, "default": 1.0},  # XGBoost's lambda, beside the sum of losses
+        "max_bins": {"type": "whole", "ge": 2, "le": 65_535, "default": 64},
+    },
+    "solver": {
+        "name": "cg",
+        "damping": 0.1,
+        "tolerance": 1.0e-2,
+        "max_iterations": 300,
+        "samples": 2000,  # that curvature is averaged over; None for the whole training set
+    },
 }
 
 

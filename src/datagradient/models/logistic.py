@@ -13,12 +13,23 @@ from datagradient.errors import UserError
 from datagradient.files import read_arrays, write_arrays
 from datagradient.influence.glm import LinearProblem, rows_times
 
-INPUTS = "features"
-# What each setting may be, as `datagradient.pipeline.schema` reads it: from this text, without importing it.
-SETTINGS = {
-    "l2": {"type": "number", "gt": 0},
-    "tolerance": {"type": "number", "gt": 0},
-    "max_iterations": {"type": "whole", "ge": 1},
+FAMILY = {
+    "inputs": "features",
+    "random": False,
+    "target": 0.25,
+    "colour": "#0072B2",
+    "marker": "o",
+    "settings": {
+        "l2": {"type": "number", "gt": 0, "default": 1.0e-4},  # penalty beside the mean loss
+        "tolerance": {"type": "number", "gt": 0, "default": 1.0e-6},  # on the largest entry of the gradient
+        "max_iterations": {"type": "whole", "ge": 1, "default": 10_000},
+    },
+    "solver": {
+        "name": "cg",
+        "damping": 0.0,  # the penalty already keeps the Hessian positive definite
+        "tolerance": 1.0e-4,  # relative residual
+        "max_iterations": 1000,
+    },
 }
 
 

@@ -20,18 +20,43 @@ from datagradient.models.networks import build
 from datagradient.models.networks.devices import best_device
 from datagradient.seeds import integer_seed
 
-INPUTS = "raw"
-# What each setting may be, as `datagradient.pipeline.schema` reads it: from this text, without importing it.
-SETTINGS = {
-    "network": ("small", "resnet18"),
-    "width": {"type": "whole", "ge": 1, "le": 4096},
-    "vocabulary": {"type": "whole", "ge": 3, "le": 100_000},  # 0 and 1 stand for no word and for an unknown one
-    "epochs": {"type": "whole", "ge": 1, "le": 100_000},
-    "batch_size": {"type": "whole", "ge": 1},
-    "learning_rate": {"type": "number", "gt": 0},
-    "weight_decay": {"type": "number", "ge": 0},
-    "precision": ("float32", "bfloat16"),
-}
+FAMILY = {
+    "inputs": "raw",
+    "random": True,
+    "gpu": True,
+    "single_precision": True,
+    "cost_model": True,
+    "target": 0.10,
+    "colour": "#D55E00",
+    "marker": "s",
+    "settings": {
+        # An MLP, a pooled embedding or a CNN, as the data ask for; or resnet18 for images.
+        "network": {"words": ("small", "resnet18"), "default": "small"},
+        "width": {"type": "whole", "ge": 1, "le": 4096, "default": 32},
+        # Of texts; 0 and 1 stand for no word and for an unknown one.
+        "vocabulary": {"type": "whole", "ge": 3, "le": 100_000, "default": 10_000},
+        "epochs": {"type": "whole", "ge": 1, "le": 100_000, "default": 8},
+        "batch_size": {"type": "whole", "ge": 1, "default": 64},
+        "learning_rate": {"type": "number", "gt": 0, "default": 3.0e-3},  # the highest of the cycle
+        "weight_decay": {"type": "number", "ge": 0, "default": 0.05},  # AdamW's, decoupled
+        "precision": {"words": ("float32", "bfloat16"), "default": "float32"},  # bfloat16: mixed, for GPUs
+    },
+    "solver": {
+        "name": "cg",
+        "damping": 0.1,
+        "tolerance": 1.0e-2,
+        "max_iterations": 300,
+        "samples": 5000,  # that curvature is averaged over; None for the whole training set
+        "curvature": "ggn",  # or hessian; the same for the last layer
+        "parameters": "last",  # influence by the last layer's parameters, the others held fixed; or all
+        "preconditioner": "own",  # of cg: the problem's own, where it has one; or ekfac, for all parameters
+        # By the kind of data, what overrides the above; chosen by paper_tables/benchmarks/solvers.md.
+        "table": {"parameters": "all", "damping": 0.03, "samples": 1000},
+        # A fixed number of steps, not a tolerance; three is the only number that was tried with EK-FAC.
+        "text": {"parameters": "all", "damping": 0.01, "samples": 500, "preconditioner": "ekfac", "tolerance": 0,
+                 "max_iterations": 3},
+    },
+}  # fmt: skip
 SCORING_BATCH = {"image": 200, "text": 500, "table": 2000}  # small enough to stay in the processor's cache
 WARM_UP = 0.2  # share of the steps in which the learning rate rises
 

@@ -14,6 +14,7 @@ from datagradient.errors import UserError, shown
 from datagradient.files import read_json
 from datagradient.files.strict_yaml import read_yaml
 from datagradient.influence.options import PROBLEM_OPTIONS, SOLVERS
+from datagradient.models import declared
 from datagradient.pipeline.layout import (
     JOBS,
     POLICIES,
@@ -36,7 +37,6 @@ from datagradient.pipeline.schema import (
     Problem,
     by_noise,
     chunk_problem,
-    family_settings,
     in_words,
     list_of,
     listed,
@@ -57,6 +57,8 @@ _ABSENT = object()
 def validate(config: dict, files: list[Path]) -> dict:
     """Check a merged configuration and return a copy with every default filled in, and nothing that is not used.
 
+    The model families' defaults are those that their modules declare, as if these were the first configuration files.
+
     Args:
         config: the merged content of `files`, and of what the command line overrides.
         files: configuration files, later ones override earlier ones; they are read again for what a merged
@@ -65,8 +67,10 @@ def validate(config: dict, files: list[Path]) -> dict:
     Raises:
         UserError: one line with file, key, value and what is legal there.
     """
-    contents = {file: read_yaml(file) for file in files}
-    for check in (_structure, _families, _rates, _solvers, _size, _experiments, _policies, _split):
+    defaults = _declarations()
+    contents = {**defaults, **{file: read_yaml(file) for file in files}}
+    config = functools.reduce(_merged, [*defaults.values(), config])
+    for check in (_structure, _rates, _solvers, _size, _experiments, _policies, _split):
         problem = next(iter(check(config)), None)
         if problem is not None:
             raise UserError(f"{_file_of(problem.path, contents, config)}: {problem}")
@@ -123,7 +127,7 @@ def _schema(validated: bool = False) -> TypeAdapter:
 
 
 def _settings(model: str, kind: Callable, needed: tuple | None = None) -> Any:
-    return mapping({name: kind(legal) for name, legal in family_settings(model).items()}, needed)
+    return mapping({name: kind(legal) for name, legal in declared(model).settings.items()}, needed)
 
 
 def _preset() -> Any:
@@ -163,6 +167,20 @@ def _experiment_types(families: list[str], datasets: list[str]) -> dict[str, Any
     return {name: mapping(keys, null=True) for name, keys in content.items()}
 
 
+def _declarations() -> dict[Path, dict]:
+    """Return the defaults that model families declare, by file, in the form of a configuration."""
+    families = map(declared, modules("models"))
+    return {family.file: {"model_settings": {family.name: {"settings": family.defaults, "solver": family.solver}}}
+            for family in families}  # fmt: skip
+
+
+def _merged(base: Any, new: Any) -> Any:
+    """Return `base` with what `new` overrides: mappings key by key, as Snakemake merges configuration files."""
+    if not (isinstance(base, dict) and isinstance(new, dict)):
+        return new
+    return {**base, **{key: _merged(base[key], value) if key in base else value for key, value in new.items()}}
+
+
 def _structure(config: dict) -> list[Problem]:
     return problems(_schema(), config)
 
@@ -187,13 +205,6 @@ def _lookup(node: Any, path: Sequence) -> Any:
             return _ABSENT
         node = node[part]
     return node
-
-
-def _families(config: dict) -> Iterator[Problem]:
-    """Yield the models that have no settings."""
-    for model in config["models"]:
-        if model not in config["model_settings"]:
-            yield Problem(("model_settings", model), "missing, and the preset has this model")
 
 
 def _validated(config: dict) -> list[Problem]:
@@ -263,7 +274,7 @@ def _solvers(config: dict) -> Iterator[Problem]:
     """Yield options of a solver that do not go together, for any kind of data."""
     for model, entry in config["model_settings"].items():
         for kind in MODALITIES:
-            for key, text in _misfits(_applying(entry["solver"], kind)):
+            for key, text in _misfits(_applying(entry["solver"], kind), declared(model).solver):
                 overridden = (kind, key) if key in (entry["solver"].get(kind) or {}) else (key,)
                 yield Problem(("model_settings", model, "solver", *overridden), f"for {kind}s: {text}")
 
@@ -282,8 +293,11 @@ def _filled(config: dict) -> dict:
     return full
 
 
-def _misfits(solver: dict) -> Iterator[tuple[str, str]]:
-    """Yield the options of a solver for one kind of data that do not go with the others, and why."""
+def _misfits(solver: dict, family_solver: dict) -> Iterator[tuple[str, str]]:
+    """Yield the options of a solver for one kind of data that do not go with the others or the family, and why."""
+    for key in PROBLEM_OPTIONS[1:]:
+        if key in solver and key not in family_solver:
+            yield key, "this family has no such choice"
     if solver["name"] != "cg" and solver.get("tolerance") == 0:
         yield "tolerance", f"{solver['name']} needs a tolerance above 0"
     if "ekfac" in (solver["name"], solver.get("preconditioner")):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datagradient.data import MODALITIES
+from datagradient.refine import policies
 
 PREPARED = "{root}/{dataset}/prepared/seed-{seed}"
 NOISE = PREPARED + "/noise-{noise}"
@@ -13,16 +14,13 @@ GUARD = "{root}/{dataset}/{model}/noise-{noise}/guarded/seed-{seed}/guard.json"
 REFINED = "{root}/{dataset}/{model}/noise-{noise}/seed-{seed}.json"  # the last file of a seed's refinement
 SCALE = "{root}/{dataset}/scalability/features.npz"  # as much of a data set as there is, for measurements of cost
 SCALE_ROWS = "{root}/{dataset}/scalability/{model}/{sizes}/rows.json"
-# The first is what the others are compared with; each removes as many samples as it does.
-POLICIES = ("influence", "random", "uniform", "loss", "gradient", "confident", "guarded")
+POLICIES = tuple(policies.POLICIES)
 GUARDED = "guarded"  # trains nothing: it stops the policy `influence` where the selection part says so
 # What one job refines: all of a model family on a data set; one noise rate and seed of that; or one step of one model.
 JOBS = ("family", "seed", "step")
 # Names that no preset can have: of files in config/, and of folders beside those of presets.
 RESERVED = ("defaults", "claims", "benchmarks", "cpu-last-layer", "mlartifacts", "mlflow", "mlruns", "verdict")
 BASELINE = "baseline"  # the policy of iteration 0, which all policies share
-# Other scores that a policy goes by, or a table of the baseline.
-ALSO_SCORED = {"baseline": "all", "loss": "loss", "gradient": "gradient"}
 
 
 def modules(folder: str) -> list[str]:
@@ -154,7 +152,7 @@ def grid(config: dict, **fixed: object) -> Iterator[dict]:
 
 def trained_policies(config: dict) -> list[str]:
     """Return the policies that train models of their own."""
-    return [policy for policy in config["policies"] if policy != GUARDED]
+    return [policy for policy in config["policies"] if policies.POLICIES[policy].trains]
 
 
 def _steps(config: dict) -> list[tuple[str, int]]:

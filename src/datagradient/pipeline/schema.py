@@ -6,12 +6,9 @@ null is legal too. Whole numbers are at most `LARGEST` unless they say otherwise
 `FINEST` and `COARSEST` in size, which the libraries' float32 holds, and never -0.0, which makes another path than 0.0.
 """
 
-import ast
-import functools
 import math
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
 from pydantic import Field, TypeAdapter, ValidationError, WrapValidator
@@ -19,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
 
 from datagradient.data import MODALITIES
-from datagradient.errors import UserError, shown
+from datagradient.errors import shown
 from datagradient.influence.options import SOLVER_OPTIONS, SOLVERS
 
 LARGEST = 10**9
@@ -156,20 +153,6 @@ def chunk_problem(plan: dict) -> str:
     """Return what is wrong with the sizes of a stream, or nothing."""
     whole = all(size % plan["chunk"] == 0 for size in plan["sizes"])
     return "" if whole else f"{shown(plan['sizes'])} are not all multiples of the chunk, {plan['chunk']}"
-
-
-@functools.cache
-def family_settings(model: str) -> dict[str, Declaration]:
-    """Return what a model family declares its settings to be, read from its source: to import it takes seconds.
-
-    Raises:
-        UserError: the file of the family has no ``SETTINGS`` of plain words and numbers.
-    """
-    file = Path(__file__).parents[1] / "models" / f"{model}.py"
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["SETTINGS"]:
-            return ast.literal_eval(node.value)
-    raise UserError(f"{file}: declares no SETTINGS; see logistic.py beside it")
 
 
 def in_words(declaration: Declaration) -> str:

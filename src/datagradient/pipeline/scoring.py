@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -21,11 +22,11 @@ from datagradient.influence.scores import (
     find_direction,
     influence_along,
 )
-from datagradient.metrics import losses
-from datagradient.models import family, load
+from datagradient.models import declared, family, load
 from datagradient.pipeline.layout import solver_for
 from datagradient.pipeline.provenance import check_shared
 from datagradient.pipeline.training import load_part, load_training_set
+from datagradient.refine.policies import SCORES, Basis
 
 EVERY = slice(None)
 
@@ -61,12 +62,11 @@ def load_work(model: str, solver: dict, model_file: str, data: str, labels: str,
     Raises:
         UserError: the model was trained on other samples or labels than these.
     """
-    module = family(model)
-    trained, facts = load(model, model_file, data)
-    samples = load_training_set(module.INPUTS, data, labels, kept)
+    form, (trained, facts) = declared(model).inputs, load(model, model_file, data)
+    samples = load_training_set(form, data, labels, kept)
     check_shared({model_file: facts, f"{labels} with {kept}" if kept else labels: samples.facts})
-    validation = load_part(module.INPUTS, data, "influence")
-    return Work(module, trained, facts, samples, validation, solver_for(solver, read_meta(data)["modality"]))
+    validation = load_part(form, data, "influence")
+    return Work(family(model), trained, facts, samples, validation, solver_for(solver, read_meta(data)["modality"]))
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def solve_direction(work: Work) -> Direction:
     return _solved(work)[1]
 
 
-def score_all(work: Work, also: str | None = None) -> Scored:
-    """Score all training samples of a model; `also` names other scores, as the option of the commands does."""
+def score_all(work: Work, also: Sequence[str] = ()) -> Scored:
+    """Score all training samples of a model; `also` names other scores, of `datagradient.refine.policies.SCORES`."""
     problem, found = _solved(work)
     return _projected(
         work, problem, found.solution, found.validation_gradient, found.record.as_dict(), found.seconds, also
@@ -103,18 +103,17 @@ def _solved(work: Work) -> tuple[Any, Direction]:
 
 def _projected(
     work: Work, problem: Any, solution: np.ndarray, gradient: np.ndarray, record: dict, seconds: dict,
-    also: str | None, shard: slice = EVERY,
+    also: Sequence[str], shard: slice = EVERY,
 ) -> Scored:  # fmt: skip
     clock = [time.perf_counter()]
     influence = influence_along(problem, solution, shard.start or 0)
     clock.append(time.perf_counter())
     arrays = {name: getattr(work.samples, name)[shard] for name in ("positions", "labels", "flipped")}
     arrays["influence"] = influence
-    if also in ("gradient", "all"):
-        arrays["gradient"] = -problem.project(gradient)
-    if also in ("loss", "all"):
-        probabilities = work.family.probabilities(work.model, work.samples.inputs[shard])
-        arrays["loss"] = losses(probabilities, arrays["labels"])
+    if also:
+        inputs = work.samples.inputs if shard == EVERY else work.samples.inputs[shard]
+        basis = Basis(work.family, work.model, inputs, arrays["labels"], work.validation, problem, gradient)
+        arrays |= {name: SCORES[name](basis) for name in also}
     clock.append(time.perf_counter())
     projection, others = np.diff(clock).tolist()
     return Scored(arrays, record, {**seconds, "projection": projection}, others)
@@ -154,7 +153,7 @@ def shard_of(n: int, number: int, count: int) -> slice:
     return slice(first, min(last, n))
 
 
-def score_shard(work: Work, direction: Path, shard: tuple[int, int], also: str | None, out: Path) -> None:
+def score_shard(work: Work, direction: Path, shard: tuple[int, int], also: Sequence[str], out: Path) -> None:
     """Score one shard of the training samples with the S of a file, and write the same arrays as scores.npz has."""
     arrays, about = read_arrays(direction)
     if about["facts"] != work.facts:

@@ -9,6 +9,11 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 NAME = PACKAGE.name
 RUNS_ALL = ("main", "parser")  # functions of `commands.main` that every command runs through
+# Of the policies the layout takes names, which the configuration holds, and so the settings of the jobs that need them.
+NAMES_ALONE = ("pipeline/layout.py", f"{NAME}.refine.policies")
+DECLARED = ("FAMILY", "POLICIES")  # where families and policies declare what they are
+LOOKS = ("colour", "marker", "target", "description")  # of that, what only figures depend on
+STYLE = "report/style.py"  # reached by what draws; reads the declarations of all families
 
 
 @functools.cache
@@ -17,7 +22,7 @@ def source_hash(command: str, *modules: str) -> str:
 
     The code is the command's function in its file of `commands` and its options there, what every command runs through,
     and all modules of the package that these can reach. Imports are read from the source, those inside functions too;
-    nothing is imported.
+    nothing is imported. What families and policies declare of their looks counts for commands that draw alone.
 
     Args:
         command: the name of its function.
@@ -35,8 +40,13 @@ def source_hash(command: str, *modules: str) -> str:
                 imported |= _imports([node])
         for part in used:
             digest.update(ast.dump(part).encode())
-    for path in sorted(_reach(imported)):
-        digest.update(str(path.relative_to(PACKAGE)).encode() + ast.dump(_tree(path)).encode())
+    reached = _reach(imported)
+    draws = PACKAGE / STYLE in reached
+    for path in sorted(reached):
+        digest.update(str(path.relative_to(PACKAGE)).encode() + ast.dump(_tree(path, draws)).encode())
+    for path in sorted((PACKAGE / "models").glob("[a-z]*.py")) if draws else ():
+        declarations = [node for node in _tree(path, draws).body if "FAMILY" in _defined(node)]
+        digest.update(path.stem.encode() + "".join(map(ast.dump, declarations)).encode())
     return digest.hexdigest()[:12]
 
 
@@ -76,20 +86,28 @@ def _names(part: ast.AST) -> list[str]:
 
 
 @functools.cache
-def _tree(path: Path) -> ast.Module:
-    """Return a module's syntax tree without docstrings and without the help texts of options."""
+def _tree(path: Path, with_looks: bool = False) -> ast.Module:
+    """Return a module's syntax tree without docstrings, the help texts of options and, unless it is said, looks."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
         elif isinstance(node, ast.Dict):
-            kept = [(key, value) for key, value in zip(node.keys, node.values, strict=True) if not _is_help(key)]
-            node.keys, node.values = [key for key, _ in kept], [value for _, value in kept]
+            _leave_out(node, ("help",))
+    for node in tree.body if not with_looks else ():
+        for part in ast.walk(node) if set(_defined(node)) & set(DECLARED) else ():
+            _leave_out(part, LOOKS)
     return tree
 
 
-def _is_help(key: ast.expr | None) -> bool:
-    return isinstance(key, ast.Constant) and key.value == "help"
+def _leave_out(node: ast.AST, names: tuple[str, ...]) -> None:
+    """Take keys of a mapping, or keywords of a call, out of its syntax tree."""
+    if isinstance(node, ast.Dict):
+        pairs = zip(node.keys, node.values, strict=True)
+        kept = [(key, value) for key, value in pairs if not (isinstance(key, ast.Constant) and key.value in names)]
+        node.keys, node.values = [key for key, _ in kept], [value for _, value in kept]
+    elif isinstance(node, ast.Call):
+        node.keywords = [keyword for keyword in node.keywords if keyword.arg not in names]
 
 
 def _reach(names: set[str]) -> set[Path]:
@@ -99,7 +117,8 @@ def _reach(names: set[str]) -> set[Path]:
         path = waiting.pop()
         if path is not None and path not in found:
             found.add(path)
-            waiting += [_file(name) for name in _imports([_tree(path)])]
+            place = str(path.relative_to(PACKAGE).as_posix())
+            waiting += [_file(name) for name in _imports([_tree(path)]) if (place, name) != NAMES_ALONE]
     return found
 
 

@@ -17,7 +17,7 @@ def load_training_set(form: str, data: str | Path, labels: str | Path, kept: str
     """Read D_k; without `kept` it is the whole training part.
 
     Args:
-        form: the model family's `INPUTS`, ``"features"`` or ``"raw"``.
+        form: the form that the model family declares, ``"features"`` or ``"raw"``.
         data: features.npz.
         labels: labels.npz.
         kept: kept.npz.

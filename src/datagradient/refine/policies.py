@@ -1,124 +1,147 @@
-"""Removal policies: which training samples the next iteration goes without, and when to stop."""
+"""The removal policies that there are, and the scores that they go by. Imports nothing heavy: the Snakefile uses it.
 
+A new policy is an entry of `POLICIES`; where it goes by a new score, that is a function here and an entry of `SCORES`.
+"""
+
+from __future__ import annotations
+
+import functools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    from types import ModuleType
 
-from datagradient.seeds import generator
+    import numpy as np
 
-SPARED = 10  # of a class with fewer samples none is removed, by any policy
+INFLUENCE = "influence"  # the score that all models have
+QUALITY = "quality"  # a score of the whole training part, once, by cross-validation; low where a label is likely wrong
 
 
 @dataclass(frozen=True)
-class Removal:
-    """Positions (into the current training set) to remove, and the classes whose cap held some back."""
+class Basis:
+    """What scores of n training samples are computed from.
 
-    positions: np.ndarray
-    capped: tuple[int, ...] = ()
+    Attributes:
+        family: the module of the model family.
+        model: the trained model.
+        inputs: (n, …) training samples, in the form that the family takes.
+        labels: (n,) as the model was trained on them.
+        validation: inputs and labels of the influence-validation part.
+        problem: the influence problem of the samples, a `datagradient.influence.scores.Problem`.
+        gradient: v, the gradient of the mean validation loss by the problem's parameters.
+    """
+
+    family: ModuleType
+    model: Any
+    inputs: Any
+    labels: np.ndarray
+    validation: tuple[Any, np.ndarray]
+    problem: Any
+    gradient: np.ndarray
+
+    @functools.cached_property
+    def probabilities(self) -> np.ndarray:
+        """The model's class probabilities for the samples (n, classes)."""
+        return self.family.probabilities(self.model, self.inputs)
 
 
-def by_influence(influence: np.ndarray, labels: np.ndarray, fraction: float) -> Removal:
-    """Remove the most harmful samples: the largest I_i, only those above 0.
+def gradient(basis: Basis) -> np.ndarray:
+    """Return −g_iᵀv: the influence with the identity for the Hessian."""
+    return -basis.problem.project(basis.gradient)
 
-    At most ``floor(fraction · n)`` are removed, no class loses more than half of its samples, and one with fewer than
-    `SPARED` loses none.
+
+def loss(basis: Basis) -> np.ndarray:
+    """Return the training losses."""
+    from datagradient.metrics import losses
+
+    return losses(basis.probabilities, basis.labels)
+
+
+# Score -> the function that returns it: (n,), high where a sample is harmful. A sample's score must not depend on which
+# other samples there are, which may be a shard of the training set. They stand in scores.npz in this order.
+SCORES = {"gradient": gradient, "loss": loss}
+ALWAYS = ("gradient", "loss")  # that the unrefined models have, whatever the policies: tables compare them
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a removal policy declares of itself.
+
+    Attributes:
+        description: which samples it removes, in one sentence.
+        score: what it goes by: one of `SCORES`, `INFLUENCE` or `QUALITY`; None for chance.
+        keeps_mix: by chance, whether it takes as many of each class as ``influence`` did, or from all samples alike.
+        trains: whether models are trained without what it removes. ``guarded``, which does not, keeps one of those of
+            ``influence``.
+        colour: in figures, like ``"#0072B2"``; None for a free one.
+        marker: in figures, one of matplotlib's; None for a free one.
+    """
+
+    description: str
+    score: str | None
+    keeps_mix: bool = False
+    trains: bool = True
+    colour: str | None = None
+    marker: str | None = None
+
+    @property
+    def is_rated_once(self) -> bool:
+        """Whether its score is that of the whole training part, and not of the model of each iteration."""
+        return self.score == QUALITY
+
+    def harm(self, arrays: dict[str, np.ndarray]) -> np.ndarray | None:
+        """Return what it goes by, high where a sample is harmful, from the scores by name; None for chance."""
+        if self.score is None:
+            return None
+        return -arrays[QUALITY] if self.is_rated_once else arrays[self.score]
+
+
+# The first is what the others are compared with; each removes as many samples as it does.
+POLICIES = {
+    "influence": Policy(
+        description="The most harmful samples: the largest influence, only where it is above 0.",
+        score=INFLUENCE, colour="#0072B2", marker="o",
+    ),
+    "random": Policy(
+        description="Samples drawn at random, from each class as many as influence removed of it.",
+        score=None, keeps_mix=True, colour="#D55E00", marker="s",
+    ),
+    "uniform": Policy(
+        description="Samples drawn at random from all alike.",
+        score=None, colour="#E69F00", marker="v",
+    ),
+    "loss": Policy(
+        description="The largest training losses.",
+        score="loss", colour="#009E73", marker="^",
+    ),
+    "gradient": Policy(
+        description="The largest −g_iᵀv, v the gradient of the validation loss: influence without the Hessian.",
+        score="gradient", colour="#CC79A7", marker="P",
+    ),
+    "confident": Policy(
+        description="The lowest label quality by confident learning, from models that have not seen the sample.",
+        score=QUALITY, colour="#000000", marker="X",
+    ),
+    "guarded": Policy(
+        description="What influence removes, as long as validation samples that no score has seen gain by it.",
+        score=INFLUENCE, trains=False, colour="#56B4E9", marker="D",
+    ),
+}  # fmt: skip
+
+
+def scores_besides(policies: list[str], policy: str, iteration: int) -> list[str]:
+    """Return what a model's samples are scored by besides influence, in the order of `SCORES`.
 
     Args:
-        influence: (n,) scores; positive is harmful.
-        labels: (n,) training labels as the model sees them.
-        fraction: of the current training set, in (0, 1).
+        policies: of the preset.
+        policy: by which the model's training set was chosen.
+        iteration: its number; 0 is the unrefined model, which all policies start from.
     """
-    return most_harmful(influence, labels, int(fraction * len(labels)), above=0.0)
+    wanted = {POLICIES[name].score for name in (policies if iteration == 0 else [policy])}
+    return [name for name in SCORES if name in wanted or (iteration == 0 and name in ALWAYS)]
 
 
-def most_harmful(harm: np.ndarray, labels: np.ndarray, count: int, above: float = -np.inf) -> Removal:
-    """Remove the `count` samples with the largest `harm` (n,), only those `above`, and of no class more than half.
-
-    Of a class with fewer than `SPARED` samples none is removed. What is held back of one class is taken from the
-    others.
-    """
-    order = np.argsort(-harm, kind="stable")
-    order = order[harm[order] > above]
-    held_back = _rank_within_class(labels[order]) >= _most_removed(labels)[labels[order]]
-    taken_before = np.cumsum(~held_back) - ~held_back
-    looked_at = taken_before < count
-    capped = np.unique(labels[order[looked_at & held_back]])
-    return Removal(order[looked_at & ~held_back], tuple(capped.tolist()))
-
-
-def _most_removed(labels: np.ndarray) -> np.ndarray:
-    """Return how many samples of each class may be removed (classes,)."""
-    counts = np.bincount(labels)
-    return np.where(counts < SPARED, 0, counts // 2)
-
-
-def at_random(counts: np.ndarray, labels: np.ndarray, seed: int, iteration: int) -> Removal:
-    """Remove as many samples of each class as `counts` says, drawn at random.
-
-    Args:
-        counts: (classes,) how many samples of each class another policy removed; it spares small classes, and since
-            both have the same class mix these are the same here.
-        labels: (n,) training labels as the model sees them.
-        seed: the run's seed.
-        iteration: the iteration that the removal leads to.
-    """
-    random = generator(seed, "random removal", iteration)
-    positions = [
-        random.choice(np.flatnonzero(labels == label), size=count, replace=False)
-        for label, count in enumerate(counts)
-        if count
-    ]
-    return Removal(np.concatenate(positions) if positions else np.empty(0, dtype=np.int64))
-
-
-def by_control(policy: str, counts: np.ndarray, arrays: dict, seed: int, iteration: int) -> Removal:
-    """Remove as many samples as the policy ``influence``, chosen otherwise.
-
-    ``random``: drawn from each class as many as influence removed of it. ``uniform``: drawn from all samples alike, but
-    for those of classes that are spared.
-    ``loss``: the largest training losses. ``gradient``: the largest −g_iᵀv, v the gradient of the validation loss: the
-    influence with the identity for the Hessian. ``confident``: the lowest label quality by confident learning.
-
-    Args:
-        policy: one of these.
-        counts: (classes,) how many samples of each class influence removed.
-        arrays: ``labels`` (n,), and what the policy goes by: ``loss``, ``gradient`` or ``quality``, each (n,).
-        seed: the run's seed.
-        iteration: the iteration that the removal leads to.
-    """
-    labels, count = arrays["labels"], int(counts.sum())
-    if policy == "random":
-        return at_random(counts, labels, seed, iteration)
-    if policy == "uniform":
-        order = generator(seed, "uniform removal", iteration).permutation(len(labels))
-        return Removal(order[_most_removed(labels)[labels[order]] > 0][:count])
-    harm = -arrays["quality"] if policy == "confident" else arrays[policy]
-    return most_harmful(harm, labels, count)
-
-
-def guard(losses_by_iteration: list[np.ndarray], correct: list[np.ndarray]) -> int:
-    """Return the last iteration that a careful user would keep, by samples that no score has seen.
-
-    A round of removal is accepted where it lowers the mean loss on the selection part by more than one standard error
-    of the paired difference (after Breiman et al. 1984, who prefer the simpler of two models within one standard
-    error) and does not lower the accuracy there. The first round that is not accepted ends the refinement.
-
-    Args:
-        losses_by_iteration: for each iteration the loss of every selection sample (m,).
-        correct: for each iteration whether its prediction is right (m,).
-    """
-    for k in range(1, len(losses_by_iteration)):
-        gain = losses_by_iteration[k - 1] - losses_by_iteration[k]
-        better = gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain))
-        if not better or correct[k].mean() < correct[k - 1].mean():
-            return k - 1
-    return len(losses_by_iteration) - 1
-
-
-def _rank_within_class(labels: np.ndarray) -> np.ndarray:
-    """Return for every position how many earlier ones have the same label."""
-    rank = np.empty(len(labels), dtype=np.int64)
-    for label in np.unique(labels):
-        where = np.flatnonzero(labels == label)
-        rank[where] = np.arange(len(where))
-    return rank
+def rates_once(policies: list[str]) -> bool:
+    """Return whether any of some policies goes by the score that is computed once, by cross-validation."""
+    return any(POLICIES[name].is_rated_once for name in policies)

@@ -7,6 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import NullFormatter
 
 from datagradient.files import read_rows
+from datagradient.models import declared
 from datagradient.report.formats import dataset_titles
 from datagradient.report.style import (
     MODEL_STYLE,
@@ -22,7 +23,6 @@ from datagradient.report.style import (
 )
 
 PAPER_RATIO = 0.44  # influence over training
-TARGETS = {"neural": 0.10, "logistic": 0.25, "boosted": 0.25}
 METHOD_STYLE = {"influence": POLICY_STYLE["influence"], "gradient": POLICY_STYLE["gradient"],
                 "loss": POLICY_STYLE["loss"]}  # fmt: skip
 STEP_COLOURS = {"setup": "#999999", "val_gradient": "#56B4E9", "solve": "#0072B2", "projection": "#E69F00"}
@@ -50,7 +50,7 @@ def scalability(results: Path) -> plt.Figure:
 
         above.plot(n, column("train_seconds"), "s-", color="#D55E00", markersize=3, linewidth=1, label="training")
         above.plot(n, column("influence_seconds"), "o-", color="#0072B2", markersize=3, linewidth=1, label="influence")
-        if model == "neural":
+        if own[0]["predicted_seconds"] != "nan":  # of families that the cost model is for
             above.plot(n, column("predicted_seconds"), "x:", color="black", markersize=4, linewidth=0.8,
                        label="influence, by the cost model")  # fmt: skip
         bottom = [0.0] * len(own)
@@ -62,7 +62,8 @@ def scalability(results: Path) -> plt.Figure:
             below.fill_between(n, bottom, top, color=colour, label=STEP_WORDS[step], linewidth=0)
             bottom = top
         below.axhline(PAPER_RATIO, color="black", linewidth=0.8, linestyle="--", label=f"paper: {PAPER_RATIO}")
-        below.axhline(TARGETS[model], color="black", linewidth=0.8, linestyle=":", label="our target")
+        if declared(model).target:
+            below.axhline(declared(model).target, color="black", linewidth=0.8, linestyle=":", label="our target")
         below.set_ylim(0, max(0.5, 1.1 * max(bottom)))
         above.set_xscale("log")
         above.set_yscale("log")

@@ -29,7 +29,7 @@ def scalability(results: Path) -> list[dict]:
             "Three rounds / one training": number(row["three_rounds_ratio"], 3),
             "and retraining": number(row["three_rounds_with_training_ratio"], 2),
             "Forward passes": number(row["forward_passes"], 1),
-            "By the cost model": number(row["predicted_forward_passes"], 1) if row["model"] == "neural" else "",
+            "By the cost model": number(row["predicted_forward_passes"], 1).replace("nan", ""),
             "Solver": f"{row['solver_iterations']} steps, {row['solver_status']}",
             "Data / scoring / peak [MiB]": " / ".join(
                 number(row[f"{what}_mib"], 0) for what in ("data", "scoring", "peak")),

@@ -5,9 +5,12 @@ from pathlib import Path
 
 from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, reading, replacing
+from datagradient.refine.policies import INFLUENCE
+from datagradient.refine.policies import POLICIES as DECLARED
 from datagradient.report.formats import dataset_titles, difference, with_interval
 
-POLICIES = ("influence", "guarded", "loss", "gradient", "confident", "random", "uniform")
+# Those by influence first, those by chance last.
+POLICIES = sorted(DECLARED, key=lambda name: (DECLARED[name].score is None, DECLARED[name].score != INFLUENCE))
 
 
 def update_readme(readme: Path, results: Path) -> None:

@@ -1,5 +1,6 @@
 """What the figures have in common: colours, marks, panels, and how they are saved."""
 
+import itertools
 from pathlib import Path
 
 import matplotlib
@@ -11,26 +12,36 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.ticker import MaxNLocator
 
 from datagradient.files import replacing
+from datagradient.models import declared
+from datagradient.pipeline.layout import modules
+from datagradient.refine.policies import POLICIES
 from datagradient.report.formats import dataset_titles
 
 # Okabe and Ito's colours, told apart by most colour-blind readers; markers tell them apart in print.
-POLICY_STYLE = {
-    "influence": {"color": "#0072B2", "marker": "o"},
-    "guarded": {"color": "#56B4E9", "marker": "D"},
-    "random": {"color": "#D55E00", "marker": "s"},
-    "uniform": {"color": "#E69F00", "marker": "v"},
-    "loss": {"color": "#009E73", "marker": "^"},
-    "gradient": {"color": "#CC79A7", "marker": "P"},
-    "confident": {"color": "#000000", "marker": "X"},
-}
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+MARKERS = ("o", "s", "^", "P", "v", "D", "X", "*", "<", ">", "p", "h")
+
+
+def styles(wanted: list[tuple[str, str | None, str | None]]) -> dict[str, dict[str, str]]:
+    """Return the style of lines by name, from the names with the colours and markers that they want.
+
+    A name that wants none, or one that an earlier name has, gets the first that nobody wants; when all are taken, they
+    are used again from the beginning.
+    """
+    chosen = {}
+    for k, palette in ((1, COLOURS), (2, MARKERS)):
+        asked = [entry[k] for entry in wanted if entry[k]]
+        free = itertools.cycle([value for value in palette if value not in asked] or palette)
+        seen = [entry[k] for entry in wanted]
+        chosen[k] = [value if value and value not in seen[:place] else next(free) for place, value in enumerate(seen)]
+    return {name: {"color": chosen[1][place], "marker": chosen[2][place]} for place, (name, *_) in enumerate(wanted)}
+
+
+POLICY_STYLE = styles([(name, policy.colour, policy.marker) for name, policy in POLICIES.items()])
 OVER_ITERATIONS = ("influence", "guarded", "random", "uniform")
 GROUP_COLOURS = {"clean": "#0072B2", "flipped": "#D55E00"}
 NOISE_STYLE = {0: {"color": "#0072B2", "marker": "o"}, 1: {"color": "#D55E00", "marker": "s"}}
-MODEL_STYLE = {
-    "logistic": {"color": "#0072B2", "marker": "o"},
-    "boosted": {"color": "#009E73", "marker": "^"},
-    "neural": {"color": "#D55E00", "marker": "s"},
-}
+MODEL_STYLE = styles([(name, declared(name).colour, declared(name).marker) for name in modules("models")])
 LAST = "last layer, cg"
 SOLVER_STYLE = {
     "cg": {"color": "#0072B2", "marker": "o"},

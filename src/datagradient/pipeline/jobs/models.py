@@ -5,7 +5,7 @@ import time
 from datagradient.data.splits import flip_labels
 from datagradient.files import read_arrays, write_arrays, write_json
 from datagradient.metrics import PREFIXES, measure
-from datagradient.models import family
+from datagradient.models import declared, family
 from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.progress import progress
@@ -29,7 +29,8 @@ def train(config: dict, cell: Cell) -> None:
     predicting, and the optimiser's record).
     """
     module, settings = family(cell.model), model_settings(config, cell.dataset, cell.model, cell.noise)
-    samples = load_training_set(module.INPUTS, cell.data, cell.labels, cell.kept)
+    form = declared(cell.model).inputs
+    samples = load_training_set(form, cell.data, cell.labels, cell.kept)
     with progress(f"train {cell.folder}"):
         model, record = module.fit(samples.inputs, samples.labels, samples.n_classes, settings, samples.seed)
     facts = stamp(**samples.facts, model=cell.model, settings=settings)
@@ -37,7 +38,7 @@ def train(config: dict, cell: Cell) -> None:
     # While the model is in memory: to load a library and a model again takes longer than to predict.
     predictions, seconds = {}, 0.0
     for part in PREFIXES:
-        inputs, predictions[f"labels_{part}"] = load_part(module.INPUTS, cell.data, part)
+        inputs, predictions[f"labels_{part}"] = load_part(form, cell.data, part)
         start = time.perf_counter()
         predictions[f"probabilities_{part}"] = module.probabilities(model, inputs)
         seconds += time.perf_counter() - start

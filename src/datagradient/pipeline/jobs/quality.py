@@ -3,7 +3,7 @@
 import time
 
 from datagradient.files import write_arrays, write_json
-from datagradient.models import family
+from datagradient.models import declared, family
 from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.progress import progress
@@ -18,7 +18,7 @@ def cross_validate(config: dict, cell: Cell) -> None:
     Writes quality.npz: quality, low where a label is likely wrong; and cross_validate.json: the seconds.
     """
     module, settings = family(cell.model), model_settings(config, cell.dataset, cell.model, cell.noise)
-    samples = load_training_set(module.INPUTS, cell.data, cell.labels, None)
+    samples = load_training_set(declared(cell.model).inputs, cell.data, cell.labels, None)
     with progress(f"cross-validate {cell.folder}"):
         start = time.perf_counter()
         probabilities = out_of_fold(module, samples, settings)

@@ -8,6 +8,7 @@ from datagradient.pipeline.jobs.removals import choose_iteration, remove
 from datagradient.pipeline.jobs.scores import score
 from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.provenance import stamp
+from datagradient.refine.policies import rates_once
 
 
 def refine(config: dict, first: Cell) -> None:
@@ -17,7 +18,7 @@ def refine(config: dict, first: Cell) -> None:
     first.refined.unlink(missing_ok=True)
     for keys in layout.grid(config, dataset=first.dataset, model=first.model, noise=first.noise, seed=first.seed):
         Cell(first.root, **keys).file("metrics.json").unlink(missing_ok=True)
-    if "confident" in policies:
+    if rates_once(policies):
         cross_validate(config, first)
     _model(config, first)
     for iteration in range(1, config["iterations"] + 1):

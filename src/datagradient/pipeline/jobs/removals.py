@@ -10,7 +10,8 @@ from datagradient.files import read_arrays, read_meta, read_rows, write_arrays, 
 from datagradient.metrics import losses
 from datagradient.pipeline.layout import BASELINE, Cell
 from datagradient.pipeline.provenance import check_shared
-from datagradient.refine.policies import SPARED, Removal, by_control, by_influence, guard
+from datagradient.refine.policies import POLICIES, QUALITY
+from datagradient.refine.removal import SPARED, Removal, as_many, by_influence, guard
 
 
 def remove(config: dict, cell: Cell) -> None:
@@ -21,7 +22,7 @@ def remove(config: dict, cell: Cell) -> None:
     if cell.policy == "influence":
         by_scores(cell, config["removal_fraction"])
     else:
-        as_many(cell)
+        by_others(cell)
 
 
 def by_scores(cell: Cell, fraction: float) -> None:
@@ -33,28 +34,29 @@ def by_scores(cell: Cell, fraction: float) -> None:
     _write(removal, arrays, {**meta, "policy": "influence", "iteration": cell.iteration}, cell.kept)
 
 
-def as_many(cell: Cell) -> None:
-    """Remove as many samples as influence did, chosen by the cell's policy, see `by_control`."""
+def by_others(cell: Cell) -> None:
+    """Remove as many samples as influence did, chosen by the cell's policy."""
     policy, iteration = cell.policy, cell.iteration
     scores, like = cell.at(iteration=iteration - 1).file("scores.npz"), cell.at(policy="influence").file("removed.csv")
     arrays, meta = read_arrays(scores)
-    if policy == "confident":
+    declared = POLICIES[policy]
+    if declared.is_rated_once:
         quality = cell.at(policy=BASELINE, iteration=0).file("quality.npz")
-        rated, facts = read_arrays(quality, "quality")
+        rated, facts = read_arrays(quality, QUALITY)
         # Rated once, as the whole training part was: the training sets differ from the second iteration on.
         check_shared({scores: meta, quality: facts}, "training_set")
-        arrays["quality"] = rated["quality"][arrays["positions"]]
-    elif policy in ("loss", "gradient") and policy not in arrays:
-        raise UserError(f"{scores}: holds no {policy}; score the model again")
-    if policy in ("loss", "gradient", "confident"):
-        _check_finite(arrays, "quality" if policy == "confident" else policy, scores)
+        arrays[QUALITY] = rated[QUALITY][arrays["positions"]]
+    elif declared.score and declared.score not in arrays:
+        raise UserError(f"{scores}: holds no {declared.score}; score the model again")
+    if declared.score:
+        _check_finite(arrays, declared.score, scores)
     removed = [int(row["label"]) for row in read_rows(like, "label")]
     removal_facts = read_meta(like.with_name("kept.npz"))
     check_shared({scores: meta, like: removal_facts}, "training_set")
     if removal_facts.get("iteration") != iteration:
         raise UserError(f"{like}: is of iteration {removal_facts.get('iteration')}, and {iteration} is needed")
     counts = np.bincount(removed, minlength=arrays["labels"].max() + 1)
-    removal = by_control(policy, counts, arrays, meta["seed"], iteration)
+    removal = as_many(policy, counts, arrays, meta["seed"], iteration)
     if len(removal.positions) != len(removed):
         raise UserError(
             f"{cell.kept}: {policy} can remove {len(removal.positions)} samples, influence removed {len(removed)}"

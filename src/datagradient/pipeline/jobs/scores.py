@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from datagradient.pipeline import layout, scoring
+from datagradient.pipeline import scoring
 from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.progress import progress
+from datagradient.refine.policies import scores_besides
 
 
 def score(config: dict, cell: Cell) -> None:
@@ -15,7 +16,7 @@ def score(config: dict, cell: Cell) -> None:
     """
     work = load(config, cell)
     with progress(f"influence {cell.folder}"):
-        scored = scoring.score_all(work, also_scored(cell))
+        scored = scoring.score_all(work, also_scored(config, cell))
     scoring.warn_unconverged(scored.solver, cell.file("scores.npz"))
     scoring.write_scores(scored, work.solver, work.facts, cell.file("scores.npz"))
 
@@ -26,9 +27,9 @@ def load(config: dict, cell: Cell) -> scoring.Work:
     return scoring.load_work(cell.model, solver, cell.file("model.npz"), cell.data, cell.labels, cell.kept)
 
 
-def also_scored(cell: Cell) -> str | None:
-    """Return what a model's samples are scored by besides influence: what its policy goes by; of the baseline all."""
-    return layout.ALSO_SCORED.get(cell.policy)
+def also_scored(config: dict, cell: Cell) -> list[str]:
+    """Return what a model's samples are scored by besides influence, for its policy; of the baseline for all."""
+    return scores_besides(config["policies"], cell.policy, cell.iteration)
 
 
 def direction(config: dict, cell: Cell) -> None:
@@ -44,7 +45,7 @@ def project(config: dict, cell: Cell, number: int, count: int) -> None:
     """Score shard `number` of `count`, the first being 0, with the S of `direction`."""
     work, out = load(config, cell), shard_file(cell, number, count)
     with progress(f"project {out}"):
-        scoring.score_shard(work, cell.file("direction.npz"), (number, count), also_scored(cell), out)
+        scoring.score_shard(work, cell.file("direction.npz"), (number, count), also_scored(config, cell), out)
 
 
 def gather(cell: Cell, count: int) -> None:
