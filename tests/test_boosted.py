@@ -284,7 +284,10 @@ def test_weights_of_samples_and_margins_to_start_from_are_refused(random, n_clas
         options = {"base_margin": options["base_margin"] * random.normal(size=(len(labels), max(1, n_classes % 2 * 3)))}
     booster = stumps(features, labels, n_classes, loaded=loaded, **options)
     problem = boosted.problem(boosted.BoostedModel(booster, np.arange(4), n_classes, 1.0), features, labels)
-    with pytest.raises(SolverError, match=r"first tree was trained on .* times the curvature .*without weights of sam"):
+    with pytest.raises(
+        SolverError,
+        match=r"first tree was trained on .* times the curvature .*the weights of sam",
+    ):
         score(problem, features, labels, damping=DAMPING)
 
 
@@ -298,7 +301,7 @@ def test_samples_that_each_tree_draws_are_represented_and_fewer_samples_refused(
     assert score(problem, features, labels, damping=DAMPING).record.status == "converged"
     part = boosted.problem(model, features[:100], labels[:100])
     part.project(np.ones(len(part.theta)))  # a shard, of the right samples' part
-    with pytest.raises(SolverError, match="of the 100 training samples: pass those that the booster was trained on"):
+    with pytest.raises(SolverError, match="of the 100 training samples; pass those that the booster was trained on"):
         score(part, features, labels, damping=DAMPING)
 
 

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 import golden
-from datagradient.influence import glm, solvers
+from datagradient.influence import glm, scores, solvers
 from datagradient.influence.solvers import SolverError
 from datagradient.models import logistic, neural
-from datagradient.pipeline import scoring
 
 # Other code paths of OpenBLAS (NumPy, SciPy), of torch's own loops and of oneDNN, and other sums over threads.
 KERNELS = [
@@ -44,7 +43,7 @@ def scaled(function, factor):
 
 
 def plant_in_projection(monkeypatch):
-    monkeypatch.setattr(scoring, "influence_along", scaled(scoring.influence_along, 1.01))
+    monkeypatch.setattr(scores, "influence_along", scaled(scores.influence_along, 1.01))
 
 
 def plant_in_contribution(monkeypatch):
@@ -67,7 +66,6 @@ def plant_in_loss(monkeypatch):
 
 
 def plant_in_damping(monkeypatch):
-    from datagradient.influence import scores
 
     cg = solvers.cg
     monkeypatch.setattr(scores, "cg", lambda *a, damping=0.0, **o: cg(*a, damping=1.01 * damping, **o))

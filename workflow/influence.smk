@@ -8,6 +8,7 @@ rule influence:
         labels=f"{NOISE}/labels.npz",
         kept=kept,
     output:
+        direction=f"{CELL}/direction.npz",
         scores=f"{CELL}/scores.npz",
         record=f"{CELL}/influence.json",
     log:

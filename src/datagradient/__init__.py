@@ -1,3 +1,26 @@
-"""Replication of "The Data Gradient" (DOI 10.70389/pjcs.100014) and a tool for cleaning training data."""
+"""Which training samples hurt a model: scores for a user's own models, and a replication of "The Data Gradient".
+
+The paper is DOI 10.70389/pjcs.100014. What stands here is imported when it is first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datagradient.interface import InfluenceResult, Verification, influence_scores
 
 __version__ = "0.1.0"
+__all__ = ["InfluenceResult", "Verification", "__version__", "influence_scores"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name in __all__:
+        from datagradient import interface
+
+        return getattr(interface, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__

@@ -8,8 +8,8 @@ _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 _SHORT.maxlist = _SHORT.maxdict = _SHORT.maxtuple = 12
 
 
-class UserError(Exception):
-    """Something the user can mend. The message names the file, key or sample at fault and what to do."""
+class UserError(ValueError):
+    """Something the user can fix. The message names the file, key or sample at fault and what to do."""
 
 
 class FileError(UserError):

@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ from datagradient.data.training_set import TrainingSet
 from datagradient.experiments.cost_model import forward_passes
 from datagradient.experiments.enlarge import batches, enlarged
 from datagradient.files import read_arrays, read_json, read_meta, read_rows, write_json, write_rows
-from datagradient.influence.scores import influence_along
 from datagradient.models import declared, family
 from datagradient.pipeline.layout import solver_for
 from datagradient.pipeline.provenance import stamp
-from datagradient.pipeline.scoring import Work, score_all, solve_direction
+from datagradient.pipeline.scoring import Work, score_all, score_further, solve_direction
 from datagradient.pipeline.training import load_part
 from datagradient.seeds import generator
 
@@ -257,8 +255,7 @@ def measure_stream(data: Path, name: str, settings: dict, solver: dict, plan: di
     with tqdm(total=max(sizes), desc="streamed", disable=None) as bar:
         for inputs, labels in batches(*base, max(sizes), chunk):
             start = time.perf_counter()
-            some = replace(work, samples=replace(samples, inputs=inputs, labels=labels))
-            influence_along(some.problem(slice(0, len(labels))), found.solution, done)
+            score_further(work, found.solution, inputs, labels, done)
             spent, done = spent + time.perf_counter() - start, done + len(labels)
             bar.update(len(labels))
             if done in sizes:

@@ -42,6 +42,23 @@ def content_of(booster: xgb.Booster, n_classes: int, l2: float) -> dict:
     return content
 
 
+def told_penalty(booster: xgb.Booster) -> float:
+    """Return the penalty λ on leaf values that a booster says; one that was read from a file says the default, 1."""
+    return float(_training_parameters(booster).get("lambda", 1))
+
+
+def classes_of(booster: xgb.Booster) -> int:
+    """Return the number of classes that a booster was trained for.
+
+    Raises:
+        SolverError: its objective is not one of classes.
+    """
+    learner = json.loads(booster.save_config())["learner"]
+    if learner["objective"]["name"] not in OBJECTIVES:
+        raise SolverError(f"boosted: objective {learner['objective']['name']}; supported are {', '.join(OBJECTIVES)}")
+    return max(2, int(learner["learner_model_param"]["num_class"]))
+
+
 def offset_of(content: dict, n_margins: int) -> np.ndarray:
     """Return the margins (n_margins,) before the first tree, from XGBoost's base_score."""
     base = np.atleast_1d(json.loads(content["learner"]["learner_model_param"]["base_score"])).astype(np.float64)
@@ -87,11 +104,11 @@ def _unlike_loss(learner: dict, n_classes: int) -> str:
     )
 
 
-def check_samples(content: dict, booster: xgb.Booster, offset: np.ndarray, n: int) -> None:
-    """Refuse n training samples that are not those of the first tree, each of weight 1, by the curvature of its root.
+def check_samples(content: dict, booster: xgb.Booster, offset: np.ndarray, n: float) -> None:
+    """Refuse training samples, whose weights sum to n, that are not those of the first tree, by its root.
 
     Raises:
-        SolverError: it is more than that of n samples, or, where all samples trained every tree, less.
+        SolverError: it is more than that of n samples of weight 1, or, where all samples trained every tree, less.
     """
     model = content["learner"]["gradient_booster"]["model"]
     p = probabilities_of(offset[None])[0, model["tree_info"][0]]
@@ -100,8 +117,9 @@ def check_samples(content: dict, booster: xgb.Booster, offset: np.ndarray, n: in
     ratio = float(model["trees"][0]["sum_hessian"][0]) / expected
     if ratio > 1 + CURVATURE or (ratio < 1 - CURVATURE and _uses_all_samples(booster)):
         raise SolverError(
-            f"boosted: the first tree was trained on {ratio:.4g} times the curvature of the {n} training samples: pass "
-            "those that the booster was trained on, and train without weights of samples and without base_margin"
+            f"boosted: the first tree was trained on {ratio:.4g} times the curvature of the {n:g} training samples; "
+            "pass those that the booster was trained on, and the weights of samples that it was given; train it "
+            "without base_margin"
         )
 
 

@@ -50,6 +50,8 @@ def proximal_refit(
 ) -> Refit:
     """Return what removing one training sample does to the mean validation loss, near the trained parameters.
 
+    Not a number, and not converged, for a problem that is neither of cross-entropy in closed form nor a network.
+
     Args:
         problem: of the trained model on its training set.
         validation: features and labels, as `datagradient.influence.scores.score` takes them.
@@ -60,7 +62,12 @@ def proximal_refit(
     from scipy.linalg import LinAlgWarning
     from scipy.optimize import NoConvergence, anderson
 
-    make = _linear if isinstance(problem, GeneralisedLinearProblem) else _network
+    if isinstance(problem, GeneralisedLinearProblem):
+        make = _linear
+    elif hasattr(problem, "network"):
+        make = _network
+    else:
+        return Refit(float("nan"), False)
     theta, gradient, loss = make(problem, validation, sample, damping, weights)
 
     def newton(slope: np.ndarray) -> np.ndarray:

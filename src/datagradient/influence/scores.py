@@ -33,7 +33,7 @@ class Problem(Protocol):
         """Return the product with the curvature averaged over the given training samples."""
 
     def mean_gradient(self, features: Any, labels: np.ndarray) -> np.ndarray:
-        """Return the gradient of the mean loss on the given samples."""
+        """Return the gradient of the mean loss on the given samples. Problems that have weights take `weights` too."""
 
     def project(self, direction: np.ndarray) -> np.ndarray:
         """Return g_iᵀ·direction for every training sample."""
@@ -51,16 +51,26 @@ class Direction:
 
 @dataclass(frozen=True)
 class Scores:
-    """Influence of every training sample (n,), the solver's record, seconds by step, and v = ∇L_V."""
+    """Influence of every training sample (n,), and S, which further samples can be scored with."""
 
     influence: np.ndarray
-    record: SolverRecord
+    direction: Direction
     seconds: dict[str, float]
-    validation_gradient: np.ndarray
+
+    @property
+    def record(self) -> SolverRecord:
+        """What the solver did."""
+        return self.direction.record
 
 
 def score(
-    problem: Problem, features: Any, labels: np.ndarray, name: str = "cg", seed: int = 0, **options: float
+    problem: Problem,
+    features: Any,
+    labels: np.ndarray,
+    name: str = "cg",
+    seed: int = 0,
+    weights: np.ndarray | None = None,
+    **options: float,
 ) -> Scores:
     """Return the influence of every training sample on the mean loss of validation samples.
 
@@ -75,27 +85,34 @@ def score(
         labels: validation labels.
         name: the solver, one of `SOLVERS`.
         seed: drives the mini-batches of ``"lissa"``.
+        weights: factors of the validation samples' losses; None for 1.
         options: the solver's own, see `SOLVERS`.
 
     Raises:
         SolverError: there is no validation sample, a label is no class of the model, a gradient or score is not
             finite, or the problem is not that of the trained model (see its `check`).
     """
-    direction = find_direction(problem, features, labels, name, seed, **options)
+    direction = find_direction(problem, features, labels, name, seed, weights, **options)
     start = time.perf_counter()
     influence = influence_along(problem, direction.solution)
-    seconds = {**direction.seconds, "projection": time.perf_counter() - start}
-    return Scores(influence, direction.record, seconds, direction.validation_gradient)
+    return Scores(influence, direction, {**direction.seconds, "projection": time.perf_counter() - start})
 
 
 def find_direction(
-    problem: Problem, features: Any, labels: np.ndarray, name: str = "cg", seed: int = 0, **options: float
+    problem: Problem,
+    features: Any,
+    labels: np.ndarray,
+    name: str = "cg",
+    seed: int = 0,
+    weights: np.ndarray | None = None,
+    **options: float,
 ) -> Direction:
     """Return S, the part of `score` that is done once for all training samples; arguments and errors are `score`'s."""
     if not len(labels):
         raise SolverError("no validation sample to compute influence against")
     clock = [time.perf_counter()]
-    gradient = problem.mean_gradient(features, labels)
+    told = {} if weights is None else {"weights": weights}
+    gradient = problem.mean_gradient(features, labels, **told)
     if not np.all(np.isfinite(gradient)):
         raise SolverError("the gradient of the validation loss is not finite: a validation sample or the model is not")
     clock.append(time.perf_counter())

@@ -101,6 +101,7 @@ def problem(
     rows: np.ndarray | None = None,
     curvature: str = "ggn",
     parameters: str = "all",
+    weights: np.ndarray | None = None,
 ) -> LeafProblem:
     """Return the influence problem of the leaf values on the training set; the arguments are `logistic.problem`'s.
 
@@ -138,10 +139,11 @@ def problem(
     offset = offset_of(content, n_margins)
     values = [np.where(leaf, old, 0.0) for leaf, old in zip(leaves, stored, strict=True)]
     classes = np.array(stored_trees["tree_info"])
+    total = len(labels) if weights is None else float(weights.sum())
     return LeafProblem(
         features, labels, values, classes, n_margins, offset, model.l2 / len(labels),
         nodes_of, margins_of, rows,
-        check_samples=lambda: check_samples(content, trained, offset, len(labels)),
+        check_samples=lambda: check_samples(content, trained, offset, total), weights=weights,
     )  # fmt: skip
 
 

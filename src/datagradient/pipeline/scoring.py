@@ -21,6 +21,7 @@ from datagradient.influence.scores import (
     dataset_contribution,
     find_direction,
     influence_along,
+    score,
 )
 from datagradient.models import declared, family, load
 from datagradient.pipeline.layout import solver_for
@@ -77,46 +78,63 @@ class Scored:
     solver: dict
     seconds: dict[str, float]
     other_seconds: float
+    direction: Direction | None = None  # of a shard it stands in a file
 
 
 def solve_direction(work: Work) -> Direction:
     """Return S; its seconds count the setting up too."""
-    return _solved(work)[1]
+    problem, setup = _set_up(work)
+    found = find_direction(problem, *work.validation, seed=work.samples.seed, **_solver_options(work))
+    return replace(found, seconds={"setup": setup, **found.seconds})
 
 
 def score_all(work: Work, also: Sequence[str] = ()) -> Scored:
     """Score all training samples of a model; `also` names other scores, of `datagradient.refine.policies.SCORES`."""
-    problem, found = _solved(work)
-    return _projected(
-        work, problem, found.solution, found.validation_gradient, found.record.as_dict(), found.seconds, also
-    )
+    problem, setup = _set_up(work)
+    found = score(problem, *work.validation, seed=work.samples.seed, **_solver_options(work))
+    seconds = {"setup": setup, **found.seconds}
+    arrays, other_seconds = _with_others(work, problem, found.influence, found.direction.validation_gradient, also)
+    direction = replace(found.direction, seconds={"setup": setup, **found.direction.seconds})
+    return Scored(arrays, found.record.as_dict(), seconds, other_seconds, direction)
 
 
-def _solved(work: Work) -> tuple[Any, Direction]:
-    options = {key: value for key, value in work.solver.items() if key not in PROBLEM_OPTIONS}
+def score_further(work: Work, solution: np.ndarray, inputs: Any, labels: np.ndarray, first: int = 0) -> np.ndarray:
+    """Score samples that a model was not trained on, along the S of its training samples.
+
+    Args:
+        work: the trained model.
+        solution: S, which stands beside the scores in direction.npz.
+        inputs: m samples, in the form that the model family takes.
+        labels: (m,) class numbers.
+        first: the number of the first sample, for messages.
+    """
+    further = replace(work, samples=replace(work.samples, inputs=inputs, labels=labels))
+    return influence_along(further.problem(slice(0, len(labels))), solution, first)
+
+
+def _set_up(work: Work, shard: slice = EVERY) -> tuple[Any, float]:
+    """Return the influence problem, and the seconds that it took to set up."""
     start = time.perf_counter()
-    problem = work.problem()
-    setup = time.perf_counter() - start
-    found = find_direction(problem, *work.validation, seed=work.samples.seed, **options)
-    return problem, replace(found, seconds={"setup": setup, **found.seconds})
+    problem = work.problem(shard)
+    return problem, time.perf_counter() - start
 
 
-def _projected(
-    work: Work, problem: Any, solution: np.ndarray, gradient: np.ndarray, record: dict, seconds: dict,
-    also: Sequence[str], shard: slice = EVERY,
-) -> Scored:  # fmt: skip
-    clock = [time.perf_counter()]
-    influence = influence_along(problem, solution, shard.start or 0)
-    clock.append(time.perf_counter())
+def _solver_options(work: Work) -> dict:
+    return {key: value for key, value in work.solver.items() if key not in PROBLEM_OPTIONS}
+
+
+def _with_others(
+    work: Work, problem: Any, influence: np.ndarray, gradient: np.ndarray, also: Sequence[str], shard: slice = EVERY
+) -> tuple[dict[str, np.ndarray], float]:
+    """Return the arrays of scores.npz, and the seconds that other scores than influence took."""
+    start = time.perf_counter()
     arrays = {name: getattr(work.samples, name)[shard] for name in ("positions", "labels", "flipped")}
     arrays["influence"] = influence
     if also:
         inputs = work.samples.inputs if shard == EVERY else work.samples.inputs[shard]
         basis = Basis(work.family, work.model, inputs, arrays["labels"], work.validation, problem, gradient)
         arrays |= {name: SCORES[name](basis) for name in also}
-    clock.append(time.perf_counter())
-    projection, others = np.diff(clock).tolist()
-    return Scored(arrays, record, {**seconds, "projection": projection}, others)
+    return arrays, time.perf_counter() - start
 
 
 def warn_unconverged(record: dict, out: Path) -> None:
@@ -159,15 +177,16 @@ def score_shard(work: Work, direction: Path, shard: tuple[int, int], also: Seque
     if about["facts"] != work.facts:
         raise UserError(f"{direction}: is of another model or training set; make it again with 'direction'")
     rows, work = shard_of(len(work.samples.labels), *shard), replace(work, solver=about["options"])
-    scored, setup = Scored({}, about["solver"], {"projection": 0.0}, 0.0), 0.0
+    scored, setup, projection, others = {}, 0.0, 0.0, 0.0
     if rows.start < rows.stop:
+        problem, setup = _set_up(work, rows)
         start = time.perf_counter()
-        problem = work.problem(rows)
-        setup = time.perf_counter() - start
-        scored = _projected(work, problem, arrays["solution"], arrays["gradient"], about["solver"], {}, also, rows)
+        influence = influence_along(problem, arrays["solution"], rows.start)
+        projection = time.perf_counter() - start
+        scored, others = _with_others(work, problem, influence, arrays["gradient"], also, rows)
     facts = {"direction": about, "first": rows.start, "rows": rows.stop - rows.start, "setup": setup,
-             "projection": scored.seconds["projection"], "others": scored.other_seconds}  # fmt: skip
-    write_arrays(out, facts, **scored.arrays)
+             "projection": projection, "others": others}  # fmt: skip
+    write_arrays(out, facts, **scored)
 
 
 def gather_shards(direction: Path, shards: list[Path], out: Path) -> None:

@@ -24,6 +24,8 @@ def load(name: str) -> Dataset:
     module = importlib.import_module(f"{__name__}.{name}")
     try:
         dataset = module.load()
+    except UserError:
+        raise
     except (OSError, EOFError, ValueError, LookupError, BadZipFile) as error:  # what readers of files raise
         lines = [
             frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == module.__file__

@@ -11,13 +11,15 @@ from datagradient.refine.policies import scores_besides
 def score(config: dict, cell: Cell) -> None:
     """Score every training sample of a model against the influence-validation part.
 
-    Writes scores.npz (positions in the training part, labels, flipped, influence, and what the policy goes by) and
-    influence.json: the solver's record and options, seconds by step, and the dataset contribution score.
+    Writes scores.npz (positions in the training part, labels, flipped, influence, and what the policy goes by);
+    direction.npz: S, which further samples can be scored with; and influence.json: the solver's record and options,
+    seconds by step, and the dataset contribution score.
     """
     work = load(config, cell)
     with progress(f"influence {cell.folder}"):
         scored = scoring.score_all(work, also_scored(config, cell))
     scoring.warn_unconverged(scored.solver, cell.file("scores.npz"))
+    scoring.write_direction(work, scored.direction, cell.file("direction.npz"))
     scoring.write_scores(scored, work.solver, work.facts, cell.file("scores.npz"))
 
 

@@ -1,0 +1,208 @@
+"""torch modules, with arrays, several inputs, or batches of the caller's own."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
+
+from datagradient.errors import UserError
+from datagradient.influence.batches import Arrays, Batches, Inputs, Samples, leaves, length, mapped
+from datagradient.influence.last_layer import LastLayerProblem
+from datagradient.influence.losses import takes_logits
+from datagradient.influence.network import NetworkProblem
+from datagradient.influence.scores import Problem, curvature_rows
+from datagradient.interface.adapters import Scorable, Told, by_class, checked_weights, of_samples
+
+FAMILY = "neural"
+LABELS = ("labels", "label", "targets", "target")  # of a batch that is a mapping
+FORMS = (
+    "a pair (inputs, labels) of arrays, or a DataLoader or list of batches: each a tuple whose last entry is the "
+    "labels, or a mapping with 'labels'"
+)
+
+
+def scorable(model: nn.Module, train: Any, validation: Any, told: Told, form: dict[str, Any], seed: int) -> Scorable:
+    """Return the network as it is scored; arguments and errors are those of `influence_scores`."""
+    _refuse_sizeless(model)
+    dtype = next((value.dtype for value in model.parameters()), torch.float32)
+    inputs, labels = _samples(train, "training", dtype)
+    held_out, held_out_labels = _samples(validation, "validation", dtype)
+    weights = checked_weights(told.sample_weight, len(labels))
+    factors = _factors(told, labels)
+
+    def problem(inputs: Samples, labels: Any, rows: Any, weights: NDArray[np.float64] | None) -> Problem:
+        options = {"rows": rows, "weights": weights}
+        last = form.get("parameters", "last") == "last"
+        if last and takes_logits(told.loss):
+            return _checked(LastLayerProblem(model, mapped_as_it_is, inputs, labels, **options), told)
+        curvature = form.get("curvature", "ggn")
+        return NetworkProblem(
+            model, mapped_as_it_is, inputs, labels, curvature=curvature, loss=told.loss, last=last, **options
+        )
+
+    def problem_of(new: Any) -> Problem:
+        inputs, labels = _samples(new, "new", dtype)
+        return problem(inputs, labels, None, _weights(factors, labels))
+
+    rows = curvature_rows(len(labels), form.get("samples"), seed)
+    return Scorable(
+        problem(inputs, labels, rows, _weights(factors, labels, weights)),
+        (held_out, held_out_labels, _weights(factors, held_out_labels)),
+        problem_of,
+    )
+
+
+def mapped_as_it_is(inputs: Inputs) -> Inputs:
+    """Return inputs, which are tensors already."""
+    return inputs
+
+
+def _checked(problem: LastLayerProblem, told: Told) -> LastLayerProblem:
+    """Refuse a loss for another number of outputs than the network has."""
+    expected = {"cross_entropy": problem.n_margins > 1, "binary_cross_entropy": problem.n_margins == 1}
+    if isinstance(told.loss, str) and not expected[told.loss]:
+        raise UserError(f"loss {told.loss}, and the network has {problem.n_margins} output(s); pass "
+                        f"loss='{'binary_cross_entropy' if problem.n_margins == 1 else 'cross_entropy'}'")  # fmt: skip
+    return problem
+
+
+def _factors(told: Told, labels: Tensor) -> NDArray[np.float64] | None:
+    if told.class_weight is None:
+        return None
+    if not takes_logits(told.loss):
+        raise UserError("class_weight, and a loss that is not of classes; put the factors into the loss")
+    weights = told.class_weight
+    if isinstance(weights, Tensor):
+        weights = weights.detach().cpu().tolist()
+    numbers = _numbers(labels)
+    keys = max(map(int, weights), default=0) if isinstance(weights, Mapping) else 0
+    n_classes = len(weights) if not isinstance(weights, str | Mapping) else max(int(numbers.max(initial=0)), keys) + 1
+    return by_class(weights, np.arange(n_classes), numbers)
+
+
+def _numbers(labels: Tensor) -> NDArray[np.int64]:
+    return labels.reshape(len(labels), -1)[:, 0].numpy().astype(np.int64)
+
+
+def _weights(
+    factors: NDArray[np.float64] | None, labels: Tensor, weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64] | None:
+    if factors is None:
+        return weights
+    numbers = _numbers(labels)
+    if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(factors)):
+        raise UserError(f"label {numbers.max()}, and class_weight has factors for {len(factors)} classes")
+    return of_samples(factors, numbers, weights)
+
+
+def _refuse_sizeless(model: nn.Module) -> None:
+    lazy = [name for name, value in model.named_parameters() if isinstance(value, nn.UninitializedParameter)]
+    if lazy:
+        raise UserError(f"parameter {lazy[0]} of the network has no size yet; run the network once, and train it")
+
+
+def _samples(data: Any, part: str, dtype: torch.dtype) -> tuple[Samples, Tensor]:
+    """Return samples that can be passed over again and again, and their labels (n, …)."""
+    if isinstance(data, tuple | list) and len(data) == 2 and _is_array(data[1]) and not _is_batch(data[0], data[1]):
+        return _arrays(data[0], data[1], part, dtype)
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        data = DataLoader(data, batch_size=200)
+    if isinstance(data, Iterator):
+        raise UserError(f"{part} is a {type(data).__name__}, which can be read once; pass a DataLoader or a list")
+    if not isinstance(data, Iterable) or isinstance(data, str | Mapping | np.ndarray | Tensor):
+        raise UserError(f"{part} is a {type(data).__name__}; pass {FORMS}")
+    if isinstance(data, DataLoader) and isinstance(data.sampler, RandomSampler):
+        raise UserError(f"{part}: the DataLoader shuffles, and scores are in the order of the samples; pass "
+                        f"DataLoader(loader.dataset, batch_size={data.batch_size}, shuffle=False)")  # fmt: skip
+    return _batches(data, part, dtype)
+
+
+def _is_array(values: Any) -> bool:
+    return hasattr(values, "shape") or (isinstance(values, list) and not any(map(_is_array, values[:1])))
+
+
+def _is_batch(inputs: Any, labels: Any) -> bool:
+    """Return whether a list of two is two batches, and not inputs and labels."""
+    return isinstance(inputs, tuple | list | Mapping) and isinstance(labels, tuple | Mapping)
+
+
+def _arrays(inputs: Any, labels: Any, part: str, dtype: torch.dtype) -> tuple[Samples, Tensor]:
+    tensors, targets = mapped(lambda array: _tensor(array, part, dtype), inputs), _tensor(labels, part, None)
+    counts = {len(tensor) for tensor in leaves(tensors)}
+    if counts != {len(targets)}:
+        raise UserError(f"{part}: inputs of {', '.join(map(str, sorted(counts)))} samples and {len(targets)} labels; "
+                        "pass one label for each sample")  # fmt: skip
+    if not len(targets):
+        raise UserError(f"{part}: there is no sample")
+    return Arrays(tensors, mapped_as_it_is, _batch_size(tensors)), targets
+
+
+def _batch_size(tensors: Inputs) -> int:
+    """Return how many samples at once stay in the processor's cache."""
+    widest = max(leaves(tensors), key=lambda tensor: tensor[0].numel())
+    return 200 if widest.dim() > 2 else 2000 if widest.is_floating_point() else 500
+
+
+def _tensor(array: Any, part: str, dtype: torch.dtype | None) -> Tensor:
+    """Return an array as a tensor; real numbers in the network's precision."""
+    if not isinstance(array, Tensor):
+        values = np.asarray(array)
+        if values.dtype.kind not in "biuf":
+            raise UserError(f"{part}: an array of type {values.dtype}; pass numbers")
+        array = torch.from_numpy(values.copy() if not values.flags.writeable else np.ascontiguousarray(values))
+    if dtype is not None and array.is_floating_point():
+        return array.detach().to(dtype)
+    return array.detach()
+
+
+def _batches(data: Iterable[Any], part: str, dtype: torch.dtype) -> tuple[Samples, Tensor]:
+    """Return the caller's batches, read once for their labels, and compared at the start of a second time."""
+
+    def read() -> Iterator[tuple[Inputs, Tensor]]:
+        for number, batch in enumerate(data):
+            inputs, labels = _split(batch, f"{part} batch {number}")
+            yield mapped(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor, inputs), labels
+
+    first: tuple[Inputs, Tensor] | None = None
+    sizes: list[int] = []
+    labels_of: list[Tensor] = []
+    for inputs, targets in read():
+        first = (inputs, targets) if first is None else first
+        if any(len(tensor) != len(targets) for tensor in leaves(inputs)):
+            raise UserError(f"{part} batch {len(sizes)}: inputs of {length(inputs)} samples and {len(targets)} labels")
+        sizes.append(len(targets))
+        labels_of.append(targets.detach().cpu())
+    if first is None:
+        raise UserError(f"{part}: there is no batch")
+    again = next(read())
+    tensors, tensors_again = ([*leaves(inputs), labels] for inputs, labels in (first, again))
+    if not all(map(_same, tensors, tensors_again)):
+        raise UserError(f"{part}: the first batch is another one when it is read again: the samples are shuffled or "
+                        "changed at random; pass a loader without shuffling and random augmentation")  # fmt: skip
+    return Batches(lambda: (inputs for inputs, _ in read()), sizes), torch.cat(labels_of)
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and torch.allclose(first, second, rtol=0, atol=0, equal_nan=True)
+
+
+def _split(batch: Any, where: str) -> tuple[Inputs, Tensor]:
+    """Return what the network takes of a batch, and the labels."""
+    if isinstance(batch, Mapping):
+        key = next((name for name in LABELS if name in batch), None)
+        if key is None:
+            raise UserError(f"{where} has the keys {', '.join(map(str, batch))}, and none of {', '.join(LABELS)}; name "
+                            "the labels 'labels'")  # fmt: skip
+        inputs, labels = {name: value for name, value in batch.items() if name != key}, batch[key]
+    elif isinstance(batch, tuple | list) and len(batch) > 1:
+        inputs, labels = batch[0] if len(batch) == 2 else tuple(batch[:-1]), batch[-1]
+    else:
+        raise UserError(f"{where} is a {type(batch).__name__}; pass {FORMS}")
+    for value in [*leaves(inputs), labels]:
+        if not isinstance(value, Tensor):
+            raise UserError(f"{where} holds a {type(value).__name__}; pass tensors")
+    return mapped(lambda tensor: tensor, inputs), labels

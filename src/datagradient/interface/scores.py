@@ -1,0 +1,205 @@
+"""Scores of a user's own model: `influence_scores`."""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from datagradient.errors import UserError
+from datagradient.influence import scores
+from datagradient.influence.options import PROBLEM_OPTIONS, SOLVER_OPTIONS, SOLVERS
+from datagradient.interface import adapters
+from datagradient.interface.adapters import Scorable, Told
+from datagradient.models import declared
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What removing single samples really does near the trained parameters, beside what the scores predict.
+
+    Attributes:
+        positions: (k,) of the samples, evenly spaced in the order of their scores, the most helpful one first.
+        predicted: (k,) change of the mean validation loss when the sample is removed, −I/n.
+        actual: (k,) the change by a refit without the sample, from the trained parameters on: of a convex model the
+            exact refit, otherwise the proximal one whose first order influence is (Bae et al. 2022, arXiv 2209.05364).
+        converged: (k,) whether the refit converged; where not, ``actual`` says nothing.
+    """
+
+    positions: NDArray[np.int64]
+    predicted: NDArray[np.float64]
+    actual: NDArray[np.float64]
+    converged: NDArray[np.bool_]
+
+    def __str__(self) -> str:
+        """Return a line for each sample."""
+        lines = ["sample  predicted     actual        converged"]
+        for position, predicted, actual, converged in zip(
+            self.positions, self.predicted, self.actual, self.converged, strict=True
+        ):
+            lines.append(f"{position:6d}  {predicted:+.4e}  {actual:+.4e}  {'yes' if converged else 'no'}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class InfluenceResult:
+    """Scores of a model's training samples.
+
+    Attributes:
+        values: (n,) influence I of each training sample on the mean validation loss, in the order of ``train``;
+            **above 0: harmful, below 0: helpful**. Removing sample i changes the validation loss by about −I_i / n.
+        record: what the solver did: ``status`` (``"converged"``, ``"unconverged"``, ``"truncated"`` after a fixed
+            number of steps, ``"approximate"``), ``residual``, ``products`` with the curvature, ``damping``,
+            ``options``, ``seconds`` by step.
+        verification: of `influence_scores`' ``verify``; None where it was not asked for.
+    """
+
+    values: NDArray[np.float64]
+    record: dict[str, Any]
+    verification: Verification | None
+    _direction: NDArray[np.float64] = field(repr=False)
+    _scorable: Scorable = field(repr=False)
+
+    def most_harmful(self, count: int) -> NDArray[np.int64]:
+        """Return the positions of the most harmful training samples, worst first: at most `count`, all above 0."""
+        order = np.argsort(-self.values, kind="stable")[: max(count, 0)]
+        return order[self.values[order] > 0]
+
+    def contribution(self) -> dict[str, float]:
+        """Return the dataset contribution score and its companions, see `influence.scores.dataset_contribution`."""
+        return scores.dataset_contribution(self.values)
+
+    def score(self, new: Any) -> NDArray[np.float64]:
+        """Score further samples along the same S, without solving again: (m,), as `values`.
+
+        What the score predicts is the change that training with the sample's weight raised would make; the model has
+        not been trained on these samples.
+
+        Args:
+            new: samples with labels, in a form that ``train`` may have.
+
+        Raises:
+            ValueError: the model cannot take them.
+        """
+        return scores.influence_along(self._scorable.problem_of(new), self._direction)
+
+
+def influence_scores(
+    model: Any,
+    train: Any,
+    validation: Any,
+    *,
+    loss: str | Callable[[Any, Any], Any] | None = None,
+    class_weight: Mapping[Any, float] | Sequence[float] | str | None = None,
+    sample_weight: ArrayLike | None = None,
+    solver: Mapping[str, Any] | None = None,
+    verify: int = 0,
+    seed: int = 0,
+) -> InfluenceResult:
+    """Return how much each training sample of a trained model hurts its mean loss on validation samples.
+
+    I_i = −g_iᵀ S with S = (H + δI)⁻¹ ∇L_V (Koh and Liang 2017, eq. 2): H is the curvature of the training objective,
+    g_i the gradient of sample i's loss, L_V the mean validation loss, δ the damping. One linear system is solved, and
+    one pass made over the training samples. The model comes back as it was given.
+
+    Models, with what S is solved for and what is held fixed:
+
+    - a torch module: by default the parameters of its last linear layer, the other layers held fixed;
+      ``solver={"parameters": "all"}`` for all that are not frozen. It is run in evaluation mode.
+    - scikit-learn's ``LogisticRegression``, alone or last in a ``Pipeline`` whose other steps are held fixed: all
+      parameters, with the exact Hessian.
+    - XGBoost's ``XGBClassifier`` (alone or last in a ``Pipeline``) or ``Booster``: the values of the leaves, the
+      structure of the trees held fixed.
+
+    Args:
+        model: a trained model of these kinds.
+        train: the samples that it was trained on: a pair ``(inputs, labels)`` of arrays, DataFrames or tensors, with
+            labels as the model was given them. For a torch module ``inputs`` may also be a tuple or mapping of arrays
+            (several inputs, by position or name); or ``train`` is a DataLoader or list of batches, which is read
+            several times and must not shuffle: each batch a tuple, whose last entry is the labels, or a mapping with
+            ``"labels"`` as Hugging Face models take.
+        validation: samples in one of these forms; best of labels that can be trusted, and used for nothing else.
+        loss: for torch modules: ``"cross_entropy"`` of logits (n, classes), ``"binary_cross_entropy"`` of one logit,
+            ``"squared_error"`` (the mean over a sample's outputs), or a function ``(outputs, targets) -> (n,)``, whose
+            curvature is found by differentiation. None: one of the first two, by the number of outputs.
+        class_weight: factors of the losses by class: a mapping from label to factor, a sequence in the order of the
+            classes, or ``"balanced"``. They count for validation samples too. A ``LogisticRegression`` knows its own.
+        sample_weight: (n,) factors of the training samples' losses, as given to ``fit``.
+        solver: options of `datagradient.influence.options` that replace the defaults of the kind of model, e.g.
+            ``{"damping": 0.01, "parameters": "all"}``. ``samples`` is the number of training samples that curvature is
+            averaged over, None for all.
+        verify: number of training samples to refit without, near the trained parameters, for a look at how far the
+            scores can be trusted; each takes up to sixty solves.
+        seed: of the draw of ``samples`` and of LiSSA's batches.
+
+    Returns:
+        The scores in the order of ``train``.
+
+    Raises:
+        ValueError: a model, loss, sample or label that cannot be represented. One sentence says what was found, what is
+            supported, and what to do.
+    """
+    options = _options(solver)
+    told = Told(loss, class_weight, None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64))
+    start = time.perf_counter()
+    adapter = adapters.for_model(model)
+    options = {**_defaults(adapter.FAMILY), **options}
+    form = {key: options.pop(key) for key in PROBLEM_OPTIONS if key in options}
+    scorable = adapter.scorable(model, train, validation, told, form, seed)
+    setup = time.perf_counter() - start
+    features, labels, weights = scorable.validation
+    found = scores.score(scorable.problem, features, labels, seed=seed, weights=weights, **options)
+    record = {**found.record.as_dict(), "options": {**options, **form}, "seconds": {"setup": setup, **found.seconds}}
+    if record["status"] == "unconverged":
+        warnings.warn(f"the solve is unconverged: relative residual {record['residual']:.2g} after "
+                      f"{record['iterations']} steps: raise max_iterations or damping", stacklevel=2)  # fmt: skip
+    verification = _verified(scorable, found.influence, verify, options) if verify else None
+    return InfluenceResult(found.influence, record, verification, found.direction.solution, scorable)
+
+
+def _options(solver: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return options for a solver, checked as far as solvers do not check them."""
+    options = dict(solver or {})
+    legal = ("name", *SOLVER_OPTIONS)
+    for key, value in options.items():
+        if key not in legal:
+            raise UserError(f"solver: no option {key!r}; legal: {', '.join(legal)}")
+        kinds = SOLVER_OPTIONS.get(key, tuple(SOLVERS))
+        if isinstance(kinds, tuple):
+            if value not in kinds:
+                raise UserError(f"solver: {key} is {value!r}; legal: {', '.join(kinds)}")
+        elif not (value is None and kinds.get("null")):
+            kind = (int, np.integer) if kinds["type"] == "whole" else (int, float, np.integer, np.floating)
+            if isinstance(value, bool) or not isinstance(value, kind) or not value >= kinds["ge"]:
+                raise UserError(
+                    f"solver: {key} is {value!r}; legal is a {kinds['type']} number of at least {kinds['ge']}"
+                )
+    return options
+
+
+def _defaults(family: str) -> dict[str, Any]:
+    """Return how a family of the replication is solved for, without what its kinds of data override."""
+    solver = declared(family).solver
+    return {key: value for key, value in solver.items() if key in ("name", *SOLVER_OPTIONS)}
+
+
+def _verified(scorable: Scorable, influence: NDArray[np.float64], count: int, options: dict[str, Any]) -> Verification:
+    from tqdm import tqdm
+
+    from datagradient.influence.refits import proximal_refit
+
+    n = len(influence)
+    ranks = np.linspace(0, n - 1, min(count, n)).round().astype(int)
+    positions = np.argsort(influence, kind="stable")[ranks]
+    features, labels, weights = scorable.validation
+    refits = [
+        proximal_refit(scorable.problem, (features, labels), int(i), options.get("damping", 0.0), weights)
+        for i in tqdm(positions, "refits", disable=None)
+    ]
+    return Verification(
+        positions, -influence[positions] / n, np.array([refit.change for refit in refits]),
+        np.array([refit.converged for refit in refits]),
+    )  # fmt: skip

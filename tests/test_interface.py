@@ -1,0 +1,487 @@
+"""`influence_scores` on a user's own models: against refits without a sample, and refusals in one sentence."""
+
+import copy
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import torch
+import xgboost as xgb
+from scipy.stats import spearmanr
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, SGDClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+from conftest import blobs
+from datagradient import InfluenceResult, influence_scores
+
+TRAIN, HELD_OUT = slice(0, 120), slice(120, 180)
+EXACT = {"damping": 0.0, "tolerance": 1e-8, "samples": None}
+
+
+def table(random, n_classes=3, d=4):
+    features, labels = blobs(random, 180, d, n_classes)
+    labels[:10] = (labels[:10] + 1) % n_classes
+    return features, labels
+
+
+def parts(features, labels):
+    return (features[TRAIN], labels[TRAIN]), (features[HELD_OUT], labels[HELD_OUT])
+
+
+def loss_of(model, features, labels, weights=None):
+    p = model.predict_proba(features)[np.arange(len(labels)), np.searchsorted(model.classes_, labels)]
+    return (-np.log(p) * (1 if weights is None else weights)).mean()
+
+
+# LogisticRegression against itself, fitted again without a sample.
+
+KINDS = {
+    "two classes": (2, {}, False),
+    "three classes": (3, {}, False),
+    "no intercept": (3, {"fit_intercept": False}, False),
+    "no intercept, two classes": (2, {"fit_intercept": False}, False),
+    "balanced": (3, {"class_weight": "balanced"}, False),
+    "class weights": (2, {"class_weight": {"a": 3.0, "b": 0.5}}, False),
+    "sample weights": (3, {}, True),
+    "both weights": (2, {"class_weight": {"a": 3.0}}, True),
+    "no penalty": (2, {"C": np.inf}, False),
+    "liblinear": (2, {"solver": "liblinear", "fit_intercept": False}, False),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_logistic_regressions_are_as_refits_without_a_sample(random, kind):
+    n_classes, settings, is_weighted = KINDS[kind]
+    features, numbers = table(random, n_classes)
+    labels = np.array(["a", "b", "c"])[numbers]
+    model = LogisticRegression(**{"C": 0.3, "tol": 1e-9, "max_iter": 10_000, **settings})
+    weights = random.uniform(0.2, 3, size=120) if is_weighted else None
+    train, held_out = parts(features, labels)
+    model.fit(*train, sample_weight=weights)
+    before = copy.deepcopy(model.__dict__)
+    result = influence_scores(model, train, held_out, sample_weight=weights)
+    assert result.record["status"] == "converged"
+    assert repr(model.__dict__) == repr(before)
+
+    factors = np.ones(3)
+    if settings.get("class_weight") == "balanced":
+        factors = 120 / (3 * np.bincount(numbers[TRAIN], minlength=3))
+        model.set_params(class_weight=dict(zip("abc", factors, strict=True)))  # a refit keeps the factors
+    elif "class_weight" in settings:
+        factors = np.array([settings["class_weight"].get(name, 1.0) for name in "abc"])
+    held_out_weights, step = factors[numbers[HELD_OUT]], 1e-3
+    start, slopes, actual = loss_of(model, *held_out, held_out_weights), [], []
+    for i in range(0, 120, 3):
+        given = np.ones(120) if weights is None else weights.copy()
+        ahead, behind = (
+            loss_of(copy.deepcopy(model).fit(*train, np.where(np.arange(120) == i, factor, 1) * given), *held_out,
+                    held_out_weights) for factor in (1 - step, 1 + step)
+        )  # fmt: skip
+        slopes.append((ahead - behind) / (2 * step))
+        given[i] = 0
+        actual.append(loss_of(copy.deepcopy(model).fit(*train, given), *held_out, held_out_weights) - start)
+    predicted = -result.values[::3] / 120
+    np.testing.assert_allclose(predicted, slopes, rtol=0.01, atol=2e-6)
+    assert spearmanr(predicted, actual).statistic > 0.9
+    assert np.polyfit(actual, predicted, 1)[0] == pytest.approx(1, abs=0.3)
+
+
+def test_a_pipeline_and_its_last_step_on_what_it_takes_have_the_same_scores(random):
+    features, labels = table(random)
+    frame = pd.DataFrame(features * [1, 10, 100, 1000], columns=list("wxyz"))
+    train, held_out = (frame[TRAIN], labels[TRAIN]), (frame[HELD_OUT], pd.Series(labels[HELD_OUT]))
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(*train)
+    inside = pipeline.steps[-1][1]
+    expected = influence_scores(inside, *((pipeline[:-1].transform(x), np.asarray(y)) for x, y in (train, held_out)))
+    found = influence_scores(pipeline, train, held_out)
+    np.testing.assert_array_equal(found.values, expected.values)
+    sparse = [(scipy.sparse.csr_array(pipeline[:-1].transform(x)), np.asarray(y)) for x, y in (train, held_out)]
+    exact = influence_scores(inside, *sparse, solver=EXACT).values
+    np.testing.assert_allclose(influence_scores(pipeline, train, held_out, solver=EXACT).values, exact, atol=1e-5)
+    np.testing.assert_allclose(found.score(train), found.values, atol=1e-12)
+    trees = make_pipeline(StandardScaler(), xgb.XGBClassifier(n_estimators=5)).fit(*train)
+    assert influence_scores(trees, train, held_out).values.shape == (120,)
+
+
+def test_a_cross_validated_regression_is_scored_by_the_penalty_that_it_found(random):
+    train, held_out = parts(*table(random, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = LogisticRegressionCV(Cs=[0.1, 1.0], tol=1e-8).fit(*train)
+    plain = LogisticRegression(C=float(np.unique(model.C_)[0]), tol=1e-8).fit(*train)
+    found, expected = (influence_scores(m, train, held_out).values for m in (model, plain))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+# XGBoost: refits of leaf values are in test_boosted.py. A weight of two is the sample twice.
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_trees_with_weights_are_as_with_repeated_samples(random, n_classes):
+    train, held_out = parts(*table(random, n_classes))
+    train = (train[0].astype(np.float32), train[1])
+    times = random.integers(1, 4, size=120)
+    repeated = tuple(np.repeat(part, times, axis=0) for part in train)
+    settings = {"n_estimators": 12, "max_depth": 2, "tree_method": "exact", "reg_lambda": 2.0}
+    weighted = xgb.XGBClassifier(**settings).fit(*train, sample_weight=times)
+    solver = {"damping": 0.0, "tolerance": 1e-10, "max_iterations": 3000, "samples": None}
+    scaled = {**solver, "damping": 0.05}
+    found = influence_scores(weighted, train, held_out, sample_weight=times, solver=scaled)
+    # Damping stands beside the mean over samples, of which there are fewer.
+    expected = influence_scores(weighted, repeated, held_out, solver={**scaled, "damping": 0.05 * 120 / times.sum()})
+    sums = np.add.reduceat(expected.values, np.r_[0, np.cumsum(times)[:-1]])
+    np.testing.assert_allclose(found.values / 120, sums / times.sum(), rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_booster_and_its_classifier_have_the_same_scores(random, n_classes):
+    train, held_out = parts(*table(random, n_classes))
+    model = xgb.XGBClassifier(n_estimators=10, max_depth=3, reg_lambda=3.0).fit(*train)
+    by_class = influence_scores(model, train, held_out, class_weight=[1.0] * n_classes)
+    by_booster = influence_scores(model.get_booster(), train, held_out)
+    np.testing.assert_array_equal(by_class.values, by_booster.values)
+    np.testing.assert_allclose(by_class.score(train), by_class.values, atol=1e-6)
+    check = influence_scores(model, train, held_out, verify=4).verification
+    np.testing.assert_allclose(check.predicted[check.converged], check.actual[check.converged], rtol=0.4, atol=3e-4)
+
+
+# Networks: linear ones are refitted to the end, by nothing but torch.
+
+DAMPING = 0.05
+
+
+def squares(outputs, targets):
+    return (outputs - targets).square().mean(dim=1)
+
+
+def smoothed(outputs, targets):
+    return cross_entropy(outputs, targets, label_smoothing=0.2, reduction="none")
+
+
+# Loss -> outputs, labels from class numbers, what torch minimises, what influence_scores is told.
+LOSSES = {
+    "cross-entropy": (3, lambda y: y, lambda f, t: cross_entropy(f, t, reduction="none"), {}),
+    "one logit": (1, lambda y: (y > 0).double(),
+                  lambda f, t: binary_cross_entropy_with_logits(f[:, 0], t, reduction="none"), {}),
+    "one logit, column": (1, lambda y: (y > 0).double()[:, None], lambda f, t: binary_cross_entropy_with_logits(
+        f, t, reduction="none")[:, 0], {"loss": "binary_cross_entropy"}),
+    "squared error": (1, lambda y: y.double(), lambda f, t: (f[:, 0] - t).square(), {"loss": "squared_error"}),
+    "squared error, two outputs": (2, lambda y: torch.stack([y, 2 - y], dim=1).double(), squares,
+                                   {"loss": "squared_error"}),
+    "function": (3, lambda y: y, smoothed, {"loss": smoothed}),
+    "module": (3, lambda y: y, smoothed, {"loss": nn.CrossEntropyLoss(label_smoothing=0.2)}),
+    "class weights": (3, lambda y: y, lambda f, t: cross_entropy(
+        f, t, torch.tensor([1.0, 4.0, 0.5], dtype=torch.double), reduction="none"), {"class_weight": [1.0, 4.0, 0.5]}),
+}  # fmt: skip
+
+
+def fitted(layer, inputs, targets, values, weights):
+    """The layer at the minimum of the weighted mean loss and an L2 penalty, which damping stands for."""
+    layer = copy.deepcopy(layer)
+    optimiser = torch.optim.LBFGS(layer.parameters(), max_iter=500, tolerance_grad=1e-10, tolerance_change=1e-14,
+                                  line_search_fn="strong_wolfe")  # fmt: skip
+
+    def closure():
+        optimiser.zero_grad()
+        penalty = DAMPING / 2 * sum(value.square().sum() for value in layer.parameters())
+        loss = (weights * values(layer(inputs), targets)).sum() / len(inputs) + penalty
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    return layer
+
+
+@pytest.mark.parametrize("parameters", ["last", "all"])
+@pytest.mark.parametrize("kind", LOSSES)
+def test_linear_networks_are_as_refits_without_a_sample(random, kind, parameters):
+    n_outputs, targets_of, values, told = LOSSES[kind]
+    features, numbers = (torch.from_numpy(part) for part in table(random))
+    targets = targets_of(numbers)
+    torch.manual_seed(0)
+    start = nn.Linear(4, n_outputs).double()
+    model = fitted(start, features[TRAIN], targets[TRAIN], values, torch.ones(120))
+    solver = {**EXACT, "damping": DAMPING, "parameters": parameters}
+    train, held_out = parts(features, targets)
+    result = influence_scores(model, train, held_out, solver=solver, **told)
+
+    def loss(layer):
+        with torch.no_grad():
+            return float(values(layer(features[HELD_OUT]), targets[HELD_OUT]).mean())
+
+    actual = []
+    for i in range(0, 120, 4):
+        weights = torch.ones(120)
+        weights[i] = 0
+        actual.append(loss(fitted(model, features[TRAIN], targets[TRAIN], values, weights)) - loss(model))
+    predicted = -result.values[::4] / 120
+    assert spearmanr(predicted, actual).statistic > 0.97
+    assert np.polyfit(actual, predicted, 1)[0] == pytest.approx(1, abs=0.15)
+
+
+def test_weights_of_samples_are_as_repeated_samples(random):
+    (x, y), held_out = parts(*table(random))
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    times = random.integers(1, 4, size=120)
+    repeated = np.repeat(x, times, axis=0), np.repeat(y, times)
+    for parameters in ("last", "all"):
+        solver = {**EXACT, "damping": 0.1, "parameters": parameters}
+        found = influence_scores(network, (x, y), held_out, sample_weight=times, solver=solver)
+        expected = influence_scores(network, repeated, held_out, solver={**solver, "damping": 0.1 * 120 / times.sum()})
+        sums = np.add.reduceat(expected.values, np.r_[0, np.cumsum(times)[:-1]])
+        np.testing.assert_allclose(found.values / 120, sums / times.sum(), rtol=1e-4, atol=1e-9)
+
+
+class Named(nn.Module):
+    """Takes two inputs by name, and returns a mapping, as Hugging Face's models do."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.classifier = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, input_ids, attention_mask=None):
+        assert attention_mask is not None
+        return {"logits": self.classifier(torch.tanh(self.body(input_ids * attention_mask)))}
+
+
+def loaders(features, labels, mask):
+    """The same samples in every form that a network with two inputs may get them in."""
+    x, m, y = torch.from_numpy(features), torch.from_numpy(mask), torch.from_numpy(labels)
+    batches = [slice(k, k + 50) for k in range(0, len(y), 50)]
+    return {
+        "mapping of arrays": ({"input_ids": features, "attention_mask": mask}, labels),
+        "tuple of tensors": ((x, m), y),
+        "loader": DataLoader(TensorDataset(x, m, y), batch_size=17),
+        "dataset": TensorDataset(x, m, y),
+        "mappings": [{"input_ids": x[k], "attention_mask": m[k], "labels": y[k]} for k in batches],
+        "tuples": [(x[k], m[k], y[k]) for k in batches],
+        "batches of one": [(x[[i]], m[[i]], y[[i]]) for i in range(len(y))],
+        "pairs of pairs": [((x[k], m[k]), y[k]) for k in batches],
+    }
+
+
+@pytest.mark.parametrize("options", [{"parameters": "last"}, {"parameters": "all"},
+                                     {"parameters": "all", "samples": 40},
+                                     {"parameters": "last", "samples": 40}])  # fmt: skip
+def test_samples_have_the_same_scores_in_any_form(random, options):
+    features, labels = table(random)
+    mask = random.uniform(0.5, 1, size=features.shape)
+    model, solver = Named().double(), {"damping": 0.1, "tolerance": 1e-9, "samples": None, **options}
+    train, held_out = (loaders(features[part], labels[part], mask[part]) for part in (TRAIN, HELD_OUT))
+    first = influence_scores(model, train["tuple of tensors"], held_out["tuple of tensors"], solver=solver)
+    assert isinstance(first, InfluenceResult)
+    for form in train:
+        result = influence_scores(model, train[form], held_out[form], solver=solver)
+        np.testing.assert_allclose(result.values, first.values, atol=1e-8, err_msg=form)
+        np.testing.assert_allclose(result.score(held_out[form]), first.score(held_out["loader"]), atol=1e-8)
+    np.testing.assert_allclose(first.score(train["loader"]), first.values, atol=1e-8)
+    assert first.record["options"]["parameters"] == options["parameters"]
+
+
+def test_batches_of_other_lengths_are_represented(random):
+    """Texts that are padded batch by batch cannot be one array."""
+    torch.manual_seed(0)
+
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.output = nn.Embedding(20, 4), nn.Linear(4, 2)
+
+        def forward(self, tokens):
+            words = (tokens > 0).double()
+            return self.output((self.embedding(tokens) * words[:, :, None]).sum(dim=1) / words.sum(dim=1)[:, None])
+
+    texts = [torch.from_numpy(random.integers(1, 20, size=random.integers(2, 9))) for _ in range(60)]
+    labels = torch.from_numpy(random.integers(2, size=60))
+    padded = nn.utils.rnn.pad_sequence(texts, batch_first=True)
+    batches = [
+        (nn.utils.rnn.pad_sequence(texts[k : k + 7], batch_first=True), labels[k : k + 7]) for k in range(0, 60, 7)
+    ]
+    for parameters in ("last", "all"):
+        solver = {"damping": 0.1, "tolerance": 1e-9, "samples": 30, "parameters": parameters}
+        found = influence_scores(Mean().double(), batches, batches, solver=solver)
+        torch.manual_seed(0)
+        expected = influence_scores(Mean().double(), (padded, labels), (padded, labels), solver=solver)
+        assert found.values.shape == expected.values.shape
+
+
+def test_frozen_parameters_do_not_count(random):
+    train, held_out = parts(*table(random))
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    network[0].requires_grad_(False)
+    solver = {**EXACT, "damping": 0.1}
+    last, whole = (
+        influence_scores(network, train, held_out, solver={**solver, "parameters": p}) for p in ("last", "all")
+    )
+    np.testing.assert_allclose(last.values, whole.values, atol=1e-6)
+    assert [value.requires_grad for value in network.parameters()] == [False, False, True, True]
+    assert network.training
+
+
+def test_a_result_tells_positions_and_the_contribution_score(random):
+    train, held_out = parts(*table(random))
+    result = influence_scores(LogisticRegression().fit(*train), train, held_out, verify=5)
+    worst = result.most_harmful(7)
+    assert len(worst) == 7 and (np.diff(result.values[worst]) <= 0).all() and worst[0] == result.values.argmax()
+    assert len(result.most_harmful(10_000)) == (result.values > 0).sum()
+    assert -1 <= result.contribution()["dcs"] <= 1
+    check = result.verification
+    assert check.converged.all() and check.positions[0] == result.values.argmin() and len(str(check).splitlines()) == 6
+    np.testing.assert_allclose(check.predicted, check.actual, rtol=0.3, atol=3e-4)
+    assert set(result.record["seconds"]) == {"setup", "val_gradient", "solve", "projection"}
+
+
+@pytest.mark.parametrize("told", [{}, {"loss": "squared_error"}, {"loss": smoothed}, {"class_weight": [1.0, 2.0, 3.0]}])
+@pytest.mark.parametrize("parameters", ["last", "all"])
+def test_a_check_refits_networks_with_their_own_loss(random, told, parameters):
+    train, held_out = parts(*table(random))
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    if told.get("loss") == "squared_error":
+        train, held_out = ((x, np.eye(3)[y]) for x, y in (train, held_out))
+    solver = {"damping": 1.0, "tolerance": 1e-8, "samples": None, "parameters": parameters}
+    check = influence_scores(network, train, held_out, solver=solver, verify=3, **told).verification
+    assert check.converged.all()
+    np.testing.assert_allclose(check.predicted, check.actual, rtol=0.1, atol=1e-6)
+
+
+def test_a_solve_that_ends_early_is_said(random):
+    train, held_out = parts(*table(random))
+    model = LogisticRegression(C=100, tol=1e-8, max_iter=1000).fit(*train)
+    with pytest.warns(UserWarning, match="the solve is unconverged: relative residual .*: raise max_iterations"):
+        influence_scores(model, train, held_out, solver={"tolerance": 1e-14, "max_iterations": 1})
+
+
+# Refusals.
+
+
+def refused_models():
+    random = np.random.default_rng(0)
+    train, _ = parts(*table(random))
+    linear = nn.Linear(4, 3).double()
+    return {
+        "forest": (RandomForestClassifier(5).fit(*train), {}, "RandomForestClassifier; supported are a torch mod.* "
+                   "fit one of these on the same samples"),
+        "sgd": (SGDClassifier(loss="log_loss").fit(*train), {}, "SGDClassifier; supported are"),
+        "search": (GridSearchCV(LogisticRegression(), {"C": [1]}).fit(*train), {}, "GridSearchCV; .*best_estimator_"),
+        "string": ("model", {}, "the model is a builtins.str; supported are"),
+        "unfitted": (LogisticRegression(), {}, "LogisticRegression has not been fitted; call fit first"),
+        "l1": (LogisticRegression(l1_ratio=1, solver="saga", tol=1e-3).fit(*train), {}, "has an L1 penalty"),
+        "early": (LogisticRegression(C=1e4, tol=10).fit(*train), {}, "not at the minimum of its objective on these"),
+        "weights": (LogisticRegression().fit(*train, random.uniform(0, 9, 120)), {}, "minimum.*sample_weight that fit"),
+        "told twice": (LogisticRegression().fit(*train), {"class_weight": "balanced"}, "leave it out: the model's own"),
+        "loss": (LogisticRegression().fit(*train), {"loss": "hinge"}, "'hinge', and a LogisticRegression has its own"),
+        "weights' shape": (LogisticRegression().fit(*train), {"sample_weight": [1, 2]}, r"shape \(2,\) for 120"),
+        "weights' sign": (LogisticRegression().fit(*train), {"sample_weight": -np.ones(120)}, "-1.0 at sample 0"),
+        "option": (LogisticRegression().fit(*train), {"solver": {"dampin": 1}}, "no option 'dampin'; legal"),
+        "name": (LogisticRegression().fit(*train), {"solver": {"name": "adam"}}, "name is 'adam'; legal: cg"),
+        "value": (LogisticRegression().fit(*train), {"solver": {"samples": 0.5}}, "samples is 0.5; legal"),
+        "ekfac": (LogisticRegression().fit(*train), {"solver": {"preconditioner": "ekfac"}}, "ekfac: is for"),
+        "unfitted trees": (xgb.XGBClassifier(), {}, "XGBClassifier has not been fitted"),
+        "dart": (xgb.XGBClassifier(n_estimators=3, booster="dart").fit(*train), {}, "a booster of kind dart; supp"),
+        "alpha": (xgb.XGBClassifier(n_estimators=3, reg_alpha=1).fit(*train), {}, "alpha 1; supported is 0"),
+        "tree weights": (xgb.XGBClassifier(n_estimators=3).fit(*train, sample_weight=np.full(120, 3.0)), {},
+                         "trained on 3 times the curvature of the 120 training samples"),
+        "regressor": (xgb.XGBRegressor(n_estimators=3).fit(*train), {}, "XGBRegressor; supported are"),
+        "booster": (xgb.XGBRegressor(n_estimators=3).fit(*train).get_booster(), {}, "objective reg:squarederror"),
+        "probabilities": (nn.Sequential(linear, nn.Softmax(1)), {}, "not those of the last linear layer"),
+        "two heads": (nn.Bilinear(4, 4, 3).double(), {}, "fails on the training samples"),
+        "no loss": (linear, {"loss": "huber"}, "no loss 'huber'; legal: cross_entropy, binary_cross_entropy"),
+        "other loss": (linear, {"loss": "binary_cross_entropy"}, "loss binary_cross_entropy, and the network has 3"),
+        "mean": (linear, {"loss": cross_entropy}, r"loss returns \(\) for .*reduction='none'"),
+        "outputs": (nn.Linear(4, 1).double(), {}, "training label.*2 at sample .* is no class: the model's 2 classes"),
+        "factors": (linear, {"class_weight": [1.0, 2.0]}, "label 2, and class_weight has factors for 2 classes"),
+        "no classes": (linear, {"loss": smoothed, "class_weight": [1, 2, 3]}, "put the factors into the loss"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("case", refused_models())
+def test_what_cannot_be_represented_is_refused_in_one_sentence(case):
+    model, told, message = refused_models()[case]
+    train, held_out = parts(*table(np.random.default_rng(0)))
+    with pytest.raises(ValueError, match=message) as caught:
+        influence_scores(model, train, held_out, **told)
+    assert "\n" not in str(caught.value)
+
+
+def refused_samples(x, y):
+    class Shuffled:
+        def __iter__(self):
+            order = np.random.default_rng().permutation(len(y))
+            return iter([(torch.from_numpy(x[order]), torch.from_numpy(y[order]))])
+
+    tensors = TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+    return {
+        "shuffling": (DataLoader(tensors, batch_size=30, shuffle=True), r"DataLoader shuffles.*batch_size=30, sh"),
+        "changing": (Shuffled(), "first batch is another one when it is read again"),
+        "once": (iter(DataLoader(tensors, batch_size=30)), "can be read once; pass a DataLoader or a list"),
+        "no labels": (DataLoader(TensorDataset(tensors.tensors[0]), batch_size=9), "batch 0 is a list; pass a pair"),
+        "keys": ([{"x": tensors.tensors[0]}], "batch 0 has the keys x, and none of labels"),
+        "array": (x, "training is a ndarray; pass a pair"),
+        "short": ((x, y[:-1]), "inputs of 120 samples and 119 labels"),
+        "words": ((x, np.array(["a"] * 120)), "an array of type <U1; pass numbers"),
+        "empty": ((x[:0], y[:0]), "there is no sample"),
+        "no batch": ([], "there is no batch"),
+        "text": ([("a", "b")], "batch 0 holds a str; pass tensors"),
+        "uneven": ([(torch.ones(3, 4), torch.ones(2))], "inputs of 3 samples and 2 labels"),
+        "features": ((x[:, :3], y), "fails on the training samples: RuntimeError"),
+    }  # fmt: skip
+
+
+CASES = refused_samples(np.zeros((120, 4)), np.zeros(120))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_samples_that_a_network_cannot_take_are_refused(random, case):
+    train, held_out = parts(*table(random))
+    samples, message = refused_samples(*train)[case]
+    for form, where in ((samples, held_out), (train, samples)):
+        with pytest.raises(ValueError, match=message.replace("training is", "(training|validation) is")) as caught:
+            influence_scores(nn.Linear(4, 3).double(), form, where)
+        assert "\n" not in str(caught.value)
+        if case == "features":
+            break
+
+
+def spoiled(x, y):
+    frame = pd.DataFrame(x, columns=list("abcd"))
+    missing, other = x.copy(), y.copy()
+    missing[3, 1], other[5] = np.nan, 9
+    return {
+        "missing": ((missing, y), "training inputs: a value of sample 3 is missing"),
+        "label": ((x, other), r"training label 9 at sample 5 is none of the model's classes 0, 1, 2"),
+        "width": ((x[:, :3], y), r"training inputs have the shape \(120, 3\), and the model takes \(n, 4\)"),
+        "order": ((frame[list("bacd")], y), "columns are not those that the model was fitted on: 'b' in place of 'a'"),
+        "column": ((x, y[:, None]), r"training labels have the shape \(120, 1\); pass one label"),
+        "text": ((frame.astype(object).assign(a="x"), y), "training inputs are no numbers"),
+        "short": ((x, y[:-1]), "training labels have the shape"),
+        "list": ([x, y, y], r"training is a list; pass a pair \(inputs, labels\)"),
+        "others": ((x[::-1].copy(), y), "minimum of its objective on these training samples"),
+    }
+
+
+@pytest.mark.parametrize("case", spoiled(np.zeros((120, 4)), np.zeros(120)))
+def test_samples_that_a_regression_cannot_take_are_refused(random, case):
+    train, held_out = parts(*table(random))
+    model = LogisticRegression().fit(pd.DataFrame(train[0], columns=list("abcd")), train[1])
+    samples, message = spoiled(*train)[case]
+    with pytest.raises(ValueError, match=message) as caught:
+        influence_scores(model, samples, held_out)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_validation_sample_is_refused(random):
+    train, _ = parts(*table(random))
+    with pytest.raises(ValueError, match="no validation sample"):
+        influence_scores(LogisticRegression().fit(*train), train, (train[0][:0], train[1][:0]))
