@@ -19,7 +19,7 @@ GUARDED = "guarded"  # trains nothing: it stops the policy `influence` where the
 # What one job refines: all of a model family on a data set; one noise rate and seed of that; or one step of one model.
 JOBS = ("family", "seed", "step")
 # Names that no preset can have: of files in config/, and of folders beside those of presets.
-RESERVED = ("defaults", "claims", "benchmarks", "cpu-last-layer", "mlartifacts", "mlflow", "mlruns", "verdict")
+RESERVED = ("defaults", "claims", "benchmarks", "mlartifacts", "mlflow", "mlruns", "verdict")
 BASELINE = "baseline"  # the policy of iteration 0, which all policies share
 # Other scores that a policy goes by, or a table of the baseline.
 ALSO_SCORED = {"baseline": "all", "loss": "loss", "gradient": "gradient"}
