@@ -14,6 +14,7 @@ from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.preflight import preflight
 from datagradient.pipeline.sources import source_hash
 from datagradient.pipeline.workflow import begin, end, hasten, lock, start
+from datagradient.report.captions import write_captions
 
 BASE = Path(workflow.basedir)
 # Snakemake formats this path: braces in the folder of a clone are doubled.
@@ -39,7 +40,10 @@ for name in CONFIG["datasets"]:
     changes.notice_changes(f"{ROOT}/{name}")
 
 
-report: "src/datagradient/report/captions/workflow.rst"
+write_captions(CAPTIONS)
+
+
+report: CAPTIONS / "report.rst"
 
 
 wildcard_constraints:

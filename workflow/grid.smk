@@ -5,6 +5,7 @@ POLICIES = layout.trained_policies(CONFIG)
 ROOT = layout.root(PRESET)
 CONFIG_FILE = f"{ROOT}/config.json"
 CLAIMS = BASE / "config/claims.yaml"
+CAPTIONS = Path.cwd() / ".snakemake/captions"  # of the report, by its path: Snakemake reads no other kind
 TABLES, FIGURES = f"paper_tables/{PRESET}", f"figures/{PRESET}"
 PREPARED, NOISE, CELL, GUARD, REFINED, SCALE, SCALE_ROWS = (
     path.replace("{root}", ROOT) for path in (layout.PREPARED, layout.NOISE, layout.CELL, layout.GUARD, layout.REFINED,
@@ -82,7 +83,5 @@ def in_report(path, kind, name, dataset=None):
     sections = [(title, part[place]) for title, part in SECTIONS.items()]
     sections += [(part[0], part[place + 1]) for part in EXPERIMENT_SECTIONS.values()]
     title = next((title for title, names in sections if name in names), "5. Scores")
-    captions = Path("src/datagradient/report/captions") / kind
-    caption = captions / f"{name if (BASE / captions / f'{name}.rst').exists() else 'others'}.rst"
     label = {kind.removesuffix("s"): f"{name}, {dataset}" if dataset else name}
-    return report(path, category=title, labels=label, caption=f"../{caption}")
+    return report(path, category=title, labels=label, caption=CAPTIONS / kind / f"{name}.rst")
