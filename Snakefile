@@ -13,7 +13,7 @@ from datagradient.pipeline import layout
 from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.preflight import preflight
 from datagradient.pipeline.sources import source_hash
-from datagradient.pipeline.workflow import begin, end, hasten, lock, start
+from datagradient.pipeline.workflow import begin, end, lock, start
 from datagradient.report.captions import write_captions
 
 BASE = Path(workflow.basedir)
@@ -60,7 +60,6 @@ localrules: all, experiments
 
 
 onstart:
-    hasten(workflow)
     lock(PRESET)
     print(preflight(CONFIG), file=sys.stderr)
     write_json(Path(CONFIG_FILE), CONFIG)  # not by a rule: Snakemake looks at no job that comes after one that runs
