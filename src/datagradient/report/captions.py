@@ -33,7 +33,7 @@ TABLES = {
     "pooled": "Tests over all data sets and models together, which can reach significance where the seeds of one data "
               f"set cannot. A unit is one split of one data set, averaged over its models. {_DIFFERENCES} p is from "
               f"the exact Wilcoxon test. {_Q} Optimism is the gain in validation accuracy minus the gain in test "
-              "accuracy; it is a family of its own, and its one-sided test asks for more than 0. Splits of one data "
+              "accuracy; it is a family of its own, and its one-sided alternative is more than 0. Splits of one data "
               "set share samples, and the data sets are few: these tests hold for these data sets and test sets, not "
               "for others.",
     "rounds": "Change against the unrefined baseline after each round of removal, pooled over data sets and models as "
@@ -56,11 +56,11 @@ TABLES = {
                  "uses models of its own, from cross-validation.",
     "tracking": "Does the dataset contribution score follow test accuracy? Three definitions of the score; Spearman "
                 "correlation over the iterations of each run of influence, four points in three rounds, averaged over "
-                "runs (unit: one split of one data set). The number of the iteration is not a score: one that rises "
-                "in every round says no more than it does. C6 asks for 0.5, which is our number.",
+                "runs (unit: one split of one data set). The number of the iteration is not a score: a score that "
+                "rises in every round says no more than that number. C6 asks for 0.5, which is our number.",
     "costs": "What influence costs beside the training of the same models: mean seconds per trained model, and all "
              "seconds of influence over all seconds of training. Two jobs may have run at once, so compare the ratio. "
-             "Stopped by count: solves with a fixed number of steps, which have no tolerance to miss.",
+             "Stopped by count: solves with a fixed number of steps, which missed no tolerance.",
     "orchestration": "Where a run's time went, by the clock, from the first line of output to the report. Outside is "
                      "all except training, cross-validation, predicting and scoring: starting programs, loading, "
                      "preparing, experiments, writing, scheduling, tables, figures, MLflow, the report.",
@@ -91,11 +91,12 @@ TABLES = {
                 "on random halves. Single: the rank correlation over single removals, evenly spaced in the order of "
                 "the scores. A proximal refit stays near the trained parameters (for logistic regression it is the "
                 "exact refit); the slope is that of its change against the predicted one. Retrained: the mean over "
-                "initialisations, against the mean score of the same models, and how much of the variance between "
-                "samples is random variation; near or above 1, retraining shows nothing else. Intervals are 95 "
-                "percent bootstrap intervals over halves or samples. Initialisations: agreement of the scores of "
-                "models that differ in their seed alone, of all samples and of those that would be removed. All on "
-                "one split; for networks it is the one that their solvers were chosen on, with other random halves.",
+                "initialisations, against the mean score of the same models. Random variation: the variance of that "
+                "mean due to the initialisation, relative to the variance between samples; near or above 1, "
+                "retraining shows nothing else. Intervals are 95 percent bootstrap intervals over halves or samples. "
+                "Initialisations: agreement of the scores of models that differ only in their seed, over all samples "
+                "(Kendall's tau) and over those that would be removed (Jaccard index). All on one split; for networks "
+                "it is the one on which, with other random halves, their solvers were chosen.",
     "sensitivity": "How far scores and removals depend on damping, solver, curvature and validation samples, at the "
                    "highest noise rate, on one split: agreement with the scores of the default (Kendall's tau of all "
                    "samples, Jaccard index of those that would be removed); LiSSA and the kinds of curvature are "
@@ -109,10 +110,10 @@ TABLES = {
                "passes over the training set. AUROC: of finding flipped labels. LDS: linear datamodeling score, the "
                "rank correlation with the loss of models trained on random halves. Rank correlation: with the scores "
                "of a converged solve at the same damping, for networks over all layers. All on validation data, one "
-               "seed. Intervals are over the random halves alone; the best is the best of all rows, so gaps to it "
-               "tend to be too large. The default's time is the median of five, the others' a single one. A high LDS "
-               "means that the scores predict the loss of the part that they are computed against, not that removal "
-               "helps test accuracy.",
+               "seed. Intervals are over the random halves alone; the best is the best of all rows, so gaps to it are "
+               "biased upwards. The default's time is the median of five, the others' a single one. A high LDS means "
+               "that the scores predict the loss of the part that they are computed against, not that removal helps "
+               "test accuracy.",
 }  # fmt: skip
 
 _BARS = "Points are means over seeds, bars are 95 % intervals (Student's t)."
