@@ -49,7 +49,7 @@ SMALL = [*STATISTICS, "data", "detection", "detection_curves", "influence_histog
 
 def cells(file, **fixed):
     """A file of every trained model with the keys `fixed`."""
-    return [f"{layout.cell(root=ROOT, **keys)}/{file}" for keys in layout.grid(CONFIG, **fixed)]
+    return [layout.Cell(ROOT, **keys).file(file) for keys in layout.grid(CONFIG, **fixed)]
 
 
 def finished(**fixed):

@@ -13,13 +13,12 @@ def kept(wildcards):
 
 def chosen_by(wildcards):
     """What samples are removed by: scores of the iteration before, for other policies than influence its removals too."""
-    keys = {"root": ROOT, **wildcards}
-    iteration = int(wildcards.iteration)
-    files = [layout.cell(**{**keys, "iteration": iteration - 1}) + "/scores.npz"]
-    if wildcards.policy != "influence":
-        files.append(layout.cell(**{**keys, "policy": "influence", "iteration": iteration}) + "/removed.csv")
-    if wildcards.policy == "confident":
-        files.append(f"{FIRST}/quality.npz".format(**keys))
+    model = layout.Cell(ROOT, **{**wildcards, "iteration": int(wildcards.iteration)})
+    files = [model.at(iteration=model.iteration - 1).file("scores.npz")]
+    if model.policy != "influence":
+        files.append(model.at(policy="influence").file("removed.csv"))
+    if model.policy == "confident":
+        files.append(model.at(iteration=0).file("quality.npz"))
     return files
 
 
@@ -106,7 +105,7 @@ rule cross_validate:
 
 rule guard:
     input:
-        predictions=lambda w: [layout.cell(root=ROOT, policy="influence", iteration=k, **w) + "/predictions.npz"
+        predictions=lambda w: [layout.Cell(ROOT, **w, policy="influence", iteration=k).file("predictions.npz")
                                for k in range(K + 1)],
     output:
         GUARD,

@@ -376,7 +376,7 @@ def _read_run(config: dict, root: Path, keys: dict) -> list[MirroredRun]:
     if keys["policy"] == layout.GUARDED and not Path(layout.GUARD.format(root=root, **keys)).exists():
         return []
     models = [model_of(root, {**keys, "iteration": k}) for k in range(config["iterations"] + 1)]
-    folders = [Path(layout.cell(root=root, **model)) for model in models]
+    folders = [layout.Cell(root, **model).folder for model in models]
     if not all((folder / name).exists() for folder in folders for name in RECORDS):
         return []
     try:

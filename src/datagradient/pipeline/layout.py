@@ -92,11 +92,6 @@ class Cell:
         return replace(self, **keys)
 
 
-def cell(policy: str, iteration: int, **keys: object) -> str:
-    """Return the folder of one trained model; iteration 0 of every policy is the shared baseline."""
-    return CELL.format(policy=policy if iteration else BASELINE, iteration=iteration, **keys)
-
-
 def scale_rows(config: dict, root: str | Path) -> list[str]:
     """Return the files of measurements of cost: one for all sizes where a job does all of a family, or one for each."""
     plans = (config["scalability"] or {}).get("datasets", {})
