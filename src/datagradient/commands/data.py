@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from datagradient.commands.options import CONFIG, DATASET, NOISE, preset_of
-from datagradient.pipeline.layout import PREPARED, SCALE, Cell
+from datagradient.pipeline import layout
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -20,9 +20,9 @@ def prepare(args: argparse.Namespace) -> None:
     options = config["datasets"][args.dataset]
     limits = {} if args.scale else {key: options[key] for key in ("max_development", "max_test")}
     keys = {"root": root, "dataset": args.dataset}
-    out = {seed: Path(PREPARED.format(**keys, seed=seed)) / "features.npz" for seed in config["seeds"]}
+    out = {seed: Path(layout.PREPARED.format(**keys, seed=seed)) / "features.npz" for seed in config["seeds"]}
     if args.scale:
-        out = {config["seeds"][0]: Path(SCALE.format(**keys))}
+        out = {config["seeds"][0]: Path(layout.SCALE.format(**keys))}
     prepare_seeds(args.dataset, SplitPlan(**config["split"], **limits), out)
 
 
@@ -31,11 +31,13 @@ def noise(args: argparse.Namespace) -> None:
 
     Writes labels.npz (labels, flipped) for the training part.
     """
-    from datagradient.pipeline.jobs.models import flip
+    from datagradient.pipeline.jobs.labels import flip
 
     config, root = preset_of(args)
     for seed in config["seeds"]:
-        flip(Cell(root, args.dataset, "", args.noise, seed))
+        keys = {"root": root, "dataset": args.dataset, "noise": args.noise, "seed": seed}
+        features = Path(layout.PREPARED.format(**keys)) / "features.npz"
+        flip(features, float(args.noise), Path(layout.NOISE.format(**keys)) / "labels.npz")
 
 
 # Command -> its options: (flag, keyword arguments of argparse).
