@@ -34,6 +34,7 @@ test: .venv/installed
 lint: .venv/installed
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 
 # Cost and worth of solvers on the real data, on a machine that does nothing else. Most of the hour or so goes into
 # models on random halves.

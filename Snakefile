@@ -14,8 +14,9 @@ from datagradient.pipeline import layout
 from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.preflight import preflight
 from datagradient.pipeline.sources import source_hash
-from datagradient.pipeline.workflow import begin, end, hasten, lock, start
+from datagradient.pipeline.workflow import begin, end, lock, start
 from datagradient.refine.policies import rates_once, scores_besides
+from datagradient.report.captions import write_captions
 
 BASE = Path(workflow.basedir)
 # Snakemake formats this path: braces in the folder of a clone are doubled.
@@ -41,7 +42,10 @@ for name in CONFIG["datasets"]:
     changes.notice_changes(f"{ROOT}/{name}")
 
 
-report: "src/datagradient/report/captions/workflow.rst"
+write_captions(CAPTIONS)
+
+
+report: CAPTIONS / "report.rst"
 
 
 wildcard_constraints:
@@ -58,7 +62,6 @@ localrules: all, experiments
 
 
 onstart:
-    hasten(workflow)
     lock(PRESET)
     print(preflight(CONFIG), file=sys.stderr)
     write_json(Path(CONFIG_FILE), CONFIG)  # not by a rule: Snakemake looks at no job that comes after one that runs
@@ -85,43 +88,7 @@ rule experiments:
         expand(f"{FIGURES}/{{name}}.{{kind}}", name=EXPERIMENT_FIGURES, kind=["png", "pdf"]),
 
 
-rule prepare:
-    input:
-        f"{ROOT}/{{dataset}}/{changes.STAMP}",  # renewed when a file that the set was read from has changed
-    output:
-        expand(f"{PREPARED}/{{file}}", file=["features.npz", "data.json"], seed=SEEDS, allow_missing=True),
-    log:
-        f"logs/{PRESET}/{{dataset}}/prepare.log",
-    benchmark:
-        f"logs/{PRESET}/{{dataset}}/prepare.tsv"
-    priority: 100  # first, so that the longest jobs can start
-    params:
-        plan=lambda w: json.dumps({**CONFIG["split"], **{key: CONFIG["datasets"][w.dataset][key]
-                                   for key in ("max_development", "max_test")}}),
-        source=lambda w: source_hash("prepare", f"data.sets.{w.dataset}"),
-    conda:
-        ENVIRONMENT
-    shell:
-        "python -m datagradient prepare --config {CONFIG_FILE} --dataset {wildcards.dataset} 2> {log:q}"
-
-
-rule noise:
-    input:
-        data=expand(f"{PREPARED}/features.npz", seed=SEEDS, allow_missing=True),
-    output:
-        expand(f"{NOISE}/labels.npz", seed=SEEDS, allow_missing=True),
-    log:
-        f"logs/{PRESET}/{{dataset}}/noise-{{noise}}.log",
-    priority: 100
-    params:
-        source=source_hash("noise"),
-    conda:
-        ENVIRONMENT
-    shell:
-        "python -m datagradient noise --config {CONFIG_FILE} --dataset {wildcards.dataset} --noise {wildcards.noise} "
-        "2> {log:q}"
-
-
+include: "workflow/prepare.smk"
 # From the prepared data to scores and removals: one rule a step, or all iterations in one job. The same files.
 include: "workflow/steps.smk" if CONFIG["one_job"] == "step" else "workflow/refine.smk"
 include: "workflow/experiments.smk"

@@ -105,6 +105,7 @@ def snakemake(clone, folder, *arguments, config, log=subprocess.PIPE, quiet=("--
     (folder / "micro.yaml").write_text(config)
     command = [
         sys.executable, "-m", "snakemake", *arguments, "--directory", str(folder), "--cores", "2",
+        "--max-jobs-per-timespan", "100/1s",  # of few jobs, for which nobody should wait in the end
         *quiet, "--configfile", str(folder / "micro.yaml"),
     ]  # fmt: skip
     return subprocess.Popen(

@@ -1,7 +1,5 @@
 """The small tables of a preset from its result files."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -18,7 +16,7 @@ CONFIG = {"datasets": ["made"], "models": ["logistic"], "noise": [0.2], "policie
 @pytest.mark.parametrize(("removed", "precision", "recall"), [(0, 0, 0), (1, 1, 1 / 4), (3, 2 / 3, 1 / 2)])
 def test_detection_looks_at_as_many_as_the_first_round_removes(tmp_path, removed, precision, recall):
     def folder(policy, iteration):
-        return Path(layout.cell(root=tmp_path, policy=policy, iteration=iteration, **KEYS))
+        return layout.Cell(tmp_path, policy=policy, iteration=iteration, **KEYS).folder
 
     scores, flipped = np.arange(10.0)[::-1], np.isin(np.arange(10), [0, 2, 3, 9])  # ranks of the four flipped ones
     write_arrays(

@@ -60,6 +60,14 @@ def test_jobs_of_every_size_and_shards_give_the_same_numbers(clone, one_by_one, 
             assert "refine_logistic" in finish(again), change
 
 
+def test_where_jobs_are_steps_a_new_seed_runs_nothing_of_the_others(clone, one_by_one):
+    more_seeds = NANO.replace("seeds: [0, 1]", "seeds: [0, 1, 2]")
+    planned = finish(snakemake(clone, clone / "step", "results/micro/metrics.csv", "--dry-run",
+                               config=f"{more_seeds}one_job: step\n", quiet=()))  # fmt: skip
+    assert "rule prepare" in planned and "rule noise" in planned
+    assert set(re.findall(r"wildcards: .*seed=(\d+)", planned)) == {"2"}
+
+
 def test_a_failed_job_is_told_by_rule_data_model_and_reason_and_what_is_finished_is_kept(clone, tmp_path):
     target = "results/micro/affairs/logistic/noise-0.2/baseline/seed-0/iter-0/model.npz"
     config = f"{NANO}one_job: step\nmodel_settings: {{logistic: {{settings: {{max_iterations: 1}}}}}}\n"

@@ -3,10 +3,11 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from conftest import REPOSITORY
+from conftest import REPOSITORY, environment
 from datagradient.commands.main import COMMANDS, main
 from datagradient.influence.scores import solve
 from datagradient.influence.solvers import SolverError
@@ -31,6 +32,12 @@ def test_light_jobs_import_nothing_heavy(modules):
     script = f"import sys, {modules}; print(*{{name.split('.')[0] for name in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     assert not HEAVY & set(loaded.split())
+
+
+def test_rooms_import_downwards_only():
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
+    checked = subprocess.run(command, cwd=REPOSITORY, env=environment(), check=False, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 @pytest.fixture

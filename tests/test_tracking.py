@@ -386,11 +386,6 @@ def test_an_unfinished_cell_is_left_for_later(store):
     assert names() == expected
 
 
-def test_a_data_set_that_is_not_in_the_results_is_named(store):
-    with pytest.raises(UserError, match=r"config.json: no dataset toys; it has toy"):
-        tracking.track_cells(CONFIG, dataset="toys")
-
-
 def test_a_missing_figure_is_named(store):
     with pytest.raises(UserError, match=r"figures/tiny/none.png: not found"):
         tracking.track_report("tiny", [Path("figures/tiny/none.png")])

@@ -4,8 +4,6 @@ ONE_THREAD = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 "
 
 
 STREAMING = CONFIG["streaming"] or {}
-KEYS_OF_FIRST = ("--config {CONFIG_FILE} --dataset {wildcards.dataset} --model {wildcards.model} "
-                 "--noise {wildcards.noise} --seed {wildcards.seed}")
 
 
 rule prepare_scale:
@@ -88,11 +86,11 @@ rule halves:
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
     output:
-        f"{FIRST}/halves.npz",
+        f"{UNREFINED}/halves.npz",
     log:
-        f"{MODEL_LOG}/halves.log",
+        f"{UNREFINED_LOG}/halves.log",
     params:
-        settings=settings,
+        settings=training_settings,
         models=(CONFIG["fidelity"] or {}).get("halves"),
         source=lambda w: source_hash("halves", f"models.{w.model}"),
     resources:
@@ -100,21 +98,21 @@ rule halves:
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient halves " + KEYS_OF_FIRST + " 2> {log:q}"
+        "python -m datagradient halves " + UNREFINED_KEYS + " 2> {log:q}"
 
 
 rule single:
     input:
-        model=f"{FIRST}/model.npz",
+        model=f"{UNREFINED}/model.npz",
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
     output:
-        f"{FIRST}/single.npz",
+        f"{UNREFINED}/single.npz",
     log:
-        f"{MODEL_LOG}/single.log",
+        f"{UNREFINED_LOG}/single.log",
     params:
-        settings=settings,
-        solver=solver,
+        settings=training_settings,
+        solver=solver_options,
         plan=json.dumps(CONFIG["fidelity"]),
         source=lambda w: source_hash("single", f"models.{w.model}"),
     resources:
@@ -122,13 +120,13 @@ rule single:
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient single " + KEYS_OF_FIRST + " 2> {log:q}"
+        "python -m datagradient single " + UNREFINED_KEYS + " 2> {log:q}"
 
 
 rule fidelity:
     input:
         [file for name in ("scores.npz", "halves.npz", "single.npz")
-         for file in cells(name, policy=layout.BASELINE, seed=SEEDS[0])],
+         for file in model_files(name, policy=layout.BASELINE, seed=SEEDS[0])],
     output:
         expand(f"{ROOT}/{{name}}", name=["fidelity.csv", "single.csv", "stability.csv", "fidelity.json"]),
     log:
@@ -144,16 +142,16 @@ rule fidelity:
 
 rule sensitivity:
     input:
-        model=f"{FIRST}/model.npz",
+        model=f"{UNREFINED}/model.npz",
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
-        halves=f"{FIRST}/halves.npz",
+        halves=f"{UNREFINED}/halves.npz",
     output:
-        f"{FIRST}/sensitivity.json",
+        f"{UNREFINED}/sensitivity.json",
     log:
-        f"{MODEL_LOG}/sensitivity.log",
+        f"{UNREFINED_LOG}/sensitivity.log",
     params:
-        solver=solver,
+        solver=solver_options,
         removed=CONFIG["removal_fraction"],
         source=lambda w: source_hash("sensitivity", f"models.{w.model}"),
     resources:
@@ -161,22 +159,22 @@ rule sensitivity:
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient sensitivity " + KEYS_OF_FIRST + " 2> {log:q}"
+        "python -m datagradient sensitivity " + UNREFINED_KEYS + " 2> {log:q}"
 
 
 rule fractions:
     input:
-        model=f"{FIRST}/model.npz",
+        model=f"{UNREFINED}/model.npz",
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
-        scores=f"{FIRST}/scores.npz",
-        predictions=f"{FIRST}/predictions.npz",
+        scores=f"{UNREFINED}/scores.npz",
+        predictions=f"{UNREFINED}/predictions.npz",
     output:
-        f"{FIRST}/fractions.json",
+        f"{UNREFINED}/fractions.json",
     log:
-        f"{MODEL_LOG}/fractions.log",
+        f"{UNREFINED_LOG}/fractions.log",
     params:
-        settings=settings,
+        settings=training_settings,
         plan=json.dumps(CONFIG["sensitivity"]),
         source=lambda w: source_hash("fractions", f"models.{w.model}"),
     resources:
@@ -184,7 +182,7 @@ rule fractions:
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient fractions " + KEYS_OF_FIRST + " 2> {log:q}"
+        "python -m datagradient fractions " + UNREFINED_KEYS + " 2> {log:q}"
 
 
 rule concatenate:

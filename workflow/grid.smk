@@ -1,17 +1,34 @@
 # Names and paths of the preset, and which files its jobs read and write.
 
-PRESET, SEEDS, K, NOISES = CONFIG["preset"], CONFIG["seeds"], CONFIG["iterations"], layout.noise_names(CONFIG)
+PRESET, SEEDS, ITERATIONS, NOISES = CONFIG["preset"], CONFIG["seeds"], CONFIG["iterations"], layout.noise_names(CONFIG)
 POLICIES = layout.trained_policies(CONFIG)
-ROOT = layout.root(PRESET)
+ROOT = layout.root(PRESET)  # results/<preset>
 CONFIG_FILE = f"{ROOT}/config.json"
 CLAIMS = BASE / "config/claims.yaml"
+CAPTIONS = Path.cwd() / ".snakemake/captions"  # of the report, which reads them from files
 TABLES, FIGURES = f"paper_tables/{PRESET}", f"figures/{PRESET}"
-PREPARED, NOISE, CELL, GUARD, REFINED, SCALE, SCALE_ROWS = (
-    path.replace("{root}", ROOT) for path in (layout.PREPARED, layout.NOISE, layout.CELL, layout.GUARD, layout.REFINED,
-                                              layout.SCALE, layout.SCALE_ROWS))  # fmt: skip
-FIRST = CELL.replace("{policy}", layout.BASELINE).replace("{iteration}", "0")  # the unrefined model
-MODEL_LOG = f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}/seed-{{seed}}"
-# Tables and figures by the section of the report that they stand in.
+
+
+def below_root(pattern):
+    """A pattern of layout.py with the preset's folder filled in; the other names in braces stay wildcards."""
+    return pattern.replace("{root}", ROOT)
+
+
+PREPARED = below_root(layout.PREPARED)  # {dataset}/prepared/seed-{seed}
+NOISE = below_root(layout.NOISE)  # {dataset}/prepared/seed-{seed}/noise-{noise}
+MODEL = below_root(layout.CELL)  # {dataset}/{model}/noise-{noise}/{policy}/seed-{seed}/iter-{iteration}
+UNREFINED = MODEL.replace("{policy}", layout.BASELINE).replace("{iteration}", "0")  # …/baseline/seed-{seed}/iter-0
+GUARD = below_root(layout.GUARD)  # {dataset}/{model}/noise-{noise}/guarded/seed-{seed}/guard.json
+REFINED = below_root(layout.REFINED)  # {dataset}/{model}/noise-{noise}/seed-{seed}.json
+SCALE = below_root(layout.SCALE)  # {dataset}/scalability/features.npz
+SCALE_ROWS = below_root(layout.SCALE_ROWS)  # {dataset}/scalability/{model}/{sizes}/rows.json
+UNREFINED_LOG = f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}/seed-{{seed}}"
+MODEL_LOG = f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}/{{policy}}/seed-{{seed}}/iter-{{iteration}}"
+# Options of the commands: which unrefined model, and which model.
+UNREFINED_KEYS = ("--config {CONFIG_FILE} --dataset {wildcards.dataset} --model {wildcards.model} "
+                  "--noise {wildcards.noise} --seed {wildcards.seed}")
+MODEL_KEYS = UNREFINED_KEYS + " --policy {wildcards.policy} --iteration {wildcards.iteration}"
+# Tables, and figures, by the section of the report that they stand in.
 SECTIONS = {
     "1. Verdict": (["verdict"], ["pipeline"]),
     "2. Main results": (["main", "pooled"], ["accuracy", "f1", "effects"]),
@@ -27,47 +44,49 @@ if max(CONFIG["noise"]) > 0:
 if CONFIG["scalability"]:
     SECTIONS["6. Cost"][0].extend(["scalability", "slopes"])
     SECTIONS["6. Cost"][1].append("scalability")
-TABLE_NAMES, FIGURE_NAMES = ([name for part in SECTIONS.values() for name in part[kind]] for kind in (0, 1))
+TABLE_NAMES = [name for tables, figures in SECTIONS.values() for name in tables]
+FIGURE_NAMES = [name for tables, figures in SECTIONS.values() for name in figures]
 RUN_FIGURES = [name for name in FIGURE_NAMES if name != "scalability"]
-# Of the experiments that `rule experiments` does: their tables and figures, and what these are made from.
+# Of the experiments that `rule experiments` does: section, tables and figures, and the results these are made from.
 VARIED = ["damping", "solver", "curvature-samples", "validation-samples", "lissa-steps", "lissa-batch"]
 if any("curvature" in declared(model).solver for model in CONFIG["models"]):  # a family that has the choice
     VARIED.append("curvature")
 EXPERIMENT_SECTIONS = {
-    "streaming": ("6. Cost", ["streamed"], ["streamed"], ["streamed"]),
-    "fidelity": ("8. Fidelity", ["fidelity"], ["fidelity", "single"], ["fidelity", "single", "stability"]),
-    "sensitivity": ("Appendix. Sensitivity", ["sensitivity"], ["fractions", *VARIED], ["sensitivity", "fractions"]),
+    "streaming": ("6. Cost", (["streamed"], ["streamed"]), ["streamed"]),
+    "fidelity": ("8. Fidelity", (["fidelity"], ["fidelity", "single"]), ["fidelity", "single", "stability"]),
+    "sensitivity": ("Appendix. Sensitivity", (["sensitivity"], ["fractions", *VARIED]), ["sensitivity", "fractions"]),
 }
-ASKED = {name: content for name, content in EXPERIMENT_SECTIONS.items() if CONFIG[name]}
-EXPERIMENT_TABLES, EXPERIMENT_FIGURES = ([name for part in ASKED.values() for name in part[kind]] for kind in (1, 2))
-EXPERIMENT_RESULTS = [name for part in ASKED.values() for name in part[3]]
+ASKED_EXPERIMENTS = [content for name, content in EXPERIMENT_SECTIONS.items() if CONFIG[name]]
+EXPERIMENT_TABLES = [name for section, (tables, figures), results in ASKED_EXPERIMENTS for name in tables]
+EXPERIMENT_FIGURES = [name for section, (tables, figures), results in ASKED_EXPERIMENTS for name in figures]
+EXPERIMENT_RESULTS = [name for section, (tables, figures), results in ASKED_EXPERIMENTS for name in results]
 SCALABILITY = ["scalability", "slopes"] if CONFIG["scalability"] else []
 STATISTICS = ["tests", "pooled", "rounds", "safety", "tracking", "iterations", "costs"]
-SMALL = [*STATISTICS, "data", "detection", "detection_curves", "influence_histogram"]
+SMALL_TABLES = [*STATISTICS, "data", "detection", "detection_curves", "influence_histogram"]
 
 
-def cells(file, **fixed):
-    """A file of every trained model with the keys `fixed`."""
-    return [f"{layout.cell(root=ROOT, **keys)}/{file}" for keys in layout.grid(CONFIG, **fixed)]
+def model_files(name, **keys):
+    """A file of the trained models that have these keys."""
+    return [layout.Cell(ROOT, **model).file(name) for model in layout.grid(CONFIG, **keys)]
 
 
-def finished(**fixed):
-    """What is there when all iterations of some models are done: the last file of each seed, or all that are read."""
-    first = [{**keys, "root": ROOT} for keys in layout.grid(CONFIG, iteration=0, **fixed)]
+def refinement_files(**keys):
+    """Files that are there when all iterations of the models with these keys are done."""
+    unrefined = [layout.Cell(ROOT, **model) for model in layout.grid(CONFIG, iteration=0, **keys)]
     if CONFIG["one_job"] != "step":
-        return [layout.REFINED.format(**keys) for keys in first]
-    files = [file for name in ("metrics.json", "influence.json", "train.json") for file in cells(name, **fixed)]
-    files += cells("quality.npz", iteration=0, **fixed) if rates_once(POLICIES) else []
-    return files + [GUARD.format(**keys) for keys in first if layout.GUARDED in CONFIG["policies"]]
+        return [model.refined for model in unrefined]
+    files = [file for name in ("metrics.json", "influence.json", "train.json") for file in model_files(name, **keys)]
+    files += model_files("quality.npz", iteration=0, **keys) if rates_once(POLICIES) else []
+    return files + [model.guard for model in unrefined if layout.GUARDED in CONFIG["policies"]]
 
 
-def settings(wildcards):
-    """The settings of one model's training: a job runs again when they change."""
+def training_settings(wildcards):
+    """The settings of one model's training, as text: a job runs again when they change."""
     return json.dumps(model_settings(CONFIG, wildcards.dataset, wildcards.model, wildcards.noise))
 
 
-def solver(wildcards):
-    """How one model is scored."""
+def solver_options(wildcards):
+    """The options of one model's solver, as text."""
     return json.dumps(CONFIG["model_settings"][wildcards.model]["solver"])
 
 
@@ -83,11 +102,8 @@ def gpus_of(model):
 
 def in_report(path, kind, name, dataset=None):
     """An output that stands in the report, in the section of its table (kind "tables") or figure."""
-    place = ["tables", "figures"].index(kind)
-    sections = [(title, part[place]) for title, part in SECTIONS.items()]
-    sections += [(part[0], part[place + 1]) for part in EXPERIMENT_SECTIONS.values()]
-    title = next((title for title, names in sections if name in names), "5. Scores")
-    captions = Path("src/datagradient/report/captions") / kind
-    caption = captions / f"{name if (BASE / captions / f'{name}.rst').exists() else 'others'}.rst"
+    place = {"tables": 0, "figures": 1}[kind]
+    contents = [*SECTIONS.items(), *((section, names) for section, names, results in EXPERIMENT_SECTIONS.values())]
+    section = next((section for section, names in contents if name in names[place]), "5. Scores")
     label = {kind.removesuffix("s"): f"{name}, {dataset}" if dataset else name}
-    return report(path, category=title, labels=label, caption=f"../{caption}")
+    return report(path, category=section, labels=label, caption=CAPTIONS / kind / f"{name}.rst")

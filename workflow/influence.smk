@@ -3,20 +3,20 @@
 
 rule influence:
     input:
-        model=f"{CELL}/model.npz",
+        model=f"{MODEL}/model.npz",
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
-        kept=kept,
+        kept=kept_samples,
     output:
-        direction=f"{CELL}/direction.npz",
-        scores=f"{CELL}/scores.npz",
-        record=f"{CELL}/influence.json",
+        direction=f"{MODEL}/direction.npz",
+        scores=f"{MODEL}/scores.npz",
+        record=f"{MODEL}/influence.json",
     log:
-        f"{STEP_LOG}/influence.log",
+        f"{MODEL_LOG}/influence.log",
     benchmark:
-        f"{STEP_LOG}/influence.tsv"
+        f"{MODEL_LOG}/influence.tsv"
     params:
-        solver=solver,
+        solver=solver_options,
         also=also,
         source=lambda w: source_hash("influence", f"models.{w.model}"),
     resources:
@@ -24,4 +24,4 @@ rule influence:
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient influence " + STEP + " 2> {log:q}"
+        "python -m datagradient influence " + MODEL_KEYS + " 2> {log:q}"

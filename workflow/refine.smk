@@ -1,9 +1,10 @@
-# One job does all iterations of all policies: of one noise rate and seed (`one_job: seed`), or of all of a model family on
-# a data set (`one_job: family`): where models are small, programs take longer to start than to train them. Snakemake is
-# told of the unrefined models, which experiments go on from, and of the last file of each seed: to look after all files
-# takes it longer than many of our jobs.
+# One job does all iterations of all policies: of one noise rate and seed (`one_job: seed`), or of all of a model family
+# on a data set (`one_job: family`): where models are small, programs take longer to start than to train them. Snakemake
+# is told of the unrefined models, which experiments go on from, and of the last file of each seed: to look after all
+# files takes it longer than many of our jobs.
 # One rule a family, the most expensive first, so that no core waits for it in the end.
-PART = {"noise": NOISES, "seed": SEEDS} if CONFIG["one_job"] == "family" else {}
+REFINED_AT_ONCE = {"noise": NOISES, "seed": SEEDS} if CONFIG["one_job"] == "family" else {}
+REFINE_LOG = "refine" if REFINED_AT_ONCE else "noise-{noise}/seed-{seed}"
 
 for family in CONFIG["models"]:
 
@@ -11,24 +12,25 @@ for family in CONFIG["models"]:
         name:
             f"refine_{family}"
         input:
-            data=expand(f"{PREPARED}/features.npz", allow_missing=True, **{key: PART[key] for key in PART if key == "seed"}),
-            labels=expand(f"{NOISE}/labels.npz", allow_missing=True, **PART),
+            data=expand(f"{PREPARED}/features.npz", seed=REFINED_AT_ONCE.get("seed", ["{seed}"]), allow_missing=True),
+            labels=expand(f"{NOISE}/labels.npz", allow_missing=True, **REFINED_AT_ONCE),
         output:
-            expand(f"{FIRST}/{{file}}", file=["model.npz", "predictions.npz", "scores.npz"], model=family,
-                   allow_missing=True, **PART),
-            expand(REFINED, model=family, allow_missing=True, **PART),
+            expand(f"{UNREFINED}/{{file}}", file=["model.npz", "predictions.npz", "scores.npz"], model=family,
+                   allow_missing=True, **REFINED_AT_ONCE),
+            expand(REFINED, model=family, allow_missing=True, **REFINED_AT_ONCE),
         log:
-            f"logs/{PRESET}/{{dataset}}/{family}/" + ("refine.log" if PART else "noise-{noise}/seed-{seed}.log"),
+            f"logs/{PRESET}/{{dataset}}/{family}/{REFINE_LOG}.log",
         benchmark:
-            f"logs/{PRESET}/{{dataset}}/{family}/" + ("refine.tsv" if PART else "noise-{noise}/seed-{seed}.tsv")
+            f"logs/{PRESET}/{{dataset}}/{family}/{REFINE_LOG}.tsv"
         priority: 1 + CONFIG["models"].index(family)
         params:
             model=family,
-            part="" if PART else "--noise {noise} --seed {seed}",
+            options="" if REFINED_AT_ONCE else "--noise {noise} --seed {seed}",
             settings=lambda w, model=family: json.dumps(
                 [CONFIG["removal_fraction"], CONFIG["iterations"], CONFIG["policies"],
                  CONFIG["model_settings"][model]["solver"],
-                 [model_settings(CONFIG, w.dataset, model, noise) for noise in (NOISES if PART else [w.noise])]]),
+                 [model_settings(CONFIG, w.dataset, model, noise)
+                  for noise in REFINED_AT_ONCE.get("noise", [w.get("noise")])]]),
             source=source_hash("refine", f"models.{family}"),
         resources:
             gpu=gpus_of(family),
@@ -36,4 +38,4 @@ for family in CONFIG["models"]:
             ENVIRONMENT
         shell:
             "python -m datagradient refine --config {CONFIG_FILE} --dataset {wildcards.dataset} --model {params.model} "
-            "{params.part} 2> {log:q}"
+            "{params.options} 2> {log:q}"

@@ -16,7 +16,7 @@ rule mlflow_init:
 # A job has the store for itself, and MLflow takes seconds to start: one job logs all data sets of a family.
 rule track:
     input:
-        lambda w: finished(model=w.model),
+        lambda w: refinement_files(model=w.model),
         ready=ancient(rules.mlflow_init.output),
     output:
         touch(f"{ROOT}/tracked/{{model}}"),
@@ -52,7 +52,7 @@ rule track_report:
 
 rule collect:
     input:
-        finished(),
+        refinement_files(),
         data=expand(f"{PREPARED}/data.json", dataset=CONFIG["datasets"], seed=SEEDS),
     output:
         expand(f"{ROOT}/{{name}}", name=["metrics.csv", "data.csv", "influence_histogram.csv", "detection.csv",
@@ -107,7 +107,7 @@ rule claims:
 
 rule tables:
     input:
-        expand(f"{ROOT}/{{name}}.csv", name=[*SMALL, *SCALABILITY]),
+        expand(f"{ROOT}/{{name}}.csv", name=[*SMALL_TABLES, *SCALABILITY]),
         f"{ROOT}/claims.json",
         f"{ROOT}/provenance.json",
     output:
@@ -128,7 +128,7 @@ rule tables:
 
 rule figures:
     input:
-        expand(f"{ROOT}/{{name}}.csv", name=SMALL),
+        expand(f"{ROOT}/{{name}}.csv", name=SMALL_TABLES),
     output:
         [in_report(f"{FIGURES}/{name}.png", "figures", name) for name in RUN_FIGURES],
         expand(f"{FIGURES}/{{name}}.pdf", name=RUN_FIGURES),
@@ -162,7 +162,7 @@ use rule figures as scalability_figure with:  # apart: what is timed has to wait
 
 use rule tables as experiment_tables with:
     input:
-        expand(f"{ROOT}/{{name}}.csv", name=[*SMALL, *EXPERIMENT_RESULTS]),
+        expand(f"{ROOT}/{{name}}.csv", name=[*SMALL_TABLES, *EXPERIMENT_RESULTS]),
         f"{ROOT}/provenance.json",
     output:
         [in_report(f"{TABLES}/{name}.csv", "tables", name) for name in EXPERIMENT_TABLES],
@@ -178,7 +178,7 @@ use rule tables as experiment_tables with:
 
 use rule figures as experiment_figures with:
     input:
-        expand(f"{ROOT}/{{name}}.csv", name=[*SMALL, *EXPERIMENT_RESULTS]),
+        expand(f"{ROOT}/{{name}}.csv", name=[*SMALL_TABLES, *EXPERIMENT_RESULTS]),
     output:
         [in_report(f"{FIGURES}/{name}.png", "figures", name) for name in EXPERIMENT_FIGURES],
         expand(f"{FIGURES}/{{name}}.pdf", name=EXPERIMENT_FIGURES),

@@ -12,40 +12,40 @@ scattergather:
 
 rule direction:
     input:
-        model=f"{CELL}/model.npz",
+        model=f"{MODEL}/model.npz",
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
-        kept=kept,
+        kept=kept_samples,
     output:
-        f"{CELL}/direction.npz",
+        f"{MODEL}/direction.npz",
     log:
-        f"{STEP_LOG}/direction.log",
+        f"{MODEL_LOG}/direction.log",
     benchmark:
-        f"{STEP_LOG}/direction.tsv"
+        f"{MODEL_LOG}/direction.tsv"
     params:
-        solver=solver,
+        solver=solver_options,
         source=lambda w: source_hash("direction", f"models.{w.model}"),
     resources:
         gpu=gpus,
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient direction " + STEP + " 2> {log:q}"
+        "python -m datagradient direction " + MODEL_KEYS + " 2> {log:q}"
 
 
 rule project:
     input:
-        model=f"{CELL}/model.npz",
+        model=f"{MODEL}/model.npz",
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
-        kept=kept,
-        direction=f"{CELL}/direction.npz",
+        kept=kept_samples,
+        direction=f"{MODEL}/direction.npz",
     output:
-        temp(f"{CELL}/shards/{{scatteritem}}.npz"),
+        temp(f"{MODEL}/shards/{{scatteritem}}.npz"),
     log:
-        f"{STEP_LOG}/project-{{scatteritem}}.log",
+        f"{MODEL_LOG}/project-{{scatteritem}}.log",
     benchmark:
-        f"{STEP_LOG}/project-{{scatteritem}}.tsv"
+        f"{MODEL_LOG}/project-{{scatteritem}}.tsv"
     params:
         also=also,
         source=lambda w: source_hash("project", f"models.{w.model}"),
@@ -54,23 +54,23 @@ rule project:
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient project " + STEP + " --shard {wildcards.scatteritem} 2> {log:q}"
+        "python -m datagradient project " + MODEL_KEYS + " --shard {wildcards.scatteritem} 2> {log:q}"
 
 
 rule gather:
     input:
-        direction=f"{CELL}/direction.npz",
-        shards=gather.shards(escaped(CELL) + "/shards/{scatteritem}.npz"),
+        direction=f"{MODEL}/direction.npz",
+        shards=gather.shards(escaped(MODEL) + "/shards/{scatteritem}.npz"),
     output:
-        scores=f"{CELL}/scores.npz",
-        record=f"{CELL}/influence.json",
+        scores=f"{MODEL}/scores.npz",
+        record=f"{MODEL}/influence.json",
     log:
-        f"{STEP_LOG}/gather.log",
+        f"{MODEL_LOG}/gather.log",
     benchmark:
-        f"{STEP_LOG}/gather.tsv"
+        f"{MODEL_LOG}/gather.tsv"
     params:
         source=source_hash("gather"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient gather " + STEP + " 2> {log:q}"
+        "python -m datagradient gather " + MODEL_KEYS + " 2> {log:q}"

@@ -1,25 +1,20 @@
 # One rule for each step of an iteration, one job for each model: train, evaluate, score, remove. Iteration 0 is the
 # unrefined model, which all policies share.
-KEYS = ("--config {CONFIG_FILE} --dataset {wildcards.dataset} --model {wildcards.model} --noise {wildcards.noise} "
-        "--seed {wildcards.seed}")
-STEP = KEYS + " --policy {wildcards.policy} --iteration {wildcards.iteration}"
-STEP_LOG = f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}/{{policy}}/seed-{{seed}}/iter-{{iteration}}"
 
 
-def kept(wildcards):
+def kept_samples(wildcards):
     """Which samples are left; nothing for the unrefined model, which is trained on all."""
-    return f"{CELL}/kept.npz" if wildcards.iteration != "0" else []
+    return f"{MODEL}/kept.npz" if wildcards.iteration != "0" else []
 
 
-def chosen_by(wildcards):
-    """What samples are removed by: scores of the iteration before, for other policies than influence its removals too."""
-    keys = {"root": ROOT, **wildcards}
-    iteration = int(wildcards.iteration)
-    files = [layout.cell(**{**keys, "iteration": iteration - 1}) + "/scores.npz"]
-    if wildcards.policy != "influence":
-        files.append(layout.cell(**{**keys, "policy": "influence", "iteration": iteration}) + "/removed.csv")
-    if rates_once([wildcards.policy]):
-        files.append(f"{FIRST}/quality.npz".format(**keys))
+def files_for_removal(wildcards):
+    """What a removal goes by: scores of the iteration before, and of other policies the removals of influence too."""
+    model = layout.Cell(ROOT, **{**wildcards, "iteration": int(wildcards.iteration)})
+    files = [model.at(iteration=model.iteration - 1).file("scores.npz")]
+    if model.policy != "influence":
+        files.append(model.at(policy="influence").file("removed.csv"))
+    if rates_once([model.policy]):
+        files.append(model.at(iteration=0).file("quality.npz"))
     return files
 
 
@@ -32,39 +27,39 @@ rule train:
     input:
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
-        kept=kept,
+        kept=kept_samples,
     output:
-        model=f"{CELL}/model.npz",
-        predictions=f"{CELL}/predictions.npz",
-        record=f"{CELL}/train.json",
+        model=f"{MODEL}/model.npz",
+        predictions=f"{MODEL}/predictions.npz",
+        record=f"{MODEL}/train.json",
     log:
-        f"{STEP_LOG}/train.log",
+        f"{MODEL_LOG}/train.log",
     benchmark:
-        f"{STEP_LOG}/train.tsv"
+        f"{MODEL_LOG}/train.tsv"
     params:
-        settings=settings,
+        settings=training_settings,
         source=lambda w: source_hash("train", f"models.{w.model}"),
     resources:
         gpu=gpus,
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient train " + STEP + " 2> {log:q}"
+        "python -m datagradient train " + MODEL_KEYS + " 2> {log:q}"
 
 
 rule evaluate:
     input:
-        predictions=f"{CELL}/predictions.npz",
+        predictions=f"{MODEL}/predictions.npz",
     output:
-        f"{CELL}/metrics.json",
+        f"{MODEL}/metrics.json",
     log:
-        f"{STEP_LOG}/evaluate.log",
+        f"{MODEL_LOG}/evaluate.log",
     params:
         source=source_hash("evaluate"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient evaluate " + STEP + " 2> {log:q}"
+        "python -m datagradient evaluate " + MODEL_KEYS + " 2> {log:q}"
 
 
 include: "shards.smk" if CONFIG["shards"] > 1 else "influence.smk"
@@ -72,19 +67,19 @@ include: "shards.smk" if CONFIG["shards"] > 1 else "influence.smk"
 
 rule prune:
     input:
-        chosen_by,
+        files_for_removal,
     output:
-        kept=f"{CELL}/kept.npz",
-        removed=f"{CELL}/removed.csv",
+        kept=f"{MODEL}/kept.npz",
+        removed=f"{MODEL}/removed.csv",
     log:
-        f"{STEP_LOG}/prune.log",
+        f"{MODEL_LOG}/prune.log",
     params:
         fraction=CONFIG["removal_fraction"],
         source=source_hash("prune"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient prune " + STEP + " 2> {log:q}"
+        "python -m datagradient prune " + MODEL_KEYS + " 2> {log:q}"
 
 
 rule cross_validate:
@@ -92,34 +87,34 @@ rule cross_validate:
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
     output:
-        quality=f"{FIRST}/quality.npz",
-        seconds=f"{FIRST}/cross_validate.json",
+        quality=f"{UNREFINED}/quality.npz",
+        seconds=f"{UNREFINED}/cross_validate.json",
     log:
-        f"{MODEL_LOG}/cross_validate.log",
+        f"{UNREFINED_LOG}/cross_validate.log",
     benchmark:
-        f"{MODEL_LOG}/cross_validate.tsv"
+        f"{UNREFINED_LOG}/cross_validate.tsv"
     params:
-        settings=settings,
+        settings=training_settings,
         source=lambda w: source_hash("cross_validate", f"models.{w.model}"),
     resources:
         gpu=gpus,
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient cross-validate " + KEYS + " 2> {log:q}"
+        "python -m datagradient cross-validate " + UNREFINED_KEYS + " 2> {log:q}"
 
 
 rule guard:
     input:
-        predictions=lambda w: [layout.cell(root=ROOT, policy="influence", iteration=k, **w) + "/predictions.npz"
-                               for k in range(K + 1)],
+        f"{UNREFINED}/predictions.npz",
+        expand(f"{MODEL}/predictions.npz", policy="influence", iteration=range(1, ITERATIONS + 1), allow_missing=True),
     output:
         GUARD,
     log:
-        f"{MODEL_LOG}/guard.log",
+        f"{UNREFINED_LOG}/guard.log",
     params:
         source=source_hash("guard"),
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient guard " + KEYS + " 2> {log:q}"
+        "python -m datagradient guard " + UNREFINED_KEYS + " 2> {log:q}"

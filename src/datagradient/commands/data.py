@@ -1,14 +1,15 @@
-"""Data: prepared for every seed, and with flipped labels."""
+"""Data: split and prepared by seed, and with flipped labels."""
 
 import argparse
 from pathlib import Path
 
-from datagradient.commands.options import CONFIG, DATASET, NOISE, preset_of
-from datagradient.pipeline.layout import PREPARED, SCALE, Cell
+from datagradient.commands.options import CONFIG, DATASET, LAST_SEED, NOISE, preset_of, whole
+from datagradient.errors import UserError
+from datagradient.pipeline import layout
 
 
 def prepare(args: argparse.Namespace) -> None:
-    """Split a data set by every seed and compute the features of every part.
+    """Split a data set by each seed and compute the features of every part.
 
     Writes features.npz (matrices, labels and row numbers of all parts), and beside it data.json and read.json, which
     lists the files that the data set was read from.
@@ -20,29 +21,38 @@ def prepare(args: argparse.Namespace) -> None:
     options = config["datasets"][args.dataset]
     limits = {} if args.scale else {key: options[key] for key in ("max_development", "max_test")}
     keys = {"root": root, "dataset": args.dataset}
-    out = {seed: Path(PREPARED.format(**keys, seed=seed)) / "features.npz" for seed in config["seeds"]}
+    out = {seed: Path(layout.PREPARED.format(**keys, seed=seed)) / "features.npz" for seed in _seeds(args, config)}
     if args.scale:
-        out = {config["seeds"][0]: Path(SCALE.format(**keys))}
+        if args.seed is not None:
+            raise UserError("--scale takes no --seed: measurements of cost are made with the first")
+        out = {config["seeds"][0]: Path(layout.SCALE.format(**keys))}
     prepare_seeds(args.dataset, SplitPlan(**config["split"], **limits), out)
 
 
 def noise(args: argparse.Namespace) -> None:
-    """Flip the labels of a share of the training part, for every seed; the mask of flipped samples is kept.
+    """Flip the labels of a share of the training part, for each seed; the mask of flipped samples is kept.
 
     Writes labels.npz (labels, flipped) for the training part.
     """
-    from datagradient.pipeline.jobs.models import flip
+    from datagradient.pipeline.jobs.labels import flip
 
     config, root = preset_of(args)
-    for seed in config["seeds"]:
-        flip(Cell(root, args.dataset, "", args.noise, seed))
+    for seed in _seeds(args, config):
+        keys = {"root": root, "dataset": args.dataset, "noise": args.noise, "seed": seed}
+        features = Path(layout.PREPARED.format(**keys)) / "features.npz"
+        flip(features, float(args.noise), Path(layout.NOISE.format(**keys)) / "labels.npz")
 
 
+def _seeds(args: argparse.Namespace, config: dict) -> list[int]:
+    return config["seeds"] if args.seed is None else [args.seed]
+
+
+SEED = ("--seed", {"type": whole(0, LAST_SEED), "help": "one of its seeds; without it: all"})
 # Command -> its options: (flag, keyword arguments of argparse).
 COMMANDS = {
     prepare: [
-        CONFIG, DATASET,
+        CONFIG, DATASET, SEED,
         ("--scale", {"action": "store_true", "help": "as many samples as there are, for measurements of cost"}),
     ],
-    noise: [CONFIG, DATASET, NOISE],
+    noise: [CONFIG, DATASET, NOISE, SEED],
 }  # fmt: skip

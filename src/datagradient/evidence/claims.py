@@ -19,7 +19,6 @@ from datagradient.files.strict_yaml import read_yaml
 
 CONFIRMED, PARTLY, NOT_CONFIRMED = "confirmed", "partly", "not confirmed"
 NOT_ATTAINABLE, NOT_TESTED = "not attainable as stated", "not tested"
-VERDICTS = (CONFIRMED, PARTLY, NOT_CONFIRMED, NOT_ATTAINABLE, NOT_TESTED)
 PUBLISHED = "0"  # the noise rate of the data as published
 MODALITIES, FAMILIES = {"image", "text", "table"}, {"logistic", "boosted", "neural"}  # that the paper speaks of
 TABLES = ("tests", "pooled", "tracking", "iterations", "costs", "data")

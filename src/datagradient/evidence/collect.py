@@ -42,7 +42,7 @@ def collect_preset(config: dict, root: Path) -> None:
     detection, curves = detection_rows(config, root)
     write_rows(root / "detection.csv", DETECTION, detection)
     write_rows(root / "detection_curves.csv", CURVES, curves)
-    cells = [Path(layout.cell(root=root, **keys)) / "metrics.json" for keys in layout.grid(config)]
+    cells = [layout.Cell(root, **keys).file("metrics.json") for keys in layout.grid(config)]
     prepared = [Path(layout.PREPARED.format(root=root, dataset=name, seed=seed)) / "data.json"
                 for name in config["datasets"] for seed in config["seeds"]]  # fmt: skip
     # Of the results themselves, so that gathering them again changes nothing.
@@ -80,7 +80,7 @@ def model_of(root: Path, keys: dict) -> dict:
 def metrics_row(config: dict, root: Path, keys: dict) -> dict:
     """Return the row of one trained model; the columns are `METRICS`."""
     model = model_of(root, keys)
-    folder, first = (Path(layout.cell(root=root, **{**model, "iteration": k})) for k in (model["iteration"], 0))
+    folder, first = (layout.Cell(root, **{**model, "iteration": k}).folder for k in (model["iteration"], 0))
     records = {folder / name: read_json(folder / name, provenance=dict, **kinds) for name, kinds in RECORDS.items()}
     check_shared({path: record["provenance"] for path, record in records.items()})
     measured, training, influence = records.values()
@@ -132,7 +132,7 @@ def histogram_rows(config: dict, root: Path) -> list[dict]:
     """Return histograms of the unrefined models' scores over all seeds, each model's scores by its own deviation."""
     counts: dict[tuple, np.ndarray] = {}
     for keys in layout.grid(config, policy=layout.BASELINE):
-        arrays, _ = read_arrays(Path(layout.cell(root=root, **keys)) / "scores.npz")
+        arrays, _ = read_arrays(layout.Cell(root, **keys).file("scores.npz"))
         scaled = np.clip(arrays["influence"] / (arrays["influence"].std() or 1.0), BINS[0], BINS[-1])
         for group, members in (("clean", ~arrays["flipped"]), ("flipped", arrays["flipped"])):
             key = (keys["dataset"], keys["model"], keys["noise"], group)
@@ -155,8 +155,8 @@ def detection_rows(config: dict, root: Path) -> tuple[list[dict], list[dict]]:
         flipped, scores = suspicion(config, root, keys)
         if not flipped.any():
             continue
-        first = Path(layout.cell(root=root, **{**keys, "policy": "influence", "iteration": 1}))
-        removed = read_meta(first / "kept.npz")["removed"]["count"]
+        refined = layout.Cell(root, **{**keys, "policy": "influence", "iteration": 1})
+        removed = read_meta(refined.kept)["removed"]["count"]
         for name, values in scores.items():
             hits = np.cumsum(flipped[np.argsort(-values, kind="stable")])
             at_removed = hits[removed - 1] if removed else 0
@@ -177,7 +177,7 @@ def detection_rows(config: dict, root: Path) -> tuple[list[dict], list[dict]]:
 
 def suspicion(config: dict, root: Path, keys: dict) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return which labels of a baseline's training set are flipped, and every score, high where a label is suspect."""
-    folder = Path(layout.cell(root=root, **keys))
+    folder = layout.Cell(root, **keys).folder
     arrays, _ = read_arrays(folder / "scores.npz")
     if rates_once(config["policies"]):
         arrays |= read_arrays(folder / "quality.npz", QUALITY)[0]

@@ -363,9 +363,6 @@ def _log_run(client: MlflowClient, experiment: str, run: MirroredRun, start: int
 def read_runs(config_file: Path, **fixed: object) -> list[MirroredRun]:
     """Return every finished run of a preset whose keys match `fixed`, with a step for each iteration."""
     config, root = read_json(config_file, "preset", "policies", "iterations", "datasets", "models"), config_file.parent
-    for key, value in fixed.items():
-        if value not in config[f"{key}s"]:
-            raise UserError(f"{config_file}: no {key} {value}; it has {', '.join(config[f'{key}s'])}")
     runs = []
     for policy in config["policies"]:
         like = "influence" if policy == layout.GUARDED else policy
@@ -379,7 +376,7 @@ def _read_run(config: dict, root: Path, keys: dict) -> list[MirroredRun]:
     if keys["policy"] == layout.GUARDED and not Path(layout.GUARD.format(root=root, **keys)).exists():
         return []
     models = [model_of(root, {**keys, "iteration": k}) for k in range(config["iterations"] + 1)]
-    folders = [Path(layout.cell(root=root, **model)) for model in models]
+    folders = [layout.Cell(root, **model).folder for model in models]
     if not all((folder / name).exists() for folder in folders for name in RECORDS):
         return []
     try:

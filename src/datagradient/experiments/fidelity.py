@@ -113,11 +113,11 @@ def gather_fidelity(config: dict, root: Path) -> None:
     rows, single, stability, runs = [], [], [], []
     for keys in layout.grid(config, policy=layout.BASELINE, seed=config["seeds"][0]):
         names = {key: keys[key] for key in ("dataset", "model", "noise")}
-        cell = Path(layout.cell(root=root, **keys))
-        scores, _ = read_arrays(cell / "scores.npz")
-        one, facts = read_arrays(cell / "single.npz")
+        folder = layout.Cell(root, **keys).folder
+        scores, _ = read_arrays(folder / "scores.npz")
+        one, facts = read_arrays(folder / "single.npz")
         runs.append(facts)
-        rows += [{**names, **row} for row in group_rows(scores, cell / "halves.npz")]
+        rows += [{**names, **row} for row in group_rows(scores, folder / "halves.npz")]
         table = single_table(one)
         rows += [{**names, **row} for row in single_rows(table)]
         single += [{**names, **dict(zip(table, values, strict=True))} for values in zip(*table.values(), strict=True)]

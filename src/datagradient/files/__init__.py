@@ -84,14 +84,14 @@ class Content(dict):
         return dict, (dict(self),)
 
 
-class Cell(str):
-    """A cell of a CSV file. Made into a number, it says which file, line and column holds none."""
+class CsvField(str):
+    """A field of a CSV file. Made into a number, it says which file, line and column holds none."""
 
-    def __new__(cls, text: str, path: str | Path, line: int, column: str) -> "Cell":
-        """Keep where the cell stands."""
-        cell = super().__new__(cls, text)
-        cell.place = (path, line, column)
-        return cell
+    def __new__(cls, text: str, path: str | Path, line: int, column: str) -> "CsvField":
+        """Keep where the field stands."""
+        field = super().__new__(cls, text)
+        field.place = (path, line, column)
+        return field
 
     def __float__(self) -> float:
         """Return the number."""
@@ -294,7 +294,7 @@ def read_rows(path: Path, *needed: str) -> list[dict[str, str]]:
 
     Raises:
         UserError: the file cannot be read, lacks a needed column, or has a line that is not as long as the header; and
-            later, where a row is asked for a column that it lacks, or a number for a cell that holds none.
+            later, where a row is asked for a column that it lacks, or a number for a field that holds none.
     """
     with reading(path), open(path, encoding="utf-8", newline="") as stream:
         lines = csv.reader(stream)
@@ -304,10 +304,10 @@ def read_rows(path: Path, *needed: str) -> list[dict[str, str]]:
         for name in needed:
             Content(path, dict.fromkeys(columns))[name]
         rows = []
-        for cells in filter(None, lines):
+        for fields in filter(None, lines):
             line = lines.line_num
-            if len(cells) != len(columns):
-                raise FileError(path, f"line {line}: {len(cells)} cells, and the header has {len(columns)} columns")
-            row = {name: Cell(text, path, line, name) for name, text in zip(columns, cells, strict=True)}
+            if len(fields) != len(columns):
+                raise FileError(path, f"line {line}: {len(fields)} cells, and the header has {len(columns)} columns")
+            row = {name: CsvField(text, path, line, name) for name, text in zip(columns, fields, strict=True)}
             rows.append(Content(path, row))
         return rows

@@ -19,7 +19,7 @@ GUARDED = "guarded"  # trains nothing: it stops the policy `influence` where the
 # What one job refines: all of a model family on a data set; one noise rate and seed of that; or one step of one model.
 JOBS = ("family", "seed", "step")
 # Names that no preset can have: of files in config/, and of folders beside those of presets.
-RESERVED = ("defaults", "claims", "benchmarks", "cpu-last-layer", "mlartifacts", "mlflow", "mlruns", "verdict")
+RESERVED = ("defaults", "claims", "benchmarks", "mlartifacts", "mlflow", "mlruns", "verdict")
 BASELINE = "baseline"  # the policy of iteration 0, which all policies share
 
 
@@ -88,11 +88,6 @@ class Cell:
     def at(self, **keys: object) -> "Cell":
         """Return the same with other keys."""
         return replace(self, **keys)
-
-
-def cell(policy: str, iteration: int, **keys: object) -> str:
-    """Return the folder of one trained model; iteration 0 of every policy is the shared baseline."""
-    return CELL.format(policy=policy if iteration else BASELINE, iteration=iteration, **keys)
 
 
 def scale_rows(config: dict, root: str | Path) -> list[str]:

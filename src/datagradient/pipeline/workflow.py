@@ -32,26 +32,6 @@ def start(config: dict, files: list[str]) -> dict:
     return full
 
 
-def hasten(workflow: Any) -> None:
-    """Switch off two things of Snakemake 9.27 that cost more than many of our jobs, and change no result.
-
-    To watch its limit of jobs a second, it starts a timer with every job that never ends: after some hundred jobs it
-    does nothing but wake up. And when a job is done it looks at every input once for every output, to see whether the
-    input is small enough for a checksum, even where none is wanted (max-checksum-file-size: 0, in the profile).
-    """
-    from snakemake.io import _IOFile
-
-    workflow.scheduler.job_rate_limiter = None
-    checksum = _IOFile.checksum
-
-    async def unless_unwanted(
-        self: _IOFile, threshold: int | None = None, force: bool = False, algorithm: Any = None
-    ) -> Any:
-        return None if threshold == 0 and not force else await checksum(self, threshold, force, algorithm)
-
-    _IOFile.checksum = unless_unwanted
-
-
 def begin(preset: str, workflow: Any) -> None:
     """Show the progress of the jobs that are about to run, and start the clock that orchestration.csv is made from."""
     import psutil
@@ -60,7 +40,7 @@ def begin(preset: str, workflow: Any) -> None:
     jobs, results = list(workflow.dag.needrun_jobs()), Path(root(preset))
     trained = [job for job in workflow.dag.jobs if job.rule.name.startswith(TRAINING)]
     anew = (results / "metrics.csv").exists() and bool(trained) and all(map(workflow.dag.needrun, trained))
-    cores = workflow.global_resources["_cores"].value or workflow.global_resources["_nodes"].value or 1
+    cores = workflow.resource_settings.cores or workflow.resource_settings.nodes or 1
     _clock = Clock(results / "clock.json", psutil.Process().create_time(), cores, anew)
     show(preset, jobs, _clock.tick, workflow.output_settings.quiet or ())
 

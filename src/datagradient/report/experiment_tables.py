@@ -73,7 +73,7 @@ def fidelity(results: Path) -> list[dict]:
     """Predicted against actual changes of the validation loss."""
     titles, table = dataset_titles(results), {}
     names = {"influence": "Halves: influence", "gradient": "Halves: gradient", "loss": "Halves: loss",
-             "proximal": "Single, proximal refit", "retrained": "Single, trained anew"}  # fmt: skip
+             "proximal": "Single, proximal refit", "retrained": "Single, retrained"}  # fmt: skip
     for row in read_rows(results / "fidelity.csv"):
         key = tuple(row[name] for name in ("dataset", "model", "noise"))
         line = table.setdefault(key, {"Data set": titles[key[0]], "Model": key[1], "Noise": key[2]})
@@ -82,7 +82,7 @@ def fidelity(results: Path) -> list[dict]:
             line["Slope"] = number(row["slope"])
             line["Not converged"] = f"{row['unconverged']} of {int(row['n']) + int(row['unconverged'])}"
         elif row["method"] == "retrained":
-            line["Chance in training anew"] = number(row["noise_share"]) if row["noise_share"] else ""
+            line["Random variation in retraining"] = number(row["noise_share"]) if row["noise_share"] else ""
     for row in read_rows(results / "stability.csv"):
         line = table[row["dataset"], row["model"], row["noise"]]
         line["Initialisations: Kendall / Jaccard"] = f"{number(row['kendall'])} / {number(row['jaccard'])}"
@@ -109,52 +109,7 @@ def sensitivity(results: Path) -> list[dict]:
     ]  # fmt: skip
 
 
-TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
-    "scalability": (
-        scalability,
-        "Cost of influence as the training set grows: training, and the median of repeated scorings of "
-        "the same model, alone on the machine, on one thread. Curvature: the samples that it is averaged "
-        "over; where these are all, one pass over them serves solve and projection of a last layer, and is "
-        "booked with the solve. Three rounds: the other reading of the paper's ratio, "
-        "extrapolated from this one in proportion to the samples that are left: all influence of three "
-        "iterations over one training, and with the three trainings that follow. Forward passes: cost in "
-        "plain forward passes over the training set, and by the cost model, which counts with the number "
-        "of solver steps that were taken, but not the fixed cost of calls and small matrices. "
-        "Enlarged: mirror images and shifts, for cost alone. Memory of a "
-        "process that only scores: the training samples, what scoring adds to all that is loaded, the "
-        "peak of scoring.",
-    ),
-    "slopes": (
-        slopes,
-        "Growth with the training set: least-squares slope of log seconds against log n, with Student's t "
-        "interval. 1 is linear growth, less where a fixed part still weighs. Single steps: over the sizes "
-        "beyond the sample that curvature is averaged over, if there is one.",
-    ),
-    "streamed": (
-        streamed,
-        "Scoring beyond the memory: one S, and a stream of images and their variants, a chunk at a time, on "
-        "one thread. Seconds are those of the scores along S. Memory is that of the process that has trained "
-        "the model and holds the original images too. Only cost is measured.",
-    ),
-    "fidelity": (
-        fidelity,
-        "Predicted against actual change of the loss on the influence part. Halves: linear datamodeling "
-        "score, the rank correlation over models trained on random halves. Single: rank correlation over "
-        "single removals, evenly spaced in the order of the scores. A proximal refit stays near the "
-        "trained parameters (for logistic regression it is the exact refit); slope is of its change "
-        "against the predicted one. Trained anew: the mean over initialisations, by the mean score of the "
-        "same models, and how much of the variance between samples is chance: near or above 1, training "
-        "anew shows nothing else. Intervals are 95 percent bootstrap over halves or samples. Initialisations: "
-        "agreement of the scores of models that differ in their seed alone, of all samples and of those "
-        "that would be removed. One split; for networks that on which, with other random halves, their "
-        "solvers had been chosen.",
-    ),
-    "sensitivity": (
-        sensitivity,
-        "What the scores depend on, at the highest noise rate, on one split: agreement (Kendall's tau of "
-        "all samples, Jaccard index of those that would be removed) with the default's scores, for LiSSA "
-        "and for the kind of curvature with the first row of the same kind; linear datamodeling score, "
-        "and AUROC of finding flipped labels. Exact Hessian: three steps, for more meet negative curvature. "
-        "Nothing was chosen by this table.",
-    ),
-}
+TABLES: dict[str, Callable[[Path], list[dict]]] = {
+    "scalability": scalability, "slopes": slopes, "streamed": streamed, "fidelity": fidelity,
+    "sensitivity": sensitivity,
+}  # fmt: skip

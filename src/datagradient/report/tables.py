@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, replacing
-from datagradient.report import benchmark_tables, experiment_tables
+from datagradient.report import benchmark_tables, captions, experiment_tables
 from datagradient.report.formats import (
     dataset_titles,
     difference,
@@ -43,8 +43,7 @@ def write_tables(names: list[str], results: Path, folder: Path) -> None:
 def _write_table(name: str, results: Path, out: Path) -> None:
     import pandas as pd
 
-    make, caption = TABLES[name]
-    frame = pd.DataFrame(make(results)).fillna("")
+    frame, caption = pd.DataFrame(TABLES[name](results)).fillna(""), captions.TABLES[name]
     run = read_json(results / "provenance.json")
     commits = sorted({cell["git_commit"] for cell in run.get("cells", {}).values()}) or [run["git_commit"]]
     made_by = (
@@ -349,63 +348,11 @@ def environment(results: Path) -> list[dict]:
     return [{"What": name, "Value": value} for name, value in facts.items()]
 
 
-_NOTE = "Means over seeds; differences in percentage points with Student's t interval, paired by seed;"
-_FAMILY = "q after Benjamini-Hochberg over all comparisons of one policy with one other at one noise rate;"
-TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
-    "verdict": (verdict, "The paper's claims and what was found. Judged on the data as published, influence against "
-                         "the unrefined baseline, by the rules in src/datagradient/evidence/claims.py; only C6 can "
-                         "become partly confirmed by what flipped labels give. A pooled interval is conditional on "
-                         "these data sets and their test sets."),
-    "main": (main, f"Refinement by influence after the last iteration, on the test set. {_NOTE} p one-sided "
-                   f"(refined is better; two-sided ones in the table of tests), exact Wilcoxon; {_FAMILY} random "
-                   "draws from each class as many as influence removed of it, which by itself shifts the balance of "
-                   "the classes and can lower F1 much; uniform, the neutral control, draws from all samples alike. "
-                   "Solves that were stopped after a fixed number of steps are no unconverged ones."),
-    "controls": (controls, f"Every policy against the unrefined baseline. {_NOTE} all remove equally many samples, but "
-                           "for guarded, which keeps an iteration of influence (+0.00 [+0.00, +0.00]: it never acted); "
-                           "confident rates labels once, the others score again in each round."),
-    "safety": (safety, "How often a policy ends below its own unrefined baseline on test accuracy, over all data sets, "
-                       "models and seeds; changes in percentage points. Worse and better: the t interval over seeds "
-                       "lies below or above 0."),
-    "pooled": (pooled, "Tests over all data sets and models together. A unit is one split of one data set, the mean "
-                       f"over its models. {_NOTE} exact Wilcoxon; {_FAMILY} optimism is the gain in validation "
-                       "accuracy minus the gain in test accuracy, a family of its own, in which one-sided asks for "
-                       "more than 0. Splits of one data set share its samples, and three data sets are few: these "
-                       "tests speak of these data sets and test sets, not of others."),
-    "rounds": (rounds, "Change against the unrefined baseline after each round of removal, pooled over data sets and "
-                       f"models as in the pooled tests. {_NOTE.removesuffix(';')}. With as many rounds as the "
-                       "paper, the last column is what is tested; the others show whether stopping earlier would have "
-                       "been better, and no round was chosen by them."),
-    "tests": (tests, "All comparisons on the test set after the last iteration. Differences in percentage points, "
-                     f"paired by seed; {_FAMILY} the smallest p is what so many seeds can reach, one-sided / "
-                     "two-sided. Unconverged solves are those of the policy's models and of their baseline."),
-    "effects": (effects, "Effect sizes of refinement by influence: Cohen's d (deviation pooled over seeds) with a "
-                         "percentile bootstrap interval over seeds, which from five seeds covers nearer 83 than 95 "
-                         "percent, and where the deviation is small reaches to values that five seeds cannot support; "
-                         "d_z of paired differences; Hedges' g."),
-    "iterations": (iterations, "Iterations, means over seeds. Optimism: gain in validation accuracy minus gain in test "
-                               "accuracy, in points. Changes of loss are against iteration 0. Flipped removed: share "
-                               "of the samples removed in this iteration whose label was flipped."),
-    "detection": (detection, "Finding flipped labels with the scores of the unrefined models, mean and standard "
-                             "deviation over seeds. Precision and recall among as many samples as the first round "
-                             "removes, so that recall cannot exceed their share of the flipped ones. confident uses "
-                             "models of its own, from cross-validation."),
-    "tracking": (tracking, "Does the contribution score follow test accuracy? Spearman correlation over the iterations "
-                           "of each run of influence, four points in three rounds, mean over runs (unit: one split of "
-                           "one data set). The number of the iteration is no score: one that rises in every round is "
-                           "worth no more than it. C6 asks for 0.5, our number."),
-    "costs": (costs, "Cost of influence: mean seconds per trained model, and all influence seconds over all training "
-                     "seconds. Two jobs may have run at once; the ratio is what compares. Stopped by count: solves "
-                     "whose number of steps was fixed beforehand, which is no tolerance missed."),
-    "orchestration": (orchestration, "Where a run's time went, by a clock on the wall, from the first line of output "
-                                     "to the report. Outside: what is not training, cross-validation, predicting or "
-                                     "scoring: starting programs, loading, preparing, experiments, writing, "
-                                     "scheduling, tables, figures, MLflow, the report."),
-    "data": (data, "Data sets: samples by part, features, and samples of a part that also stand in the training part "
-                   "(range over seeds)."),
-    "environment": (environment, "What the results were made with."),
-    **experiment_tables.TABLES,
-    **benchmark_tables.TABLES,
+TABLES: dict[str, Callable[[Path], list[dict]]] = {
+    "verdict": verdict, "main": main, "controls": controls, "safety": safety, "pooled": pooled, "rounds": rounds,
+    "tests": tests, "effects": effects, "iterations": iterations, "detection": detection, "tracking": tracking,
+    "costs": costs, "orchestration": orchestration, "data": data, "environment": environment,
+    **experiment_tables.TABLES, **benchmark_tables.TABLES,
 }  # fmt: skip
 
 

@@ -1,8 +1,7 @@
-"""Flipping labels, training and evaluating models."""
+"""Training and evaluating models."""
 
 import time
 
-from datagradient.data.splits import flip_labels
 from datagradient.files import read_arrays, write_arrays, write_json
 from datagradient.metrics import PREFIXES, measure
 from datagradient.models import declared, family
@@ -11,15 +10,6 @@ from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.progress import progress
 from datagradient.pipeline.provenance import stamp
 from datagradient.pipeline.training import load_part, load_training_set
-
-
-def flip(cell: Cell) -> None:
-    """Flip the labels of a share of the training part: labels.npz, with the mask of flipped samples."""
-    arrays, facts = read_arrays(cell.data, "labels_train")
-    rate = float(cell.noise)
-    labels, flipped = flip_labels(arrays["labels_train"], rate, len(facts["class_names"]), facts["seed"])
-    write_arrays(cell.labels, stamp(seed=facts["seed"], dataset=facts["dataset"], noise=rate), labels=labels,
-                 flipped=flipped)  # fmt: skip
 
 
 def train(config: dict, cell: Cell) -> None:

@@ -1,0 +1,214 @@
+"""The words under tables and figures: for Markdown, for LaTeX and for Snakemake's report. Imports nothing heavy."""
+
+import contextlib
+from pathlib import Path
+
+from datagradient.errors import UserError
+from datagradient.files import replacing
+
+_DIFFERENCES = (
+    "Numbers are means over seeds; differences are in percentage points, paired by seed, with Student's 95 % t "
+    "interval."
+)
+_Q = "q is p after Benjamini-Hochberg over all comparisons of one policy with one other at one noise rate."
+
+TABLES = {
+    "verdict": "Each claim of the paper, what was measured, and the verdict. Claims are judged on the data as "
+               "published, influence against the unrefined baseline, by rules that were written before this run "
+               "(src/datagradient/evidence/claims.py). Results with flipped labels count for C6 alone, which they can "
+               "make partly confirmed. A pooled interval holds for these data sets and their test sets alone.",
+    "main": "Refinement by influence after the last iteration, on the test set: against the unrefined baseline (does "
+            f"it help?) and against random removal of as many samples (is it influence that helps?). {_DIFFERENCES} p "
+            "is one-sided (refined is better; the table of tests has two-sided ones), from the exact Wilcoxon test. "
+            f"{_Q} Random removal takes as many samples from each class as influence did, which by itself shifts the "
+            "balance of the classes and can lower F1 a lot; uniform removal, the neutral control, draws from all "
+            "samples alike. Solves that stop after a fixed number of steps do not count as unconverged.",
+    "controls": f"Every policy against the unrefined baseline, side by side. {_DIFFERENCES} All policies remove "
+                "equally many samples, except guarded, which keeps one of the iterations of influence (+0.00 [+0.00, "
+                "+0.00]: always the unrefined model). Confident rates the labels once; the others score again in each "
+                "round.",
+    "safety": "How often, and by how much, a policy ends below its own unrefined baseline on test accuracy, over all "
+              "data sets, models and seeds. Guarded is meant never to. Changes are in percentage points. Worse and "
+              "better: the t interval over seeds lies below or above 0.",
+    "pooled": "Tests over all data sets and models together, which can reach significance where the seeds of one data "
+              f"set cannot. A unit is one split of one data set, averaged over its models. {_DIFFERENCES} p is from "
+              f"the exact Wilcoxon test. {_Q} Optimism is the gain in validation accuracy minus the gain in test "
+              "accuracy; it is a family of its own, and its one-sided alternative is more than 0. Splits of one data "
+              "set share samples, and the data sets are few: these tests hold for these data sets and test sets, not "
+              "for others.",
+    "rounds": "Change against the unrefined baseline after each round of removal, pooled over data sets and models as "
+              f"in the pooled tests. {_DIFFERENCES} The last column, with as many rounds as in the paper, is the one "
+              "that is tested. The others show whether fewer rounds would have been better; no round was chosen by "
+              "them.",
+    "tests": "All comparisons on the test set after the last iteration. Differences are in percentage points, paired "
+             f"by seed. {_Q} The smallest p is the smallest that so many seeds can reach, one-sided / two-sided. "
+             "Unconverged solves are those of the policy's models and of their baseline.",
+    "effects": "Effect sizes of refinement by influence: Cohen's d (standard deviation pooled over seeds) with a "
+               "percentile bootstrap interval over seeds; d_z of paired differences; Hedges' g. With five seeds the "
+               "interval covers about 83 percent instead of 95, and where the deviation is small it reaches values "
+               "that five seeds cannot support.",
+    "iterations": "All iterations, means over seeds. Optimism is the gain in validation accuracy minus the gain in "
+                  "test accuracy, in points. Changes of loss are against iteration 0. Flipped removed is the share of "
+                  "the samples removed in this iteration whose label was flipped.",
+    "detection": "How well each score finds the labels that were flipped on purpose: scores of the unrefined models, "
+                 "mean and standard deviation over seeds. Precision and recall are among as many samples as the first "
+                 "round removes; recall cannot exceed this number divided by the number of flipped labels. Confident "
+                 "uses models of its own, from cross-validation.",
+    "tracking": "Does the dataset contribution score follow test accuracy? Three definitions of the score; Spearman "
+                "correlation over the iterations of each run of influence, four points in three rounds, averaged over "
+                "runs (unit: one split of one data set). The number of the iteration is not a score: a score that "
+                "rises in every round says no more than that number. C6 asks for 0.5, which is our number.",
+    "costs": "What influence costs beside the training of the same models: mean seconds per trained model, and all "
+             "seconds of influence over all seconds of training. Two jobs may have run at once, so compare the ratio. "
+             "Stopped by count: solves with a fixed number of steps, which missed no tolerance.",
+    "orchestration": "Where a run's time went, by the clock, from the first line of output to the report. Outside is "
+                     "all except training, cross-validation, predicting and scoring: starting programs, loading, "
+                     "preparing, experiments, writing, scheduling, tables, figures, MLflow, the report.",
+    "data": "Data sets: samples of each part, features, and samples of one part that are in another one too (range "
+            "over seeds).",
+    "environment": "What the results were made with: code, libraries, machine, data.",
+    "scalability": "What influence costs as the training set grows, and what the cost model predicts: one training, "
+                   "and the median of repeated scorings of the same model, alone on the machine, on one thread. "
+                   "Curvature is the number of samples that it is averaged over; where these are all, one pass over "
+                   "them serves both the solve and the projection of a last layer, and counts as part of the solve. "
+                   "Three rounds is the other reading of the paper's ratio, extrapolated from this one in proportion "
+                   "to the samples that are left: all influence of three iterations over one training, and with the "
+                   "three trainings that follow. Forward passes is the cost in plain forward passes over the training "
+                   "set; the cost model predicts it from the number of solver steps that were taken, without the "
+                   "fixed cost of calls and small matrices. Enlarged sets hold mirror images and shifts too, for cost "
+                   "alone. Memory is that of a process that only scores: the training samples, what scoring adds to "
+                   "all that is loaded, the peak of scoring.",
+    "slopes": "How training and influence grow with the training set: the least-squares slope of log seconds against "
+              "log n, with Student's t interval. 1 is growth in proportion; less means that a fixed part still "
+              "counts. Slopes of single steps are over the sizes above the sample that curvature is averaged over, if "
+              "there is one.",
+    "streamed": "Scoring more samples than fit in memory: one S, and a stream of images and their variants, a chunk "
+                "at a time, on one thread. Time grows with their number, memory does not. Seconds are those of the "
+                "scores along S. Memory is that of the process, which has trained the model and holds the original "
+                "images too. Only cost is measured.",
+    "fidelity": "Do scores predict what happens when samples are removed? Predicted against actual change of the loss "
+                "on the influence part. Halves: the linear datamodeling score, a rank correlation over models trained "
+                "on random halves. Single: the rank correlation over single removals, evenly spaced in the order of "
+                "the scores. A proximal refit stays near the trained parameters (for logistic regression it is the "
+                "exact refit); the slope is that of its change against the predicted one. Retrained: the mean over "
+                "initialisations, against the mean score of the same models. Random variation: the variance of that "
+                "mean due to the initialisation, relative to the variance between samples; near or above 1, "
+                "retraining shows nothing else. Intervals are 95 percent bootstrap intervals over halves or samples. "
+                "Initialisations: agreement of the scores of models that differ only in their seed, over all samples "
+                "(Kendall's tau) and over those that would be removed (Jaccard index). All on one split; for networks "
+                "it is the one on which, with other random halves, their solvers were chosen.",
+    "sensitivity": "How far scores and removals depend on damping, solver, curvature and validation samples, at the "
+                   "highest noise rate, on one split: agreement with the scores of the default (Kendall's tau of all "
+                   "samples, Jaccard index of those that would be removed); LiSSA and the kinds of curvature are "
+                   "compared with the first row of the same kind. Beside it the linear datamodeling score and the "
+                   "AUROC of finding flipped labels. The exact Hessian takes three steps, because more meet negative "
+                   "curvature. Nothing was chosen by this table.",
+    "peers": "Published libraries beside this project, on the same trained networks, in one process: cost in plain "
+             "forward passes over the training set and in multiples of ours; quality as in the table of solvers. Rank "
+             "correlation: with a converged solve over all layers.",
+    "solvers": "Cost and quality of solvers and dampings on one model each. Forward passes: cost in plain forward "
+               "passes over the training set. AUROC: of finding flipped labels. LDS: linear datamodeling score, the "
+               "rank correlation with the loss of models trained on random halves. Rank correlation: with the scores "
+               "of a converged solve at the same damping, for networks over all layers. All on validation data, one "
+               "seed. Intervals are over the random halves alone; the best is the best of all rows, so gaps to it are "
+               "biased upwards. The default's time is the median of five, the others' a single one. A high LDS means "
+               "that the scores predict the loss of the part that they are computed against, not that removal helps "
+               "test accuracy.",
+}  # fmt: skip
+
+_BARS = "Points are means over seeds, bars are 95 % intervals (Student's t)."
+_POLICIES = (
+    "Influence removes the samples that raise the validation loss most; guarded stops it where samples held out from "
+    "scoring say so; random removes as many of each class, drawn at random; uniform removes as many of all samples "
+    "alike."
+)
+_OVER_ITERATIONS = (
+    f"against the unrefined baseline of the same seed, in percentage points. {_BARS} {_POLICIES} Above zero, training "
+    "without the removed samples is better; above uniform, it matters which samples were removed."
+)
+_VARIED = (
+    "at the highest noise rate, on one split: the linear datamodeling score, the AUROC of finding flipped labels, and "
+    "how many of the samples that would be removed are the same as with the default. Nothing was chosen by this "
+    "figure."
+)
+FIGURES = {
+    "pipeline": "What is computed: a model is trained on D_k, every training sample is scored against the influence "
+                "part of the validation data, harmful samples are removed, and training starts again. The selection "
+                "part decides (policy guarded), the test part only measures.",
+    "accuracy": f"Change of test accuracy {_OVER_ITERATIONS}",
+    "f1": f"Change of test F1 {_OVER_ITERATIONS}",
+    "controls": "Every policy after the last iteration against the unrefined baseline, all removing equally many "
+                f"samples except guarded. {_BARS} Gradient is influence with the identity for the Hessian: where it "
+                "does as well, the Hessian is not what helps. Loss removes the largest training losses, confident the "
+                "lowest label quality by confident learning.",
+    "effects": "Cohen's d (standard deviation pooled over seeds) of test accuracy after the last iteration: "
+               "refinement by influence against the unrefined baseline and against random removal of as many samples. "
+               "Lines are 95 % percentile bootstrap intervals over seeds, which with five seeds cover about 83 %. The "
+               "paper's range, 0.41 to 1.12, is shaded. The axis is linear up to ±1 and logarithmic beyond.",
+    "contribution": "Dataset contribution score (our definition: the mean of tanh(−I/s)) against test accuracy: the "
+                    "iterations of refinement by influence as a path, means over seeds with 95 % intervals. Where "
+                    "both rise or both fall, the score follows accuracy; where the path runs from top left to bottom "
+                    "right, it does the opposite.",
+    "optimism": "Gain on the validation samples that scores are computed against, and gain on the test samples, after "
+                "the last iteration; means over seeds with 95 % intervals. Below the diagonal, validation gains more "
+                "than test: removal against one validation set fits that set. Hollow: as many samples removed at "
+                "random.",
+    "influence": "Influence of every training sample on the validation loss before refinement, all seeds together, in "
+                 "units of each model's standard deviation; positive is harmful, and scores beyond ±4 are in the "
+                 "outermost bins. Where labels were flipped, the flipped samples are drawn apart: the further right "
+                 "they are, the better influence finds them.",
+    "detection": "How many of the flipped labels are found when training samples are looked at in the order of each "
+                 "score, means over seeds. The diagonal is random order. Confident has models of its own, from "
+                 "cross-validation; the other scores come from one training.",
+    "gallery": "Training samples of one unrefined model: those whose influence on the validation loss is largest "
+               "(harmful) and smallest (helpful), with their label and influence. A harmful sample need not be wrong: "
+               "rare or ambiguous ones are often among them.",
+    "scalability": "Above: seconds of one training and of one scoring as the training set grows, alone on the "
+                   "machine, and what the cost model predicts for networks. Below: influence over training, by its "
+                   "parts, with the paper's 0.44 and our target. Below the dashed line, influence costs less than the "
+                   "paper says.",
+    "streamed": "Scoring a stream of images and their variants with one S, a chunk in memory at a time: time grows in "
+                "proportion, memory does not.",
+    "fidelity": "Rank correlation of predicted with actual change of the validation loss, 95 % bootstrap intervals. "
+                "Random halves: models trained on random halves of the training set (linear datamodeling score), by "
+                "three scores. Single samples: one sample is removed, and the model refit near the trained parameters "
+                "(proximal; for logistic regression the exact refit) or retrained. 1 is perfect, 0 is no relation.",
+    "single": "Removing one sample: the change of the validation loss that influence predicts, and the one that a "
+              "proximal refit finds. On the diagonal the prediction is exact.",
+    "fractions": "Test accuracy after one round of removal, by how much is removed; each line is a seed. Nothing was "
+                 "chosen by this figure: the share in use was fixed beforehand.",
+    "solvers": "Solvers and dampings for networks: cost in plain forward passes over the training set, and quality as "
+               "the AUROC of finding flipped labels and the linear datamodeling score. The default is circled; the "
+               "dotted line is at five passes.",
+    "damping": f"What changes with the damping, {_VARIED}",
+    "solver": f"What changes with the solver, {_VARIED}",
+    "curvature": f"What changes with the kind of curvature, {_VARIED}",
+    "curvature-samples": f"What changes with the number of samples that curvature is averaged over, {_VARIED}",
+    "validation-samples": f"What changes with the number of validation samples, {_VARIED}",
+    "lissa-steps": f"What changes with the number of LiSSA's steps, {_VARIED}",
+    "lissa-batch": f"What changes with the size of LiSSA's batches, {_VARIED}",
+}  # fmt: skip
+# The first words of Snakemake's report, which fills in the preset.
+REPORT = (
+    '**Does removing harmful training samples help?** Preset *{{ snakemake.config["preset"] }}*. Models are trained, '
+    "every training sample is scored by its influence on the validation loss, the most harmful are removed, and the "
+    "models are trained again. Read in the order of the sections: the verdict on each of the paper's claims; the main "
+    "results; the controls, which remove as many samples otherwise; what happens over the iterations; the scores; what "
+    "they cost; all details."
+)
+_FILES = "Made from the result files of this run; the same table is beside it as Markdown and LaTeX."
+
+
+def write_captions(folder: Path) -> None:
+    """Write each caption to a file of its own, as Snakemake's report reads them: tables/main.rst, report.rst …
+
+    Where nothing can be written, nothing is: to plan takes no more than reading.
+    """
+    texts = {f"tables/{name}": f"{caption}\n\n{_FILES}" for name, caption in TABLES.items()}
+    texts |= {f"figures/{name}": caption for name, caption in FIGURES.items()} | {"report": REPORT}
+    with contextlib.suppress(UserError):
+        for name, text in texts.items():
+            path = folder / f"{name}.rst"
+            if not path.exists() or path.read_text(encoding="utf-8") != f"{text}\n":
+                with replacing(path) as stream:
+                    stream.write(f"{text}\n")

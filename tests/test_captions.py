@@ -1,0 +1,32 @@
+"""Words under tables and figures: one source, which Snakemake's report can read."""
+
+import pytest
+from docutils.core import publish_parts
+
+from datagradient.report import captions, figures, tables
+
+TEXTS = {**captions.TABLES, **captions.FIGURES}
+
+
+def test_each_table_and_figure_has_a_caption():
+    assert captions.TABLES.keys() == tables.TABLES.keys()
+    assert captions.FIGURES.keys() == figures.FIGURES.keys() | {"gallery"}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_caption_is_plain_in_the_report(name):
+    page = publish_parts(TEXTS[name], writer="html", settings_overrides={"halt_level": 2})["body"]
+    assert page.count("<") == 2  # one paragraph without markup
+
+
+def test_the_report_reads_each_caption_from_a_file_that_follows_it(tmp_path, monkeypatch):
+    captions.write_captions(tmp_path)
+    file = tmp_path / "tables/main.rst"
+    assert file.read_text().startswith(captions.TABLES["main"])
+    assert (tmp_path / "figures/gallery.rst").read_text() == f"{captions.FIGURES['gallery']}\n"
+    before = file.stat().st_mtime_ns
+    captions.write_captions(tmp_path)
+    assert file.stat().st_mtime_ns == before
+    monkeypatch.setitem(captions.TABLES, "main", "Other words.")
+    captions.write_captions(tmp_path)
+    assert file.read_text().startswith("Other words.")
