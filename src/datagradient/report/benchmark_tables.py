@@ -1,4 +1,4 @@
-"""Tables of the benchmarks: cost and worth of solvers, and of published libraries."""
+"""Tables of the benchmarks: cost and quality of solvers, and of published libraries."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from datagradient.report.formats import number
 
 
 def solvers(results: Path) -> list[dict]:
-    """Cost and worth of solvers; results are those of benchmarks/solvers.py."""
+    """Cost and quality of solvers; results are those of benchmarks/solvers.py."""
     return [
         {
             "Data set": row["dataset"],
@@ -53,14 +53,14 @@ def peers(results: Path) -> list[dict]:
 
 TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
     "peers": (peers, "Published libraries beside this project, on the same trained networks, in one process: cost in "
-                     "plain forward passes over the training set and in multiples of ours; worth as in the table of "
+                     "plain forward passes over the training set and in multiples of ours; quality as in the table of "
                      "solvers. Rank correlation: with a converged solve over all layers."),
-    "solvers": (solvers, "Cost and worth of solvers and dampings on one model each. Forward passes: cost in plain "
+    "solvers": (solvers, "Cost and quality of solvers and dampings on one model each. Forward passes: cost in plain "
                          "forward passes over the training set. AUROC: of finding flipped labels. LDS: linear "
                          "datamodeling score, rank correlation with the loss of models trained on random halves. Rank "
                          "correlation: with the scores of a converged solve at the same damping, for networks over "
                          "all layers. All on validation data, one seed. Intervals are over the random halves alone; "
-                         "the best is the best of all rows, so that gaps to it lean upwards. The default's time is the "
-                         "median of five, the others' a single one. A high LDS means that the loss of the part that is "
-                         "scored against is foreseen, not that removal helps test accuracy."),
+                         "the best is the best of all rows, so gaps to it are biased upwards. The default's time is "
+                         "the median of five, the others' a single one. A high LDS means that the loss of the part "
+                         "that is scored against is predicted, not that removal helps test accuracy."),
 }  # fmt: skip

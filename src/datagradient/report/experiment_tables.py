@@ -73,7 +73,7 @@ def fidelity(results: Path) -> list[dict]:
     """Predicted against actual changes of the validation loss."""
     titles, table = dataset_titles(results), {}
     names = {"influence": "Halves: influence", "gradient": "Halves: gradient", "loss": "Halves: loss",
-             "proximal": "Single, proximal refit", "retrained": "Single, trained anew"}  # fmt: skip
+             "proximal": "Single, proximal refit", "retrained": "Single, retrained"}  # fmt: skip
     for row in read_rows(results / "fidelity.csv"):
         key = tuple(row[name] for name in ("dataset", "model", "noise"))
         line = table.setdefault(key, {"Data set": titles[key[0]], "Model": key[1], "Noise": key[2]})
@@ -82,7 +82,7 @@ def fidelity(results: Path) -> list[dict]:
             line["Slope"] = number(row["slope"])
             line["Not converged"] = f"{row['unconverged']} of {int(row['n']) + int(row['unconverged'])}"
         elif row["method"] == "retrained":
-            line["Chance in training anew"] = number(row["noise_share"]) if row["noise_share"] else ""
+            line["Random variation in retraining"] = number(row["noise_share"]) if row["noise_share"] else ""
     for row in read_rows(results / "stability.csv"):
         line = table[row["dataset"], row["model"], row["noise"]]
         line["Initialisations: Kendall / Jaccard"] = f"{number(row['kendall'])} / {number(row['jaccard'])}"
@@ -142,12 +142,12 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
         "score, the rank correlation over models trained on random halves. Single: rank correlation over "
         "single removals, evenly spaced in the order of the scores. A proximal refit stays near the "
         "trained parameters (for logistic regression it is the exact refit); slope is of its change "
-        "against the predicted one. Trained anew: the mean over initialisations, by the mean score of the "
-        "same models, and how much of the variance between samples is chance: near or above 1, training "
-        "anew shows nothing else. Intervals are 95 percent bootstrap over halves or samples. Initialisations: "
-        "agreement of the scores of models that differ in their seed alone, of all samples and of those "
-        "that would be removed. One split; for networks that on which, with other random halves, their "
-        "solvers had been chosen.",
+        "against the predicted one. Retrained: the mean over initialisations, by the mean score of the "
+        "same models. Random variation: the variance of that mean due to the initialisation, relative to the variance "
+        "between samples; near or above 1, retraining shows nothing else. Intervals are 95 percent bootstrap over "
+        "halves or samples. Initialisations: agreement of scores of models that differ only in their seed, over all "
+        "samples (Kendall's tau) and over those that would be removed (Jaccard index). One split; for networks it is "
+        "the one on which, with other random halves, their solvers were chosen.",
     ),
     "sensitivity": (
         sensitivity,

@@ -360,7 +360,7 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
                    f"(refined is better; two-sided ones in the table of tests), exact Wilcoxon; {_FAMILY} random "
                    "draws from each class as many as influence removed of it, which by itself shifts the balance of "
                    "the classes and can lower F1 much; uniform, the neutral control, draws from all samples alike. "
-                   "Solves that were stopped after a fixed number of steps are no unconverged ones."),
+                   "A solve that was stopped after a fixed number of steps does not count as unconverged."),
     "controls": (controls, f"Every policy against the unrefined baseline. {_NOTE} all remove equally many samples, but "
                            "for guarded, which keeps an iteration of influence (+0.00 [+0.00, +0.00]: it never acted); "
                            "confident rates labels once, the others score again in each round."),
@@ -369,7 +369,7 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
                        "lies below or above 0."),
     "pooled": (pooled, "Tests over all data sets and models together. A unit is one split of one data set, the mean "
                        f"over its models. {_NOTE} exact Wilcoxon; {_FAMILY} optimism is the gain in validation "
-                       "accuracy minus the gain in test accuracy, a family of its own, in which one-sided asks for "
+                       "accuracy minus the gain in test accuracy, a family of its own; its one-sided alternative is "
                        "more than 0. Splits of one data set share its samples, and three data sets are few: these "
                        "tests speak of these data sets and test sets, not of others."),
     "rounds": (rounds, "Change against the unrefined baseline after each round of removal, pooled over data sets and "
@@ -392,11 +392,11 @@ TABLES: dict[str, tuple[Callable[[Path], list[dict]], str]] = {
                              "models of its own, from cross-validation."),
     "tracking": (tracking, "Does the contribution score follow test accuracy? Spearman correlation over the iterations "
                            "of each run of influence, four points in three rounds, mean over runs (unit: one split of "
-                           "one data set). The number of the iteration is no score: one that rises in every round is "
-                           "worth no more than it. C6 asks for 0.5, our number."),
+                           "one data set). The number of the iteration is no score: a score that rises in every "
+                           "round says no more than that number. C6 asks for 0.5, our number."),
     "costs": (costs, "Cost of influence: mean seconds per trained model, and all influence seconds over all training "
                      "seconds. Two jobs may have run at once; the ratio is what compares. Stopped by count: solves "
-                     "whose number of steps was fixed beforehand, which is no tolerance missed."),
+                     "whose number of steps was fixed beforehand; they missed no tolerance."),
     "orchestration": (orchestration, "Where a run's time went, by a clock on the wall, from the first line of output "
                                      "to the report. Outside: what is not training, cross-validation, predicting or "
                                      "scoring: starting programs, loading, preparing, experiments, writing, "
