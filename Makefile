@@ -36,7 +36,7 @@ lint: .venv/installed
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/lint-imports --no-cache --no-logo
 
-# Cost and worth of solvers on the real data, on a machine that does nothing else. Most of the hour or so goes into
+# Cost and quality of solvers on the real data, on a machine that does nothing else. Most of the hour or so goes into
 # models on random halves.
 benchmark: .venv/installed
 	$(BIN)/python -m snakemake --cores $(CORES) \
@@ -58,9 +58,9 @@ peers: .venv-peers/installed
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-# The README's tables are those of the committed results, and paper_tables/verdict.* is the cpu preset's.
+# The tables of README and docs are those of the committed results, and paper_tables/verdict.* is the cpu preset's.
 readme: .venv/installed
-	$(BIN)/python -m datagradient readme --readme README.md --results results
+	$(BIN)/python -m datagradient readme --files README.md docs/*.md --results results
 	cp paper_tables/cpu/verdict.csv paper_tables/cpu/verdict.md paper_tables/cpu/verdict.tex paper_tables/
 
 ui: .venv/installed

@@ -144,7 +144,7 @@ def test_tracking_says_what_reaches_the_threshold_and_that_a_counter_does_as_wel
             follows("iteration", "0.2", 0.9, 0.8)]  # fmt: skip
     row = verdict("C6", tracking=rows)
     assert row["verdict"] == PARTLY
-    assert "in 1 of 2 correlations (harm_reduction at noise 0.2: 0.60 [0.40, 1.00])" in row["detail"]
+    assert "in 0 of 1 correlations; with flipped labels 1 of 1; harm_reduction at noise 0.2: 0.60" in row["detail"]
     assert "the number of the iteration itself at noise 0.2: 0.90 [0.80, 1.00]" in row["detail"]
     assert verdict("C6", tracking=[rows[0], rows[2]])["verdict"] == NOT_CONFIRMED  # a counter is no score
 
@@ -198,7 +198,7 @@ def test_intervals_that_one_seed_cannot_give_are_not_tested():
     assert row["verdict"] == NOT_TESTED
 
 
-def test_the_dearest_model_of_a_size_counts():
+def test_the_most_expensive_model_of_a_size_counts():
     rows = [{"n": "100000", "ratio": ratio} for ratio in ("9", "0.1")]
     row = verdict("C5", scalability=rows, costs=[{"ratio": "0.2"}])
     assert (row["verdict"], row["measured"]) == (NOT_CONFIRMED, 9)

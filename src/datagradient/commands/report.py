@@ -1,4 +1,4 @@
-"""Tables, figures, galleries and the README's tables."""
+"""Tables, figures, galleries and the tables of README and docs."""
 
 import argparse
 from pathlib import Path
@@ -35,10 +35,10 @@ def gallery(args: argparse.Namespace) -> None:
 
 
 def readme(args: argparse.Namespace) -> None:
-    """Write the tables of committed results between the markers of a README."""
-    from datagradient.report.readme import update_readme
+    """Write the tables of committed results between the markers of README and docs."""
+    from datagradient.report.readme import update_files
 
-    update_readme(Path(args.readme), Path(args.results))
+    update_files([Path(file) for file in args.files], Path(args.results))
 
 
 # Command -> its options: (flag, keyword arguments of argparse).
@@ -52,7 +52,7 @@ COMMANDS = {
     ],
     gallery: [CONFIG, OUT_FOLDER],
     readme: [
-        ("--readme", {"required": True, "help": "the file to change"}),
+        ("--files", {"required": True, "nargs": "+", "help": "Markdown files that hold each block once between them"}),
         ("--results", {"required": True, "help": "the folder that holds one folder for each preset"}),
     ],
 }  # fmt: skip

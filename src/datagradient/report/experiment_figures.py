@@ -33,7 +33,7 @@ AXIS_LABELS = {
     "LiSSA steps": "LiSSA steps, damping at least 0.1 (hollow: not converged)",
     "LiSSA batch": "LiSSA batch, damping at least 0.1 (hollow: not converged)",
 }  # fmt: skip
-METHOD_WORDS = {"proximal": "refit nearby", "retrained": "trained anew"}
+METHOD_WORDS = {"proximal": "refit nearby", "retrained": "retrained"}
 
 
 def scalability(results: Path) -> plt.Figure:
@@ -147,7 +147,7 @@ def single(results: Path) -> plt.Figure:
 
 
 def sensitivity(what: str) -> Callable[[Path], plt.Figure]:
-    """Return the figure of one thing that is varied: worth, and agreement with the default's scores."""
+    """Return the figure of one thing that is varied: quality, and agreement with the default's scores."""
 
     def draw(results: Path) -> plt.Figure:
         """Draw a column for each data set, a row for each measure, and the models as lines."""

@@ -232,7 +232,7 @@ def detection(results: Path) -> plt.Figure:
 
 
 def solvers(results: Path) -> plt.Figure:
-    """Cost and worth of solvers for networks; results are those of benchmarks/solvers.py."""
+    """Cost and quality of solvers for networks; results are those of benchmarks/solvers.py."""
     rows = [row for row in read_rows(results / "solvers.csv") if row["model"] == "neural"]
     datasets, noises = (list(dict.fromkeys(row[key] for row in rows)) for key in ("dataset", "noise"))
     words = {"auroc": "AUROC of flipped labels", "lds": "Linear datamodeling score"}
