@@ -183,6 +183,14 @@ def test_gains_where_a_modality_or_family_is_missing_confirm_in_part():
     assert verdict("C8", tests=everything, data=data)["verdict"] == CONFIRMED
 
 
+def test_families_that_the_paper_does_not_speak_of_change_no_verdict():
+    tests = rows_of_tests("accuracy", *UP)
+    others = [{**row, "model": "ridge"} for row in rows_of_tests("accuracy", *DOWN)]
+    for claim in ("C1", "C4", "C8"):
+        assert verdict(claim, tests=[*tests, *others]) == verdict(claim, tests=tests)
+    assert verdict("C1", tests=others)["verdict"] == NOT_TESTED
+
+
 def test_flipped_labels_alone_test_no_claim_about_the_data_as_published():
     changed = {
         "tests": rows_of_tests("accuracy", *UP, noise="0.2"), "tracking": [follows("dcs", "0.2", 0.9, 0.8)],

@@ -6,7 +6,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import spearmanr
 
 from conftest import blobs
-from datagradient.influence.scores import dataset_contribution, score
+from datagradient.influence.scores import SOLVES, dataset_contribution, score, solve
 from datagradient.influence.solvers import SolverError
 from datagradient.metrics import measure
 from datagradient.models import logistic
@@ -102,3 +102,18 @@ def test_contribution_by_hand():
 
 def test_contribution_of_equal_scores_is_finite():
     assert dataset_contribution(np.zeros(5)) == {"dcs": 0, "helpful_share": 0, "mean_harm": 0, "stationarity": 0}
+
+
+@pytest.mark.parametrize("name", SOLVES)
+def test_every_solver_solves_the_problem_or_says_which_it_is_for(random, name):
+    features, labels = blobs(random, 400, 4, 3)
+    problem = logistic.problem(fitted(features, labels, 3), features, labels)
+    b = random.normal(size=len(problem.theta))
+    try:
+        x, record = solve(problem, b, name, seed=0, damping=0.1)
+    except SolverError as error:
+        assert str(error).startswith(f"{name}: is for ")
+        return
+    residual = np.linalg.norm(b - problem.matvec(x) - 0.1 * x) / np.linalg.norm(b)
+    assert record.status == "converged" and record.damping == 0.1
+    assert residual <= 1.5 * record.tolerance

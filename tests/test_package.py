@@ -14,6 +14,7 @@ from datagradient.influence.solvers import SolverError
 from datagradient.pipeline import sources
 from datagradient.pipeline.provenance import config_hash, stamp
 from datagradient.pipeline.sources import source_hash
+from datagradient.report.style import styles
 from datagradient.seeds import generator
 
 HEAVY = {"torch", "mlflow", "sklearn", "pandas", "matplotlib", "statsmodels", "xgboost", "datasets"}
@@ -97,6 +98,15 @@ def test_a_source_hash_changes_with_what_its_command_does_and_with_nothing_else(
     before = hashes()
     after = edit(file, old, new)
     assert {command for command in before if before[command] != after[command]} == changed
+
+
+def test_styles_that_nobody_asked_for_or_that_are_taken_are_chosen_from_the_palette():
+    wanted = [("a", None, None), ("b", "#0072B2", "o"), ("c", "#0072B2", "o"), ("d", "#123456", "x")]
+    chosen = styles(wanted)
+    assert chosen["b"] == {"color": "#0072B2", "marker": "o"} and chosen["d"] == {"color": "#123456", "marker": "x"}
+    for key in ("color", "marker"):
+        assert len({style[key] for style in chosen.values()}) == 4
+    assert len(styles([(str(k), None, None) for k in range(30)])) == 30
 
 
 def test_conda_and_pip_install_the_same_versions():
