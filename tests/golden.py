@@ -23,8 +23,8 @@ from datagradient.data.splits import SplitPlan, flip_labels, split
 from datagradient.data.training_set import TrainingSet
 from datagradient.influence.scores import dataset_contribution
 from datagradient.metrics import measure
-from datagradient.pipeline.scoring import Work, score_all
 from datagradient.refine.removal import by_influence
+from datagradient.refine.scoring import Work, score_all
 
 STORED = Path(__file__).parent / "stored/golden.csv"
 SEED, NOISE, FRACTION = 0, 0.2, 0.05

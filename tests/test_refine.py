@@ -3,13 +3,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import write_preset
+from datagradient.commands.main import main
+from datagradient.data.splits import SplitPlan
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_json, read_rows, write_arrays
+from datagradient.models import boosted
 from datagradient.pipeline.jobs import refinement
 from datagradient.pipeline.jobs.removals import choose_iteration, remove
 from datagradient.pipeline.layout import GUARDED, RESERVED, Cell, trained_policies
+from datagradient.refine.loop import refine
 from datagradient.refine.policies import ALWAYS, INFLUENCE, POLICIES, QUALITY, SCORES, scores_besides
 from datagradient.refine.removal import as_many, by_influence, guard, most_harmful
+from datagradient.refine.scoring import Work, score_further
 from datagradient.report.style import POLICY_STYLE
 
 OTHERS = [name for name, policy in POLICIES.items() if policy.trains and name != "influence"]
@@ -202,7 +208,73 @@ def test_a_refinement_that_is_stopped_leaves_no_record_of_an_earlier_one(tmp_pat
     def stopped(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(refinement, "train", stopped)
+    monkeypatch.setattr(refinement, "model_settings", stopped)
     with pytest.raises(KeyboardInterrupt):
         refinement.refine(config, first)
     assert not any(path.exists() for path in old)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    from datagradient.data import sets
+
+    return sets.load("digits")
+
+
+POLICIES_TRIED = ["influence", "uniform", "loss", "confident", "guarded"]
+
+
+def test_refining_in_memory_gives_what_the_jobs_write(tmp_path, digits):
+    plan = SplitPlan(max_development=400, max_test=100)
+    config_file = write_preset(
+        tmp_path,
+        f"""
+        preset: memory
+        datasets: {{digits: {{max_development: 400, max_test: 100}}}}
+        models: [logistic]
+        policies: {POLICIES_TRIED}
+        noise: [0.0, 0.2]
+        seeds: [3, 4]
+        iterations: 2
+        """,
+    )
+    keys = ["--config", str(config_file), "--dataset", "digits"]
+    assert main(["prepare", *keys]) == 0 and main(["noise", *keys, "--noise", "0.2"]) == 0
+    first = Cell(tmp_path, "digits", "logistic", "0.2", 3)
+    refinement.refine(read_json(config_file), first)
+
+    before = digits.samples.copy(), digits.labels.copy()
+    found = refine(digits, "logistic", policies=POLICIES_TRIED, noise=0.2, seed=3, iterations=2, plan=plan)
+    assert all(map(np.array_equal, before, (digits.samples, digits.labels)))
+    assert len(found.steps) == 1 + 2 * 4 and found.steps[0].policy == "baseline"
+    for step in found.steps:
+        files = first.at(policy=step.policy, iteration=step.iteration)
+        arrays, _ = read_arrays(files.file("scores.npz"))
+        for name, values in arrays.items():
+            np.testing.assert_array_equal(step.scored.arrays[name], values)
+        metrics = step.trained.metrics({part: (None, labels) for part, labels in held_labels(files).items()})
+        assert metrics == read_json(files.file("metrics.json"))["metrics"]
+        direction, _ = read_arrays(files.file("direction.npz"), "solution")
+        np.testing.assert_array_equal(step.scored.direction.solution, direction["solution"])
+    assert found.kept == read_json(first.guard)["iteration"]
+
+
+def held_labels(files):
+    arrays, _ = read_arrays(files.file("predictions.npz"))
+    return {part: arrays[f"labels_{part}"] for part in ("test", "influence", "selection")}
+
+
+def test_samples_that_a_model_was_not_trained_on_are_scored_along_the_same_direction(digits):
+    plan = SplitPlan(max_development=300, max_test=100)
+    step = refine(digits, "boosted", policies=["influence"], iterations=0, plan=plan,
+                  settings={"rounds": 5}, solver={"samples": None}).steps[0]  # fmt: skip
+    work = Work(boosted, step.trained.model, {}, step.trained.samples, (None, None), {"name": "cg"})
+    samples = step.trained.samples
+    again = score_further(work, step.scored.direction.solution, samples.inputs[:50], samples.labels[:50])
+    np.testing.assert_allclose(again, step.scored.arrays["influence"][:50], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(("policies", "message"), [(["loss"], "add it"), (["influence", "lucky"], "no policy 'lucky'")])
+def test_policies_that_there_are_not_are_refused(digits, policies, message):
+    with pytest.raises(UserError, match=message):
+        refine(digits, "logistic", policies=policies)

@@ -1,7 +1,7 @@
 """What a model is trained on: the kept samples of a training part."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,11 @@ class TrainingSet:
     seed: int
     dataset: str
     noise: float | None = None
+
+    def take(self, places: np.ndarray) -> "TrainingSet":
+        """Return the samples at some places of this set, in that order."""
+        return replace(self, inputs=self.inputs[places], labels=self.labels[places], flipped=self.flipped[places],
+                       positions=self.positions[places])  # fmt: skip
 
     @property
     def facts(self) -> dict[str, Any]:

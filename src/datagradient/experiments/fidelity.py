@@ -25,8 +25,8 @@ from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.jobs.scores import load
 from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.provenance import stamp
-from datagradient.pipeline.scoring import Work, score_all
 from datagradient.pipeline.training import load_part, load_training_set
+from datagradient.refine.scoring import Work, score_all
 
 COLUMNS = ("dataset", "model", "noise", "method", "kind", "correlation", "low", "high", "n", "unconverged", "slope",
            "noise_share", "auroc")  # fmt: skip

@@ -18,8 +18,8 @@ from datagradient.files import read_arrays, read_json, read_meta, read_rows, wri
 from datagradient.models import declared, family
 from datagradient.pipeline.layout import solver_for
 from datagradient.pipeline.provenance import stamp
-from datagradient.pipeline.scoring import Work, score_all, score_further, solve_direction
 from datagradient.pipeline.training import load_part
+from datagradient.refine.scoring import Work, score_all, score_further, solve_direction
 from datagradient.seeds import generator
 
 STEPS = ("setup", "val_gradient", "solve", "projection")

@@ -17,9 +17,9 @@ from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.jobs.scores import load
 from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.provenance import check_shared, stamp
-from datagradient.pipeline.scoring import Work, score_all
 from datagradient.pipeline.training import load_part
 from datagradient.refine.removal import as_many, by_influence
+from datagradient.refine.scoring import Work, score_all
 from datagradient.seeds import generator
 
 COLUMNS = (

@@ -5,9 +5,15 @@ from types import ModuleType
 import numpy as np
 
 from datagradient.data.training_set import TrainingSet
+from datagradient.models import family
 from datagradient.seeds import integer_seed
 
 FOLDS = 3
+
+
+def rated(model: str, samples: TrainingSet, settings: dict) -> np.ndarray:
+    """Return the label quality (n,) of training samples by confident learning, from models that have not seen them."""
+    return label_quality(samples.labels, out_of_fold(family(model), samples, settings))
 
 
 def out_of_fold(module: ModuleType, samples: TrainingSet, settings: dict) -> np.ndarray:

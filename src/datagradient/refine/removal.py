@@ -1,9 +1,12 @@
 """Removals: which training samples the next iteration goes without, and when to stop."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from datagradient.errors import UserError
+from datagradient.metrics import losses
 from datagradient.refine.policies import POLICIES
 from datagradient.seeds import generator
 
@@ -16,6 +19,57 @@ class Removal:
 
     positions: np.ndarray
     capped: tuple[int, ...] = ()
+
+
+def choose(
+    policy: str,
+    arrays: dict[str, np.ndarray],
+    fraction: float,
+    counts: np.ndarray | None,
+    seed: int,
+    iteration: int,
+    where: str = "scores",
+) -> Removal:
+    """Choose the samples that the next model goes without.
+
+    Args:
+        policy: one of `POLICIES`. ``influence`` removes at most a share `fraction`, the others as many as it did.
+        arrays: of the current training set, ``labels`` (n,) as the model sees them, ``positions`` (n,), and the scores
+            (n,) that the policy goes by.
+        fraction: of the current training set, in (0, 1).
+        counts: (classes,) how many samples of each class ``influence`` removed; None for itself.
+        seed: the run's seed.
+        iteration: the iteration that the removal leads to.
+        where: names the scores in messages.
+
+    Raises:
+        UserError: a score is missing or not finite, or the policy cannot remove as many.
+    """
+    score = POLICIES[policy].score
+    if score:
+        _check_finite(arrays, score, where)
+    if counts is None:
+        return by_influence(arrays["influence"], arrays["labels"], fraction)
+    removal = as_many(policy, counts, arrays, seed, iteration)
+    if len(removal.positions) != counts.sum():
+        raise UserError(f"{where}: {policy} can remove {len(removal.positions)} samples, influence removed "
+                        f"{counts.sum()}")  # fmt: skip
+    return removal
+
+
+def _check_finite(arrays: dict[str, np.ndarray], name: str, where: str) -> None:
+    if name not in arrays:
+        raise UserError(f"{where}: holds no {name}; score the model again")
+    finite = np.isfinite(arrays[name])
+    if not finite.all():
+        sample = int(arrays["positions"][np.argmin(finite)])
+        raise UserError(f"{where}: {name} of training sample {sample} is {arrays[name][np.argmin(finite)]}, which "
+                        "removals cannot go by; score the model again, with more damping")  # fmt: skip
+
+
+def removed_by_class(removal: Removal, labels: np.ndarray) -> np.ndarray:
+    """Return how many samples of each class (classes,) a removal takes."""
+    return np.bincount(labels[removal.positions], minlength=labels.max() + 1)
 
 
 def by_influence(influence: np.ndarray, labels: np.ndarray, fraction: float) -> Removal:
@@ -103,6 +157,19 @@ def guard(losses_by_iteration: list[np.ndarray], correct: list[np.ndarray]) -> i
         if not better or correct[k].mean() < correct[k - 1].mean():
             return k - 1
     return len(losses_by_iteration) - 1
+
+
+def kept_iteration(
+    selections: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> tuple[int, list[np.ndarray], list[np.ndarray]]:
+    """Return the iteration that `guard` keeps, with each sample's loss, and whether it was predicted right.
+
+    Args:
+        selections: for each iteration the class probabilities (m, classes) of the selection part, and its labels (m,).
+    """
+    losses_by_iteration = [losses(probabilities, labels) for probabilities, labels in selections]
+    correct = [probabilities.argmax(axis=1) == labels for probabilities, labels in selections]
+    return guard(losses_by_iteration, correct), losses_by_iteration, correct
 
 
 def _rank_within_class(labels: np.ndarray) -> np.ndarray:

@@ -1,15 +1,16 @@
 """Training and evaluating models."""
 
-import time
+import numpy as np
 
 from datagradient.files import read_arrays, write_arrays, write_json
-from datagradient.metrics import PREFIXES, measure
+from datagradient.metrics import PREFIXES
 from datagradient.models import declared, family
 from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.progress import progress
 from datagradient.pipeline.provenance import stamp
 from datagradient.pipeline.training import load_part, load_training_set
+from datagradient.refine import training
 
 
 def train(config: dict, cell: Cell) -> None:
@@ -18,30 +19,40 @@ def train(config: dict, cell: Cell) -> None:
     Writes model.npz, predictions.npz (class probabilities, true labels) and train.json (seconds inside the fit and of
     predicting, and the optimiser's record).
     """
-    module, settings = family(cell.model), model_settings(config, cell.dataset, cell.model, cell.noise)
-    form = declared(cell.model).inputs
-    samples = load_training_set(form, cell.data, cell.labels, cell.kept)
+    settings = model_settings(config, cell.dataset, cell.model, cell.noise)
+    samples = load_training_set(declared(cell.model).inputs, cell.data, cell.labels, cell.kept)
+    held = held_out(cell)
     with progress(f"train {cell.folder}"):
-        model, record = module.fit(samples.inputs, samples.labels, samples.n_classes, settings, samples.seed)
-    facts = stamp(**samples.facts, model=cell.model, settings=settings)
-    module.save(cell.file("model.npz"), model, facts)
-    # While the model is in memory: to load a library and a model again takes longer than to predict.
-    predictions, seconds = {}, 0.0
-    for part in PREFIXES:
-        inputs, predictions[f"labels_{part}"] = load_part(form, cell.data, part)
-        start = time.perf_counter()
-        predictions[f"probabilities_{part}"] = module.probabilities(model, inputs)
-        seconds += time.perf_counter() - start
+        trained = training.train(cell.model, samples, held, settings)
+    write_model(trained, held, settings, cell)
+
+
+def held_out(cell: Cell) -> training.Held:
+    """Read the parts that no model is trained on."""
+    return {part: load_part(declared(cell.model).inputs, cell.data, part) for part in PREFIXES}
+
+
+def write_model(trained: training.Trained, held: training.Held, settings: dict, cell: Cell) -> dict:
+    """Write model.npz, predictions.npz and train.json; return what made them."""
+    facts = stamp(**trained.samples.facts, model=cell.model, settings=settings)
+    family(cell.model).save(cell.file("model.npz"), trained.model, facts)
+    predictions: dict[str, np.ndarray] = {}
+    for part, (_, labels) in held.items():
+        predictions |= {f"labels_{part}": labels, f"probabilities_{part}": trained.probabilities[part]}
     write_arrays(cell.file("predictions.npz"), facts, **predictions)
-    content = {**record, "predict_seconds": seconds, "n_train": len(samples.labels), "provenance": facts}
+    content = {**trained.record, "predict_seconds": trained.predict_seconds, "n_train": len(trained.samples.labels),
+               "provenance": facts}  # fmt: skip
     write_json(cell.file("train.json"), content)
+    return facts
 
 
 def evaluate(cell: Cell) -> None:
     """Measure a model's predictions on the two validation parts and the test part: metrics.json."""
     arrays, facts = read_arrays(cell.file("predictions.npz"))
-    metrics: dict[str, float] = {}
-    for part, prefix in PREFIXES.items():
-        values = measure(arrays[f"probabilities_{part}"], arrays[f"labels_{part}"])
-        metrics |= {prefix + name: value for name, value in values.items()}
+    predictions = {part: (arrays[f"probabilities_{part}"], arrays[f"labels_{part}"]) for part in PREFIXES}
+    write_metrics(training.metrics_of(predictions), facts, cell)
+
+
+def write_metrics(metrics: dict[str, float], facts: dict, cell: Cell) -> None:
+    """Write metrics.json."""
     write_json(cell.file("metrics.json"), {"metrics": metrics, "provenance": facts})

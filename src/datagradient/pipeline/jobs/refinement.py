@@ -1,39 +1,48 @@
 """All iterations of all policies, from one unrefined model on."""
 
-from datagradient.files import write_json
+import sys
+import time
+
+from datagradient.files import read_meta, write_json
+from datagradient.models import declared
 from datagradient.pipeline import layout
-from datagradient.pipeline.jobs.models import evaluate, train
+from datagradient.pipeline.config import model_settings
+from datagradient.pipeline.jobs.models import held_out, write_metrics, write_model
 from datagradient.pipeline.jobs.quality import cross_validate
-from datagradient.pipeline.jobs.removals import choose_iteration, remove
-from datagradient.pipeline.jobs.scores import score
-from datagradient.pipeline.layout import Cell
+from datagradient.pipeline.jobs.removals import choose_iteration, write_removal
+from datagradient.pipeline.jobs.scores import write_scores
+from datagradient.pipeline.layout import BASELINE, Cell
 from datagradient.pipeline.provenance import stamp
+from datagradient.pipeline.training import load_training_set
+from datagradient.refine.loop import refinement_steps
 from datagradient.refine.policies import rates_once
 
 
 def refine(config: dict, first: Cell) -> None:
-    """Do all iterations of all policies from one unrefined model on: the files of all steps, one after the other."""
+    """Do all iterations of all policies from one unrefined model on: the files of all steps, from data read once."""
     policies = layout.trained_policies(config)
     # Of an earlier run, which may have been killed: nobody takes its results for those of this one.
     first.refined.unlink(missing_ok=True)
     for keys in layout.grid(config, dataset=first.dataset, model=first.model, noise=first.noise, seed=first.seed):
         Cell(first.root, **keys).file("metrics.json").unlink(missing_ok=True)
-    if rates_once(policies):
-        cross_validate(config, first)
-    _model(config, first)
-    for iteration in range(1, config["iterations"] + 1):
-        for policy in sorted(policies, key=lambda policy: policy != "influence"):  # the others copy its numbers
-            cell = first.at(policy=policy, iteration=iteration)
-            remove(config, cell)
-            _model(config, cell)
+    quality = cross_validate(config, first) if rates_once(policies) else None
+    settings = model_settings(config, first.dataset, first.model, first.noise)
+    samples, held = load_training_set(declared(first.model).inputs, first.data, first.labels, None), held_out(first)
+    solver = layout.solver_for(config["model_settings"][first.model]["solver"], read_meta(first.data)["modality"])
+    start, facts = time.perf_counter(), {}
+    for step in refinement_steps(samples, held, first.model, settings, solver, config["policies"],
+                                 config["iterations"], config["removal_fraction"], quality):  # fmt: skip
+        cell = first.at(policy=step.policy, iteration=step.iteration)
+        if step.removal:
+            write_removal(step.removal, step.before, facts.get(step.policy, facts[BASELINE]), cell)
+        made_by = write_model(step.trained, held, settings, cell)
+        write_metrics(step.trained.metrics(held), made_by, cell)
+        facts[step.policy] = read_meta(cell.file("model.npz"))  # to which the family has added
+        write_scores(step.scored, solver, facts[step.policy], cell)
+        print(f"{cell.folder} … {time.perf_counter() - start:.2f} s", file=sys.stderr, flush=True)
+        start = time.perf_counter()
     if layout.GUARDED in config["policies"]:
         choose_iteration(config, first)
     models = 1 + config["iterations"] * len(policies)
     keys = {"dataset": first.dataset, "model": first.model, "noise": first.noise, "seed": first.seed}
     write_json(first.refined, {"models": models, "provenance": stamp(**keys)})
-
-
-def _model(config: dict, cell: Cell) -> None:
-    train(config, cell)
-    evaluate(cell)
-    score(config, cell)

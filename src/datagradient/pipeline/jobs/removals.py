@@ -7,11 +7,10 @@ import numpy as np
 
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_meta, read_rows, write_arrays, write_json, write_rows
-from datagradient.metrics import losses
 from datagradient.pipeline.layout import BASELINE, Cell
 from datagradient.pipeline.provenance import check_shared
-from datagradient.refine.policies import POLICIES, QUALITY
-from datagradient.refine.removal import SPARED, Removal, as_many, by_influence, guard
+from datagradient.refine.policies import INFLUENCE, POLICIES, QUALITY
+from datagradient.refine.removal import SPARED, Removal, choose, kept_iteration
 
 
 def remove(config: dict, cell: Cell) -> None:
@@ -19,60 +18,42 @@ def remove(config: dict, cell: Cell) -> None:
 
     By influence at most the preset's share is removed; other policies remove as many.
     """
-    if cell.policy == "influence":
-        by_scores(cell, config["removal_fraction"])
-    else:
-        by_others(cell)
-
-
-def by_scores(cell: Cell, fraction: float) -> None:
-    """Remove by influence, at most a share `fraction` of the current training set."""
     scores = cell.at(iteration=cell.iteration - 1).file("scores.npz")
     arrays, meta = read_arrays(scores)
-    _check_finite(arrays, "influence", scores)
-    removal = by_influence(arrays["influence"], arrays["labels"], fraction)
-    _write(removal, arrays, {**meta, "policy": "influence", "iteration": cell.iteration}, cell.kept)
-
-
-def by_others(cell: Cell) -> None:
-    """Remove as many samples as influence did, chosen by the cell's policy."""
-    policy, iteration = cell.policy, cell.iteration
-    scores, like = cell.at(iteration=iteration - 1).file("scores.npz"), cell.at(policy="influence").file("removed.csv")
-    arrays, meta = read_arrays(scores)
-    declared = POLICIES[policy]
+    declared, counts = POLICIES[cell.policy], None
+    if cell.policy != INFLUENCE:
+        counts = _counts_of_influence(cell, scores, meta, int(arrays["labels"].max()) + 1)
     if declared.is_rated_once:
         quality = cell.at(policy=BASELINE, iteration=0).file("quality.npz")
         rated, facts = read_arrays(quality, QUALITY)
         # Rated once, as the whole training part was: the training sets differ from the second iteration on.
         check_shared({scores: meta, quality: facts}, "training_set")
         arrays[QUALITY] = rated[QUALITY][arrays["positions"]]
-    elif declared.score and declared.score not in arrays:
-        raise UserError(f"{scores}: holds no {declared.score}; score the model again")
-    if declared.score:
-        _check_finite(arrays, declared.score, scores)
-    removed = [int(row["label"]) for row in read_rows(like, "label")]
-    removal_facts = read_meta(like.with_name("kept.npz"))
-    check_shared({scores: meta, like: removal_facts}, "training_set")
-    if removal_facts.get("iteration") != iteration:
-        raise UserError(f"{like}: is of iteration {removal_facts.get('iteration')}, and {iteration} is needed")
-    counts = np.bincount(removed, minlength=arrays["labels"].max() + 1)
-    removal = as_many(policy, counts, arrays, meta["seed"], iteration)
-    if len(removal.positions) != len(removed):
-        raise UserError(
-            f"{cell.kept}: {policy} can remove {len(removal.positions)} samples, influence removed {len(removed)}"
-        )
-    _write(removal, arrays, {**meta, "policy": policy, "iteration": iteration}, cell.kept)
+    removal = choose(cell.policy, arrays, config["removal_fraction"], counts, meta["seed"], cell.iteration, str(scores))
+    write_removal(removal, arrays, meta, cell)
 
 
-def _check_finite(arrays: dict, name: str, scores: Path) -> None:
-    finite = np.isfinite(arrays[name])
-    if not finite.all():
-        sample = int(arrays["positions"][np.argmin(finite)])
-        raise UserError(f"{scores}: {name} of training sample {sample} is {arrays[name][np.argmin(finite)]}, which "
-                        "removals cannot go by; score the model again, with more damping")  # fmt: skip
+def _counts_of_influence(cell: Cell, scores: Path, meta: dict, n_classes: int) -> np.ndarray:
+    """Return how many samples of each class influence removed in the same iteration."""
+    like, iteration = cell.at(policy=INFLUENCE).file("removed.csv"), cell.iteration
+    labels = [int(row["label"]) for row in read_rows(like, "label")]
+    facts = read_meta(like.with_name("kept.npz"))
+    check_shared({scores: meta, like: facts}, "training_set")
+    if facts.get("iteration") != iteration:
+        raise UserError(f"{like}: is of iteration {facts.get('iteration')}, and {iteration} is needed")
+    return np.bincount(np.array(labels, dtype=np.int64), minlength=n_classes)
 
 
-def _write(removal: Removal, arrays: dict, meta: dict, out: Path) -> None:
+def write_removal(removal: Removal, arrays: dict, meta: dict, cell: Cell) -> None:
+    """Write kept.npz and removed.csv of a model.
+
+    Args:
+        removal: what it goes without.
+        arrays: those of scores.npz of the iteration before.
+        meta: the facts there.
+        cell: the model.
+    """
+    out, meta = cell.kept, {**meta, "policy": cell.policy, "iteration": cell.iteration}
     for label in removal.capped:
         print(f"warning: {out}: class {label} would lose more than half of its samples, or some of fewer than "
               f"{SPARED}; capped", file=sys.stderr)  # fmt: skip
@@ -91,16 +72,15 @@ def choose_iteration(config: dict, first: Cell) -> None:
     It holds ``iteration``, and selection loss and accuracy of each.
     """
     iterations = range(config["iterations"] + 1)
-    predictions = [first.at(policy="influence", iteration=k).file("predictions.npz") for k in iterations]
-    losses_by_iteration, correct, facts = [], [], {}
+    predictions = [first.at(policy=INFLUENCE, iteration=k).file("predictions.npz") for k in iterations]
+    selections, facts = [], {}
     check_shared({path: read_meta(path) for path in predictions}, "training_set")
     for path in predictions:
         arrays, facts = read_arrays(path, "probabilities_selection", "labels_selection")
-        p, labels = arrays["probabilities_selection"], arrays["labels_selection"]
-        losses_by_iteration.append(losses(p, labels))
-        correct.append(p.argmax(axis=1) == labels)
+        selections.append((arrays["probabilities_selection"], arrays["labels_selection"]))
+    kept, losses_by_iteration, correct = kept_iteration(selections)
     content = {
-        "iteration": guard(losses_by_iteration, correct),
+        "iteration": kept,
         "selection_loss": [float(values.mean()) for values in losses_by_iteration],
         "selection_accuracy": [float(values.mean()) for values in correct],
         "provenance": facts,

@@ -6,24 +6,31 @@ from datagradient.pipeline import scoring
 from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.progress import progress
 from datagradient.refine.policies import scores_besides
+from datagradient.refine.scoring import Scored, Work, score_all, solve_direction
 
 
 def score(config: dict, cell: Cell) -> None:
-    """Score every training sample of a model against the influence-validation part.
-
-    Writes scores.npz (positions in the training part, labels, flipped, influence, and what the policy goes by);
-    direction.npz: S, which further samples can be scored with; and influence.json: the solver's record and options,
-    seconds by step, and the dataset contribution score.
-    """
+    """Score every training sample of a model against the influence-validation part: see `write_scores`."""
     work = load(config, cell)
     with progress(f"influence {cell.folder}"):
-        scored = scoring.score_all(work, also_scored(config, cell))
-    scoring.warn_unconverged(scored.solver, cell.file("scores.npz"))
-    scoring.write_direction(work, scored.direction, cell.file("direction.npz"))
-    scoring.write_scores(scored, work.solver, work.facts, cell.file("scores.npz"))
+        scored = score_all(work, also_scored(config, cell))
+    write_scores(scored, work.solver, work.facts, cell)
 
 
-def load(config: dict, cell: Cell) -> scoring.Work:
+def write_scores(scored: Scored, options: dict, facts: dict, cell: Cell) -> None:
+    """Write a model's scores.
+
+    scores.npz: positions in the training part, labels, flipped, influence, and what policies go by; direction.npz: S,
+    which further samples can be scored with; influence.json: the solver's record and options, seconds by step, and the
+    dataset contribution score.
+    """
+    out, n = cell.file("scores.npz"), len(scored.arrays["influence"])
+    scoring.warn_unconverged(scored.solver, out)
+    scoring.write_direction(scored.direction, n, options, facts, cell.file("direction.npz"))
+    scoring.write_scores(scored, options, facts, out)
+
+
+def load(config: dict, cell: Cell) -> Work:
     """Read a trained model and what it is scored with."""
     solver = config["model_settings"][cell.model]["solver"]
     return scoring.load_work(cell.model, solver, cell.file("model.npz"), cell.data, cell.labels, cell.kept)
@@ -36,11 +43,11 @@ def also_scored(config: dict, cell: Cell) -> list[str]:
 
 def direction(config: dict, cell: Cell) -> None:
     """Compute S, the one vector that all training samples of a model are scored with: direction.npz."""
-    work = load(config, cell)
+    work, out = load(config, cell), cell.file("direction.npz")
     with progress(f"direction {cell.folder}"):
-        found = scoring.solve_direction(work)
-    scoring.warn_unconverged(found.record.as_dict(), cell.file("direction.npz"))
-    scoring.write_direction(work, found, cell.file("direction.npz"))
+        solved = solve_direction(work)
+    scoring.warn_unconverged(solved.record.as_dict(), out)
+    scoring.write_direction(solved, len(work.samples.labels), work.solver, work.facts, out)
 
 
 def project(config: dict, cell: Cell, number: int, count: int) -> None:

@@ -1,0 +1,151 @@
+"""The refinement loop, in memory: train, score, remove what hurts, train again.
+
+The workflow's jobs call its pieces, and write what they return.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from datagradient.data.features import extract, raw_inputs
+from datagradient.data.record import Dataset
+from datagradient.data.splits import SplitPlan, flip_labels, split
+from datagradient.data.training_set import TrainingSet
+from datagradient.errors import UserError
+from datagradient.metrics import PREFIXES
+from datagradient.models import declared, family
+from datagradient.refine.policies import INFLUENCE, POLICIES, QUALITY, rates_once, scores_besides
+from datagradient.refine.quality import rated
+from datagradient.refine.removal import Removal, choose, kept_iteration, removed_by_class
+from datagradient.refine.scoring import Scored, Work, score_all
+from datagradient.refine.training import Held, Trained, train
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration of one policy; iteration 0 is the unrefined model, which all policies share.
+
+    ``removal`` led to it: places in the training set of the iteration before, whose scores are ``before``.
+    """
+
+    policy: str
+    iteration: int
+    trained: Trained
+    scored: Scored
+    removal: Removal | None
+    before: dict[str, np.ndarray] | None
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """All steps of a refinement, and the iteration of ``influence`` that the guard keeps; None without ``guarded``."""
+
+    steps: list[Step]
+    kept: int | None
+
+
+def refine(
+    dataset: Dataset,
+    model: str,
+    *,
+    policies: Sequence[str] = ("influence", "guarded"),
+    noise: float = 0.0,
+    seed: int = 0,
+    iterations: int = 3,
+    fraction: float = 0.05,
+    settings: Mapping[str, Any] | None = None,
+    solver: Mapping[str, Any] | None = None,
+    plan: SplitPlan | None = None,
+) -> Refinement:
+    """Refine a data set by removing training samples that hurt, iteration after iteration, without writing a file.
+
+    Args:
+        dataset: raw samples.
+        model: name of a model family.
+        policies: of `datagradient.refine.policies.POLICIES`; ``influence`` must be one.
+        noise: share of the training labels that are flipped first.
+        seed: of split, noise and everything random.
+        iterations: rounds of removal.
+        fraction: of the current training set, that a round removes at most.
+        settings: of the training, which replace the family's defaults.
+        solver: options of the solver, which replace the family's defaults for the kind of data.
+        plan: of the split.
+
+    Raises:
+        UserError: there is no such policy, or the data set cannot be split or trained on.
+    """
+    _check_policies(policies)
+    declaration = declared(model)
+    parts = split(dataset, seed, plan or SplitPlan())
+    features = extract(dataset, parts)
+    inputs = features if declaration.inputs == "features" or dataset.modality == "table" else raw_inputs(dataset, parts)
+    n_classes, labels = len(dataset.class_names), dataset.labels[parts["train"]]
+    noisy, flipped = flip_labels(labels, noise, n_classes, seed)
+    samples = TrainingSet(inputs["train"], noisy, flipped, np.arange(len(labels)), n_classes, seed, dataset.name, noise)
+    held = {part: (inputs[part], dataset.labels[parts[part]]) for part in PREFIXES}
+    by_kind = declaration.solver.get(dataset.modality) or {}
+    plain = {key: value for key, value in declaration.solver.items() if not isinstance(value, dict)}
+    full = {**plain, **by_kind, **(solver or {})}
+    settings = {**declaration.defaults, **(settings or {})}
+    quality = rated(model, samples, settings) if rates_once(list(policies)) else None
+    steps = list(refinement_steps(samples, held, model, settings, full, policies, iterations, fraction, quality))
+    if "guarded" not in policies:
+        return Refinement(steps, None)
+    by_influence = [step for step in steps if step.policy == INFLUENCE or step.iteration == 0]
+    selections = [(step.trained.probabilities["selection"], held["selection"][1]) for step in by_influence]
+    return Refinement(steps, kept_iteration(selections)[0])
+
+
+def refinement_steps(
+    samples: TrainingSet, held: Held, model: str, settings: dict, solver: dict, policies: Sequence[str],
+    iterations: int, fraction: float, quality: np.ndarray | None = None,
+) -> Iterator[Step]:  # fmt: skip
+    """Yield the unrefined model, then of each iteration those of all policies that train, ``influence`` first.
+
+    Args:
+        samples: the whole training part.
+        held: the parts ``influence``, which scores are computed against, ``selection`` and ``test``.
+        model: name of the model family.
+        settings: of its training.
+        solver: its options, for this kind of data.
+        policies: of `datagradient.refine.policies.POLICIES`; ``influence`` must be one.
+        iterations: rounds of removal.
+        fraction: of the current training set, that a round removes at most.
+        quality: label quality (n,) of the whole training part, see `rated`, for policies that go by it.
+    """
+    trains = sorted((name for name in policies if POLICIES[name].trains), key=lambda name: name != INFLUENCE)
+    trained = train(model, samples, held, settings)
+    scored = score_trained(model, trained, held, solver, scores_besides(list(policies), "baseline", 0))
+    yield Step("baseline", 0, trained, scored, None, None)
+    arrays = dict.fromkeys(trains, scored.arrays)
+    for iteration in range(1, iterations + 1):
+        counts = None
+        for policy in trains:
+            before = arrays[policy]
+            if quality is not None:
+                before = {**before, QUALITY: quality[before["positions"]]}
+            removal = choose(policy, before, fraction, counts, samples.seed, iteration)
+            if policy == INFLUENCE:
+                counts = removed_by_class(removal, before["labels"])
+            kept = np.delete(before["positions"], removal.positions)
+            trained = train(model, samples.take(kept), held, settings)
+            also = scores_besides(list(policies), policy, iteration)
+            scored = score_trained(model, trained, held, solver, also)
+            yield Step(policy, iteration, trained, scored, removal, before)
+            arrays[policy] = scored.arrays
+
+
+def score_trained(model: str, trained: Trained, held: Held, solver: dict, also: Sequence[str] = ()) -> Scored:
+    """Score a model's training samples against the influence part; `also` names other scores."""
+    work = Work(family(model), trained.model, {}, trained.samples, held["influence"], solver)
+    return score_all(work, also)
+
+
+def _check_policies(policies: Sequence[str]) -> None:
+    unknown = [name for name in policies if name not in POLICIES]
+    if unknown:
+        raise UserError(f"no policy {unknown[0]!r}; legal: {', '.join(POLICIES)}")
+    if INFLUENCE not in policies:
+        raise UserError(f"policies {', '.join(policies)}: the others copy the numbers of {INFLUENCE}; add it")

@@ -1,0 +1,108 @@
+"""Scoring the samples that a model was trained on, in memory: S once, then the projection."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from datagradient.data.training_set import TrainingSet
+from datagradient.influence.options import PROBLEM_OPTIONS
+from datagradient.influence.scores import Direction, curvature_rows, find_direction, influence_along, score
+from datagradient.refine.policies import SCORES, Basis
+
+EVERY = slice(None)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A trained model with its training set, the validation samples and labels, and how S is solved for.
+
+    ``solver`` is for the kind of the data: no more overrides by kind.
+    """
+
+    family: ModuleType
+    model: Any
+    facts: dict
+    samples: TrainingSet
+    validation: tuple[Any, np.ndarray]
+    solver: dict
+
+    def problem(self, shard: slice = EVERY) -> Any:
+        """Return the influence problem of the training samples, or of a shard, which is for projection alone."""
+        form = {key: self.solver[key] for key in PROBLEM_OPTIONS[1:] if key in self.solver}
+        whole = shard == EVERY
+        n, seed = len(self.samples.labels), self.samples.seed
+        rows = curvature_rows(n, self.solver.get("samples"), seed) if whole else None
+        inputs, labels = (self.samples.inputs, self.samples.labels) if whole else (
+            self.samples.inputs[shard], self.samples.labels[shard])  # fmt: skip
+        return self.family.problem(self.model, inputs, labels, rows, **form)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Arrays of one number a sample (as in scores.npz), the solver's record, seconds by step, and of other scores."""
+
+    arrays: dict[str, np.ndarray]
+    solver: dict
+    seconds: dict[str, float]
+    other_seconds: float
+    direction: Direction | None = None  # of a shard it stands in a file
+
+
+def solve_direction(work: Work) -> Direction:
+    """Return S; its seconds count the setting up too."""
+    problem, setup = set_up(work)
+    found = find_direction(problem, *work.validation, seed=work.samples.seed, **_solver_options(work))
+    return replace(found, seconds={"setup": setup, **found.seconds})
+
+
+def score_all(work: Work, also: Sequence[str] = ()) -> Scored:
+    """Score all training samples of a model; `also` names other scores, of `datagradient.refine.policies.SCORES`."""
+    problem, setup = set_up(work)
+    found = score(problem, *work.validation, seed=work.samples.seed, **_solver_options(work))
+    seconds = {"setup": setup, **found.seconds}
+    arrays, other_seconds = with_others(work, problem, found.influence, found.direction.validation_gradient, also)
+    direction = replace(found.direction, seconds={"setup": setup, **found.direction.seconds})
+    return Scored(arrays, found.record.as_dict(), seconds, other_seconds, direction)
+
+
+def score_further(work: Work, solution: np.ndarray, inputs: Any, labels: np.ndarray, first: int = 0) -> np.ndarray:
+    """Score samples that a model was not trained on, along the S of its training samples.
+
+    Args:
+        work: the trained model.
+        solution: S, which stands beside the scores in direction.npz.
+        inputs: m samples, in the form that the model family takes.
+        labels: (m,) class numbers.
+        first: the number of the first sample, for messages.
+    """
+    further = replace(work, samples=replace(work.samples, inputs=inputs, labels=labels))
+    return influence_along(further.problem(slice(0, len(labels))), solution, first)
+
+
+def set_up(work: Work, shard: slice = EVERY) -> tuple[Any, float]:
+    """Return the influence problem, and the seconds that it took to set up."""
+    start = time.perf_counter()
+    problem = work.problem(shard)
+    return problem, time.perf_counter() - start
+
+
+def _solver_options(work: Work) -> dict:
+    return {key: value for key, value in work.solver.items() if key not in PROBLEM_OPTIONS}
+
+
+def with_others(
+    work: Work, problem: Any, influence: np.ndarray, gradient: np.ndarray, also: Sequence[str], shard: slice = EVERY
+) -> tuple[dict[str, np.ndarray], float]:
+    """Return the arrays of scores.npz, and the seconds that other scores than influence took."""
+    start = time.perf_counter()
+    arrays = {name: getattr(work.samples, name)[shard] for name in ("positions", "labels", "flipped")}
+    arrays["influence"] = influence
+    if also:
+        inputs = work.samples.inputs if shard == EVERY else work.samples.inputs[shard]
+        basis = Basis(work.family, work.model, inputs, arrays["labels"], work.validation, problem, gradient)
+        arrays |= {name: SCORES[name](basis) for name in also}
+    return arrays, time.perf_counter() - start
