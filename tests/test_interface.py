@@ -1,6 +1,9 @@
 """`influence_scores` on a user's own models: against refits without a sample, and refusals in one sentence."""
 
 import copy
+import re
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -19,7 +22,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from conftest import blobs
+from conftest import REPOSITORY, blobs, environment
 from datagradient import InfluenceResult, influence_scores
 
 TRAIN, HELD_OUT = slice(0, 120), slice(120, 180)
@@ -485,3 +488,34 @@ def test_no_validation_sample_is_refused(random):
     train, _ = parts(*table(random))
     with pytest.raises(ValueError, match="no validation sample"):
         influence_scores(LogisticRegression().fit(*train), train, (train[0][:0], train[1][:0]))
+
+
+# The examples that readers copy.
+
+
+def run(script, folder):
+    command = [sys.executable, "-W", "error::UserWarning", "-c", script]
+    given = {**environment(), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, check=False, text=True, capture_output=True, env=given)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def blocks(file):
+    return re.findall(r"```python\n(.*?)```", (REPOSITORY / file).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_examples_on_own_models_run(tmp_path):
+    said = run("\n".join(blocks("docs/own-models.md")), tmp_path)
+    assert int(said.split()[0]) >= 25  # of forty wrong labels among the forty most harmful, of 1,200
+    assert "converged" in said and "predicted" in said
+
+
+def test_the_readmes_example_runs(tmp_path):
+    data = """
+from sklearn.datasets import load_iris
+x, y = load_iris(return_X_y=True)
+x_train, y_train, x_validation, y_validation = x[::2], y[::2], x[1::2], y[1::2]
+"""
+    (example,) = blocks("README.md")
+    assert run(data + example.replace("LogisticRegression()", "LogisticRegression(max_iter=500)"), tmp_path)
