@@ -1,4 +1,4 @@
-"""What the package promises about itself: light starts, extras, source hashes, the lock, the help texts."""
+"""What the package promises about itself: light starts, extras, types, source hashes, the lock, the help texts."""
 
 import ast
 import importlib.metadata
@@ -103,6 +103,12 @@ def test_a_command_says_which_extra_brings_a_library(missing, status, words):
     assert done.returncode == status
     assert done.stderr.startswith(words)
     assert status == 1 or done.stderr.count("\n") == 1
+
+
+def test_types_of_what_users_call_are_strict():
+    command = [sys.executable, "-m", "mypy", "--no-error-summary"]
+    checked = subprocess.run(command, cwd=REPOSITORY, env=environment(), check=False, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_rooms_import_downwards_only():
