@@ -35,6 +35,7 @@ lint: .venv/installed
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/python -m mypy
 
 # Cost and quality of solvers on the real data, on a machine that does nothing else. Most of the hour or so goes into
 # models on random halves.

@@ -1,4 +1,4 @@
-"""Influence scores of published libraries on trained networks of this project, for a comparison of cost and worth.
+"""Influence scores of published libraries on trained networks of this project, for a comparison of cost and quality.
 
 A method takes a network that returns logits, tensors of training samples x (n, ...) and labels y (n,), the same of
 validation samples, and a damping δ > 0. It returns −g_iᵀ (H + δI)⁻¹ ∇L_V, an array (n,): above 0, the sample hurts.

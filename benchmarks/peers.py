@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from datamodeling import halves
 from peer_methods import METHODS
 from scipy.stats import spearmanr
 from solvers import CONVERGED, LAST_LAYER, OUT, REPEATS, replace_rows, timed_scores
 from tqdm import tqdm
-from worth import halves
 
 from datagradient.evidence.collect import auroc
+from datagradient.experiments.datamodeling import datamodeling_intervals, datamodeling_score
 from datagradient.experiments.scalability import median_seconds
-from datagradient.experiments.worth import datamodeling_intervals, datamodeling_score
 from datagradient.files import read_arrays, read_json, read_meta
 from datagradient.models import declared, family, neural
 from datagradient.pipeline import layout

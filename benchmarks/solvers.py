@@ -1,21 +1,19 @@
-"""Cost and worth of solvers and dampings: python benchmarks/solvers.py PRESET [DATASET/MODEL/NOISE ...]
+"""Cost and quality of solvers and dampings: python benchmarks/solvers.py PRESET [DATASET/MODEL/NOISE ...]
 
 Uses the prepared data of a preset (seed 0), and validation data only. For every data set and model, one model is
-trained and then scored with every candidate. A candidate's worth is the AUROC of finding flipped labels, if there are
+trained and then scored with every candidate. A candidate's quality is the AUROC of finding flipped labels, if there are
 any; the linear datamodeling score over models trained on random halves of the training set; and the rank correlation
 of its scores with those of a converged solve at the same damping. Its cost is given in seconds, in plain forward
 passes over the training set, and as a share of training. Without cells: every model at the highest noise rate, and
 networks, whose solver was chosen there, at the lowest too.
 
 Writes, below results/benchmarks/: solvers.csv, one row a candidate; overhead.csv, the default of each data set and
-model with the peak memory of training and scoring, each in a fresh process; provenance.json. What is worth keeping
-for the next call lies in results/benchmarks/cells/: models, scores and the losses of the halves.
+model with the peak memory of training and scoring, each in a fresh process; provenance.json. What the next call
+takes up again lies in results/benchmarks/cells/: models, scores and the losses of the halves.
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -24,14 +22,15 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from datamodeling import halves
+from memory import peak_mib
 from scipy.stats import spearmanr
 from tqdm import tqdm
-from worth import halves
 
 from datagradient.data.training_set import TrainingSet
 from datagradient.evidence.collect import auroc
+from datagradient.experiments.datamodeling import datamodeling_intervals, datamodeling_score
 from datagradient.experiments.scalability import median_seconds
-from datagradient.experiments.worth import datamodeling_intervals, datamodeling_score
 from datagradient.files import read_json, read_meta, read_rows, write_arrays, write_json, write_rows
 from datagradient.influence.options import PROBLEM_OPTIONS
 from datagradient.influence.scores import Scores, curvature_rows, score
@@ -162,8 +161,8 @@ def compare(root: Path, config: dict, dataset: str, name: str, noise: str) -> tu
     converged = add_references(rows, list(found.values()), kept, losses, name, module, model, samples, validation)
     references = {"default": found[0], "converged": converged[default["damping"]]}
     write_arrays(cell / "scores.npz", {"default": default}, flipped=samples.flipped, **references)
-    peaks = {key: peak_mib(command) for key, command in commands(name, settings, default, files, cell).items()}
-    overhead = {**{key: value for key, value in rows[0].items() if key in OVERHEAD}, **peaks}
+    memory = peaks(name, settings, default, files, cell)
+    overhead = {**{key: value for key, value in rows[0].items() if key in OVERHEAD}, **memory}
     return rows, overhead
 
 
@@ -266,30 +265,13 @@ def timed_scores(
     return found, {step: float(np.median([seconds[step] for seconds in counted])) for step in every[0]}
 
 
-def commands(name: str, settings: dict, solver: dict, files: dict, cell: Path) -> dict[str, list[str]]:
-    """Return the commands that train and score one model, by the column of the memory that they take."""
-    data = ["--data", str(files["data"]), "--labels", str(files["labels"])]
-    model = str(cell / "memory/model.npz")
+def peaks(name: str, settings: dict, solver: dict, files: dict, cell: Path) -> dict[str, str]:
+    """Return the columns of memory: of training a model with the default settings, and of scoring by the default."""
+    model = cell / "memory/model.npz"
     return {
-        "train_peak_mib": ["train", "--model", name, "--settings", json.dumps(settings), *data, "--out", model],
-        "peak_mib": ["influence", "--model", name, "--solver", json.dumps(solver), "--model-file", model, *data,
-                     "--out", str(cell / "memory/scores.npz")],
-    }  # fmt: skip
-
-
-def peak_mib(command: list[str]) -> str:
-    """Return the peak memory of one command in a process of its own.
-
-    The process asks Linux for its own peak: what the parent learns when it ends counts the parent's memory too.
-    """
-    program = (
-        "import sys; from datagradient.commands.main import main; status = main(sys.argv[1:]); "
-        "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))); sys.exit(status)"
-    )
-    process = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, check=False)
-    if process.returncode:
-        raise SystemExit(f"datagradient {command[0]} failed: {process.stderr}")
-    return f"{int(process.stdout.split()[-2]) / 1024:.0f}"  # given in KiB
+        "train_peak_mib": peak_mib("train", name=name, settings=settings, out=model, **files),
+        "peak_mib": peak_mib("score", name=name, solver=solver, model_file=model, **files),
+    }
 
 
 def _threads() -> str:

@@ -8,6 +8,7 @@ from conftest import blobs
 from datagradient.data.splits import SplitPlan
 from datagradient.errors import UserError
 from datagradient.experiments.cost_model import forward_passes
+from datagradient.experiments.datamodeling import agreement, correlation_interval, datamodeling_score, random_halves
 from datagradient.experiments.enlarge import batches, enlarged, variant
 from datagradient.experiments.fidelity import single_rows, single_table
 from datagradient.experiments.scalability import (
@@ -19,7 +20,6 @@ from datagradient.experiments.scalability import (
     slope_rows,
 )
 from datagradient.experiments.sensitivity import gather_rows, variations
-from datagradient.experiments.worth import agreement, correlation_interval, datamodeling_score, random_halves
 from datagradient.influence.refits import proximal_refit
 from datagradient.influence.scores import score
 from datagradient.metrics import measure

@@ -1,14 +1,18 @@
-"""What the package promises about itself: light starts, source hashes, the lock, the help texts."""
+"""What the package promises about itself: light starts, extras, types, source hashes, the lock, the help texts."""
 
+import ast
+import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from conftest import REPOSITORY, environment
-from datagradient.commands.main import COMMANDS, main
+from datagradient.commands.main import COMMANDS, LIBRARIES, main
 from datagradient.influence.scores import solve
 from datagradient.influence.solvers import SolverError
 from datagradient.pipeline import sources
@@ -33,6 +37,78 @@ def test_light_jobs_import_nothing_heavy(modules):
     script = f"import sys, {modules}; print(*{{name.split('.')[0] for name in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     assert not HEAVY & set(loaded.split())
+
+
+@pytest.mark.parametrize(
+    "code", ["import datagradient", "from datagradient.commands.main import main; main(['--help'])"]
+)
+def test_import_and_help_load_the_standard_library_alone(code):
+    script = f"import atexit, sys; atexit.register(lambda: print('LOADED', *sys.modules)); {code}"
+    output = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    loaded = {name.split(".")[0] for name in output.partition("LOADED")[2].split()}
+    assert "datagradient" in loaded
+    assert not loaded & {*BASE, *LIBRARIES}
+
+
+# What the library alone brings, by the names that code imports.
+BASE = {"numpy", "scipy", "sklearn", "tqdm"}
+# Imported, and brought by another one, which asks for it.
+BROUGHT = {"alembic": "mlflow", "google": "mlflow", "pydantic_core": "pydantic", "sqlalchemy": "mlflow",
+           "urllib3": "requests"}  # fmt: skip
+
+
+def imported(files):
+    """The libraries that files import anywhere, by the names that code imports."""
+    names = set()
+    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text()))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module.split(".")[0])
+    return names - sys.stdlib_module_names - {"datagradient"}
+
+
+def declared_in(entries):
+    return {re.match(r"[\w.-]+", entry)[0].lower() for entry in entries}
+
+
+def test_the_library_and_its_extras_declare_what_the_package_imports():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    base = declared_in(project["dependencies"])
+    brought = declared_in([entry for name in ("torch", "boosted", "pipeline") for entry in extras[name]])
+    found = imported((REPOSITORY / "src").rglob("*.py"))
+    assert found - BASE == set(LIBRARIES)
+    distributions = importlib.metadata.packages_distributions()
+    assert {distributions[name][0].lower() for name in BASE} == base
+    for name in LIBRARIES:
+        brought_by = {other.lower().replace("_", "-") for other in distributions[BROUGHT.get(name, name)]}
+        assert brought_by & brought, name
+    entries = (REPOSITORY / "src/datagradient/interface").glob("*.py")
+    assert imported(entries) <= BASE | {"torch", "xgboost"}
+
+
+@pytest.mark.parametrize(
+    ("missing", "status", "words"),
+    [
+        ("pydantic", 2, "datagradient refine: pydantic is not installed; pip install 'datagradient[pipeline]'"),
+        ("datagradient.pipeline.jobs", 1, "Traceback"),  # a mistake in the code, which a traceback says more of
+    ],
+)
+def test_a_command_says_which_extra_brings_a_library(missing, status, words):
+    options = ["refine", "--config", "config.json", "--dataset", "affairs", "--model", "logistic"]
+    script = f"import sys; sys.modules[{missing!r}] = None; from datagradient.commands.main import main; " \
+             f"sys.exit(main({options}))"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == status
+    assert done.stderr.startswith(words)
+    assert status == 1 or done.stderr.count("\n") == 1
+
+
+def test_types_of_what_users_call_are_strict():
+    command = [sys.executable, "-m", "mypy", "--no-error-summary"]
+    checked = subprocess.run(command, cwd=REPOSITORY, env=environment(), check=False, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_rooms_import_downwards_only():

@@ -3,10 +3,13 @@
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 # Torch pins its own GPU libraries exactly, and only where they exist: left out, the lock serves every system.
 LEFT_OUT = re.compile(r"^(nvidia-|cuda-|triton==)")
+# The committed results of networks are of this torch; torchvision goes with it. To renew them is a decision of its own.
+HELD = ("torch==2.14.1", "torchvision==0.29.1")
 LOCK, ENVIRONMENT = Path("requirements.lock"), Path("environment.yml")
 LOCK_HEAD = "# Exact versions of everything; made by `make lock`, installed by `make`.\n"
 ENVIRONMENT_HEAD = """# The same versions as requirements.lock, for conda; made by `make lock`.
@@ -23,12 +26,15 @@ dependencies:
 
 def compile_lock() -> list[str]:
     """Return the pinned requirements, sorted."""
-    command = [
-        sys.executable, "-m", "piptools", "compile", "--quiet", "--extra", "test", "--strip-extras", "--no-annotate",
-        "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--no-emit-options", "--output-file", "-",
-        "pyproject.toml",
-    ]  # fmt: skip
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    with tempfile.TemporaryDirectory() as folder:
+        held = Path(folder) / "held.txt"
+        held.write_text("\n".join(HELD), encoding="utf-8")
+        command = [
+            sys.executable, "-m", "piptools", "compile", "--quiet", "--extra", "all,test", "--constraint", str(held),
+            "--strip-extras", "--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-find-links",
+            "--no-emit-options", "--output-file", "-", "pyproject.toml",
+        ]  # fmt: skip
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     pins = [line.strip() for line in output.splitlines() if "==" in line and not line.startswith("#")]
     return sorted(pin for pin in pins if not LEFT_OUT.match(pin))
 

@@ -12,13 +12,15 @@ __version__ = "0.1.0"
 __all__ = ["InfluenceResult", "Verification", "__version__", "influence_scores"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
-    if name in __all__:
-        from datagradient import interface
+if not TYPE_CHECKING:  # for a type checker another name is an error
 
-        return getattr(interface, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used."""
+        if name in __all__:
+            from datagradient import interface
+
+            return getattr(interface, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +14,13 @@ from datagradient.commands import data, evidence, experiments, influence, models
 from datagradient.errors import FileError, UserError, one_line
 
 SUBJECTS = (data, models, influence, removal, experiments, evidence, report)
+# What the library alone does not bring, by the names that code imports. All commands belong to the replication.
+EXTRA = "pipeline"
+LIBRARIES = (
+    "alembic", "cleanlab", "datasets", "filelock", "google", "matplotlib", "mlflow", "pandas",
+    "psutil", "pydantic", "pydantic_core", "requests", "skimage", "snakemake", "sqlalchemy", "statsmodels", "torch",
+    "torchvision", "typing_extensions", "urllib3", "xgboost", "yaml",
+)  # fmt: skip
 COMMANDS = {function: options for subject in SUBJECTS for function, options in subject.COMMANDS.items()}
 
 
@@ -55,7 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     try:
-        args.function(args)
+        with _libraries():
+            args.function(args)
     except FileError as error:
         return _fail(args, f"{error}{_expected(args, error.path)}")
     except UserError as error:
@@ -70,6 +79,18 @@ def _run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return _fail(args, "interrupted", 130)
     return 0
+
+
+@contextlib.contextmanager
+def _libraries() -> Iterator[None]:
+    """Say of a library that is not installed how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in LIBRARIES:
+            raise
+        raise UserError(f"{library} is not installed; pip install 'datagradient[{EXTRA}]'") from None
 
 
 def _fail(args: argparse.Namespace, message: object, status: int = 2) -> int:

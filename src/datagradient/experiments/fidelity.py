@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datagradient.evidence.collect import auroc
-from datagradient.experiments.worth import (
+from datagradient.experiments.datamodeling import (
     agreement,
     correlation_interval,
     datamodeling_intervals,

@@ -7,8 +7,8 @@ import numpy as np
 from tqdm import tqdm
 
 from datagradient.evidence.collect import auroc
+from datagradient.experiments.datamodeling import agreement, datamodeling_intervals, datamodeling_score
 from datagradient.experiments.fidelity import read_halves
-from datagradient.experiments.worth import agreement, datamodeling_intervals, datamodeling_score
 from datagradient.files import read_arrays, read_json, read_meta, write_json, write_rows
 from datagradient.influence.solvers import SolverError
 from datagradient.metrics import measure

@@ -18,7 +18,10 @@ class Problem(Protocol):
     """
 
     labels: Any
-    rows: np.ndarray | None
+
+    @property
+    def rows(self) -> np.ndarray | None:
+        """The samples that H is averaged over."""
 
     def check(self) -> None:
         """Raise a `SolverError` where the gradients are not those of the trained model's own objective."""

@@ -81,7 +81,8 @@ def _penalty(model: LogisticRegression) -> float:
     settings = model.get_params()
     kind = settings.get("penalty")
     cross_validated = hasattr(model, "C_")  # LogisticRegressionCV has found its own
-    ratio = np.unique(getattr(model, "l1_ratio_", None) if cross_validated else settings.get("l1_ratio"))
+    mixed: Any = getattr(model, "l1_ratio_", None) if cross_validated else settings.get("l1_ratio")
+    ratio = np.unique(mixed)
     if kind in ("l1", "elasticnet") and any(ratio):
         raise UserError(f"the LogisticRegression has the penalty {kind}; supported is an L2 penalty, or none: fit it "
                         "again without l1_ratio")  # fmt: skip

@@ -154,9 +154,8 @@ def _tensor(array: Any, part: str, dtype: torch.dtype | None) -> Tensor:
         if values.dtype.kind not in "biuf":
             raise UserError(f"{part}: an array of type {values.dtype}; pass numbers")
         array = torch.from_numpy(values.copy() if not values.flags.writeable else np.ascontiguousarray(values))
-    if dtype is not None and array.is_floating_point():
-        return array.detach().to(dtype)
-    return array.detach()
+    tensor: Tensor = array.detach()
+    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
 
 
 def _batches(data: Iterable[Any], part: str, dtype: torch.dtype) -> tuple[Samples, Tensor]:
@@ -192,6 +191,7 @@ def _same(first: Tensor, second: Tensor) -> bool:
 
 def _split(batch: Any, where: str) -> tuple[Inputs, Tensor]:
     """Return what the network takes of a batch, and the labels."""
+    inputs: Any
     if isinstance(batch, Mapping):
         key = next((name for name in LABELS if name in batch), None)
         if key is None:

@@ -167,7 +167,7 @@ def _options(solver: Mapping[str, Any] | None) -> dict[str, Any]:
     for key, value in options.items():
         if key not in legal:
             raise UserError(f"solver: no option {key!r}; legal: {', '.join(legal)}")
-        kinds = SOLVER_OPTIONS.get(key, tuple(SOLVERS))
+        kinds: Any = SOLVER_OPTIONS.get(key, tuple(SOLVERS))
         if isinstance(kinds, tuple):
             if value not in kinds:
                 raise UserError(f"solver: {key} is {value!r}; legal: {', '.join(kinds)}")

@@ -1,4 +1,4 @@
-"""What scores are worth, by validation data only: how well they foresee models trained without some samples."""
+"""How good scores are, by validation data only: how well they foresee models trained without some samples."""
 
 from types import ModuleType
 

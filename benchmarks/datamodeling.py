@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datagradient.data.training_set import TrainingSet
-from datagradient.experiments.worth import loss_of_half, random_halves
+from datagradient.experiments.datamodeling import loss_of_half, random_halves
 from datagradient.files import read_arrays, write_arrays
 from datagradient.pipeline.provenance import stamp
 
