@@ -234,8 +234,9 @@ def tracking_rows(rows: list[dict]) -> list[dict]:
             mean, low, high = mean_and_interval(values) if len(values) > 1 else (np.nan,) * 3
             table.append({
                 "score": score, "noise": noise, "n": len(values), "runs": len(correlations),
-                "runs_without": sum(key[0] == noise for key in runs) - len(correlations), "correlation": mean, "low": low,
-                "high": high, "positive_share": float(np.mean(np.array(correlations) > 0)) if correlations else 0.0,
+                "runs_without": sum(key[0] == noise for key in runs) - len(correlations),
+                "correlation": mean, "low": low, "high": high,
+                "positive_share": float(np.mean(np.array(correlations) > 0)) if correlations else 0.0,
             })  # fmt: skip
     return table
 
