@@ -1,11 +1,11 @@
-"""Renew requirements.lock from pyproject.toml, and environment.yml from the lock. Called by `make lock`."""
+"""Update requirements.lock from pyproject.toml, and environment.yml from the lock. Called by `make lock`."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-# Torch pins its own GPU libraries exactly, and only where they exist: left out, the lock serves every system.
+# Torch pins its own GPU libraries exactly, and only on systems that have them; without them the lock fits every system.
 LEFT_OUT = re.compile(r"^(nvidia-|cuda-|triton==)")
 LOCK, ENVIRONMENT = Path("requirements.lock"), Path("environment.yml")
 LOCK_HEAD = "# Exact versions of everything; made by `make lock`, installed by `make`.\n"
