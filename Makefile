@@ -21,7 +21,7 @@ reproduce: .venv/installed
 	@echo "Report   results/$(PRESET)/report.html: open it in a browser"
 	@echo "MLflow   results/mlflow.db: run 'make ui', open http://127.0.0.1:5000, choose 'Model training'"
 
-# Fidelity, sensitivity and streaming, which take about as long as the run itself, and a report with all of it.
+# Fidelity, sensitivity and streaming, which take about as long as the run itself, and a report that includes them.
 experiments: .venv/installed
 	$(BIN)/python -m snakemake all experiments --cores $(CORES) $(CONFIG) --report $(REPORT) --report-after-run
 
@@ -37,8 +37,8 @@ lint: .venv/installed
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python -m mypy
 
-# Cost and quality of solvers on the real data, on a machine that does nothing else. Most of the hour or so goes into
-# models on random halves.
+# Cost and quality of solvers on the real data, on an otherwise idle machine. Most of the time, about an hour, is spent
+# on training models on random halves.
 benchmark: .venv/installed
 	$(BIN)/python -m snakemake --cores $(CORES) \
 		$(foreach d,$(BENCHMARK_DATA),results/cpu/$(d)/prepared/seed-0/noise-0/labels.npz \
@@ -48,7 +48,7 @@ benchmark: .venv/installed
 	$(BIN)/python -m datagradient table solvers --results results/benchmarks --out paper_tables/benchmarks
 	$(BIN)/python -m datagradient figure solvers --results results/benchmarks --out figures/benchmarks
 
-# The same networks scored by published libraries, which need an environment of their own. After `make benchmark`.
+# The same networks scored by published libraries, which need a separate environment. Run `make benchmark` first.
 peers: .venv-peers/installed
 	OMP_NUM_THREADS=1 .venv-peers/bin/python -W ignore benchmarks/peers.py cpu
 	$(BIN)/python -m datagradient table peers --results results/benchmarks --out paper_tables/benchmarks
@@ -59,7 +59,7 @@ peers: .venv-peers/installed
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-# The tables of README and docs are those of the committed results, and paper_tables/verdict.* is the cpu preset's.
+# The tables in README and docs come from the committed results; paper_tables/verdict.* is that of the preset cpu.
 readme: .venv/installed
 	$(BIN)/python -m datagradient readme --files README.md docs/*.md --results results
 	cp paper_tables/cpu/verdict.csv paper_tables/cpu/verdict.md paper_tables/cpu/verdict.tex paper_tables/
@@ -75,11 +75,11 @@ ui: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-# Renew the lock and the conda environment that is made from it.
+# Update the lock, and the conda environment that is made from it.
 lock: .venv/installed
 	$(BIN)/python -m pip install --quiet pip-tools
 	$(BIN)/python tools/lock.py
 
-# Logs hold the jobs' timings, which tables are made from: they go with the results.
+# Logs are kept with the results: they hold the jobs' timings, from which tables are made.
 clean:
 	rm -rf .venv .venv-peers .snakemake

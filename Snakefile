@@ -1,6 +1,7 @@
 # datagradient: data -> train -> evaluate -> influence -> prune -> train …, then tables and figures.
-# snakemake --cores N [--configfile config/cpu.yaml]; one rule is one command of `datagradient`, whose options are keys:
-# which data set, model family, noise rate, policy, seed and iteration. Files follow from them, see pipeline/layout.py.
+# snakemake --cores N [--configfile config/cpu.yaml]; each rule is one command of `datagradient`. The options of a
+# command are keys: data set, model family, noise rate, policy, seed and iteration. They determine the paths of files,
+# see pipeline/layout.py.
 
 import json
 import sys
@@ -19,7 +20,7 @@ from datagradient.refine.policies import rates_once, scores_besides
 from datagradient.report.captions import write_captions
 
 BASE = Path(workflow.basedir)
-# Snakemake formats this path: braces in the folder of a clone are doubled.
+# Snakemake formats this path, so braces in the folder of a clone are doubled.
 ENVIRONMENT = str(BASE / "environment.yml").replace("{", "{{").replace("}", "}}")
 
 
@@ -64,7 +65,7 @@ localrules: all, experiments
 onstart:
     lock(PRESET)
     print(preflight(CONFIG), file=sys.stderr)
-    write_json(Path(CONFIG_FILE), CONFIG)  # not by a rule: Snakemake looks at no job that comes after one that runs
+    write_json(Path(CONFIG_FILE), CONFIG)  # not by a rule: Snakemake does not check jobs after one that runs
     begin(PRESET, workflow)
 
 
@@ -89,7 +90,7 @@ rule experiments:
 
 
 include: "workflow/prepare.smk"
-# From the prepared data to scores and removals: one rule a step, or all iterations in one job. The same files.
+# Models, scores and removals from the prepared data: one rule per step, or all iterations in one job; the same files.
 include: "workflow/steps.smk" if CONFIG["one_job"] == "step" else "workflow/refine.smk"
 include: "workflow/experiments.smk"
 include: "workflow/report.smk"

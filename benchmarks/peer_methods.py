@@ -1,11 +1,12 @@
 """Influence scores of published libraries on trained networks of this project, for a comparison of cost and quality.
 
-A method takes a network that returns logits, tensors of training samples x (n, ...) and labels y (n,), the same of
+A method takes a network that returns logits, tensors of training samples x (n, ...) and labels y (n,), the same for
 validation samples, and a damping δ > 0. It returns −g_iᵀ (H + δI)⁻¹ ∇L_V, an array (n,): above 0, the sample hurts.
 
 Settings are those of the libraries' documentation, in single precision, with H averaged over CURVATURE_SAMPLES training
-samples. Where public parts of a library solve for the gradient of the mean validation loss, they are used: one system,
-not one for every sample or batch. What else deviates stands at each method. First calls also import the library.
+samples. If public parts of a library can solve for the gradient of the mean validation loss, they are used: one system
+instead of one for every sample or batch. Other deviations are described at each method. A first call also imports the
+library.
 """
 
 import copy
@@ -20,15 +21,15 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-CURVATURE_SAMPLES = 1000  # a multiple of the batches' sizes: pyDVL weighs every batch of H alike, whatever its size
-SMALL_BATCH = 32  # of LiSSA's steps, and of pyDVL's EK-FAC, whose gradients cost the square of it
+CURVATURE_SAMPLES = 1000  # a multiple of the batch sizes, because pyDVL weights all batches of H equally
+SMALL_BATCH = 32  # for LiSSA's steps, and for pyDVL's EK-FAC, whose gradients cost the square of the batch size
 
 
 def captum_tracin(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.ndarray:
     """Return TracInCPFast's scores: H is the identity, and only the weight of the last linear layer counts.
 
-    Captum passes the validation samples through the model again for every batch of training samples. As its scores
-    depend on the inputs of the last layer alone, those are computed once, and captum's model is that layer.
+    Captum passes the validation samples through the model again for every batch of training samples. Because its
+    scores depend only on the inputs of the last layer, these are computed once, and captum's model is that layer.
     """
     from captum.influence import TracInCPFast
 
@@ -41,12 +42,12 @@ def captum_tracin(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.
 
 
 def pydvl_ekfac(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.ndarray:
-    """Return pyDVL's EK-FAC scores, which are those of the linear layers alone: it knows no others."""
+    """Return pyDVL's EK-FAC scores, which cover only linear layers: it supports no others."""
     from pydvl.influence.torch import EkfacInfluence
     from pydvl.influence.torch.base import TorchGradientProvider
 
     network = _prepared(network)
-    for layer in network.modules():  # from the outside in
+    for layer in network.modules():  # from outer to inner modules
         layer.requires_grad_(isinstance(layer, nn.Linear))
     method = EkfacInfluence(network, update_diagonal=True, hessian_regularization=damping).fit(_curvature(x, y))
     s = sum(method.influence_factors(*batch).sum(dim=0) for batch in _batches(x_val, y_val, SMALL_BATCH)) / len(y_val)
@@ -54,7 +55,7 @@ def pydvl_ekfac(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.nd
 
 
 def pydvl_lissa(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.ndarray:
-    """Return pyDVL's scores by LiSSA, H being the mean of g_i g_iᵀ as in its documentation."""
+    """Return pyDVL's scores by LiSSA; H is the mean of g_i g_iᵀ, as in its documentation."""
     from pydvl.influence.torch import LissaInfluence, SecondOrderMode
 
     options = {"second_order_mode": SecondOrderMode.GAUSS_NEWTON, "warn_on_max_iteration": False}
@@ -70,7 +71,7 @@ def pydvl_lissa(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.nd
 
 
 def pydvl_nystroem(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.ndarray:
-    """Return pyDVL's scores from Nyström's approximation of the Hessian, of rank 10 as in its documentation."""
+    """Return pyDVL's scores from Nyström's approximation of the Hessian, with rank 10 as in its documentation."""
     from pydvl.influence.torch import NystroemSketchInfluence
 
     method = NystroemSketchInfluence(_prepared(network), cross_entropy, regularization=damping, rank=10)
@@ -82,8 +83,8 @@ def pydvl_cg(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.ndarr
     """Return pyDVL's scores by conjugate gradients on the Hessian.
 
     The documented variant for simultaneous right-hand sides stops by default after ten steps for each of them; the
-    other one squares its tolerance, which single precision never reaches. The documented preconditioner is left out:
-    version 0.10.0 fits it and then does not use it, as its method `fit` returns None.
+    other variant squares its tolerance, which single precision never reaches. The documented preconditioner is left
+    out: version 0.10.0 fits it but then does not use it, because its method `fit` returns None.
     """
     from pydvl.influence.torch import CgInfluence
 
@@ -94,9 +95,10 @@ def pydvl_cg(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.ndarr
 
 
 def kronfluence_ekfac(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.ndarray:
-    """Return kronfluence's EK-FAC scores, which are those of linear layers and convolutions.
+    """Return kronfluence's EK-FAC scores, which cover linear layers and convolutions.
 
-    It collects garbage ten times; what was there before is exempt, or that would take longer than all the rest.
+    Kronfluence runs the garbage collector ten times; existing objects are exempted, because that would otherwise take
+    longer than everything else.
     """
     from kronfluence.analyzer import Analyzer, prepare_model
     from kronfluence.arguments import ScoreArguments
@@ -170,7 +172,7 @@ def _pydvl_scores(provider, s: Tensor, x: Tensor, y: Tensor) -> np.ndarray:
 
 
 def _dattri(network: nn.Module, x, y, x_val, y_val, attributor: Callable, damping: float = 0) -> np.ndarray:
-    """Return dattri's scores from gradients of single samples; its `attribute` solves again for every batch of them."""
+    """Return dattri's scores from per-sample gradients; its own `attribute` would solve again for every batch."""
     from dattri.task import AttributionTask
 
     def loss(parameters: dict[str, Tensor], batch: tuple) -> Tensor:
@@ -181,7 +183,7 @@ def _dattri(network: nn.Module, x, y, x_val, y_val, attributor: Callable, dampin
 
     def solve(scale: float) -> Tensor:
         method = attributor(task, scale)
-        method.cache(_curvature(x, y, CURVATURE_SAMPLES))  # one batch: dattri adds up the solutions of the batches
+        method.cache(_curvature(x, y, CURVATURE_SAMPLES))  # one batch: dattri adds up the batches' solutions
         return method.transform_test_rep(0, gradient.unsqueeze(0))[0]
 
     s = _stable(solve, 50.0, gradient.norm() / damping)
@@ -191,9 +193,9 @@ def _dattri(network: nn.Module, x, y, x_val, y_val, attributor: Callable, dampin
 
 
 def _stable(solve: Callable[[float], Tensor], scale: float, bound: Tensor) -> Tensor:
-    """Return LiSSA's solution with the library's scale, or ten or a hundred times that where it diverges.
+    """Return LiSSA's solution with the library's scale, or with ten or a hundred times that scale if it diverges.
 
-    No H ≥ 0 has a solution S with ‖S‖ > ‖∇L_V‖ / δ: that is taken for divergence, and so is pyDVL's error on NaNs.
+    For H ≥ 0 no solution S has ‖S‖ > ‖∇L_V‖ / δ, so such an S counts as divergence, and so does pyDVL's error on NaNs.
     """
     for factor in (1, 10, 100):
         try:
@@ -208,7 +210,7 @@ def _stable(solve: Callable[[float], Tensor], scale: float, bound: Tensor) -> Te
 
 
 def _prepared(network: nn.Module) -> nn.Module:
-    """Return a copy that the libraries may alter, and seed torch."""
+    """Return a copy of a network that the libraries may modify, and seed torch."""
     torch.manual_seed(0)
     return copy.deepcopy(network).eval()
 
@@ -226,11 +228,11 @@ def _mean_gradient(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _inputs_of(layer: nn.Module, network: nn.Module, x: Tensor) -> Tensor:
-    found: list[Tensor] = []
-    with layer.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0])):
+    layer_inputs: list[Tensor] = []
+    with layer.register_forward_pre_hook(lambda _, inputs: layer_inputs.append(inputs[0])):
         for batch in x.split(_batch_size(x)):
             network(batch)
-    return torch.cat(found)
+    return torch.cat(layer_inputs)
 
 
 def _batch_size(x: Tensor) -> int:

@@ -1,8 +1,8 @@
-"""Published libraries beside this project, on the same networks: python benchmarks/peers.py PRESET [DATASET ...]
+"""Published libraries compared with this project on the same networks: python benchmarks/peers.py PRESET [DATASET ...]
 
 Runs after benchmarks/solvers.py, in the environment of benchmarks/peers.txt (`make peers`). Every method scores all
-training samples against the mean validation loss in this one process, at the damping of our default; the second of two
-runs is timed, and the library's import left out. Writes results/benchmarks/peers.csv.
+training samples against the mean validation loss in this process, with the damping of our default. The second of two
+runs is timed, so that the import of the library does not count. Writes results/benchmarks/peers.csv.
 """
 
 import argparse
@@ -34,19 +34,19 @@ COLUMNS = (
     "rank_correlation", "lds", "lds_low", "lds_high", "status",
 )  # fmt: skip
 OURS, OTHER = "datagradient", "datagradient, not the default"
-# By the parameters that the default takes: ours with the others.
+# Our second variant, by the parameters that the default uses: it uses the other parameters.
 OTHERS = {"last": {**CONVERGED, "parameters": "all"}, "all": {**LAST_LAYER, "samples": 5000}}
 LAYERS = {"last": "last layer", "all": "all layers"}
-# Which parameters count with the libraries, beside all of them.
+# The parameters covered by libraries that do not cover all layers.
 COVERS = {
     "captum TracInCPFast": "last weight", "pyDVL EK-FAC": "linear layers",
     "kronfluence EK-FAC": "linear and convolutional layers",
 }  # fmt: skip
-TOO_LONG = 20.0  # seconds: what takes longer runs once, its first call included
+TOO_LONG = 20.0  # seconds; a method that takes longer runs only once, and its first call is timed
 
 
 def main() -> None:
-    """Measure every data set that is asked for, and write the table after each."""
+    """Measure the requested data sets, and write the table after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", help="the preset that benchmarks/solvers.py has run for")
     parser.add_argument("datasets", nargs="*", metavar="DATASET")
@@ -71,23 +71,23 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
     kept, losses = halves(cell / "halves.npz", module, samples, validation, settings)
     converged = read_arrays(cell / "scores.npz", "converged")[0]["converged"]
     forward = median_seconds(lambda: module.probabilities(model, samples.inputs), REPEATS)
-    found, seconds, status = {}, {}, {}
+    influence, seconds, status = {}, {}, {}
     ours = {OURS: solver, OTHER: {**OTHERS[solver["parameters"]], "damping": solver["damping"]}}
     covers = {**COVERS, **{name: LAYERS[options["parameters"]] for name, options in ours.items()}}
     for name, options in ours.items():
         scores, steps = timed_scores(module, model, samples, validation, options, REPEATS if name == OURS else 2)
-        found[name], seconds[name], status[name] = scores.influence, sum(steps.values()), "done"
+        influence[name], seconds[name], status[name] = scores.influence, sum(steps.values()), "done"
     x, x_val = (neural.to_tensor(inputs)[1] for inputs in (samples.inputs, validation[0]))
     tensors = (x, torch.from_numpy(samples.labels), x_val, torch.from_numpy(validation[1]))
     for name, method in tqdm(METHODS.items(), f"peers on {dataset}", disable=None):
         try:
-            found[name], seconds[name] = timed(lambda: method(model.network, *tensors, solver["damping"]))  # noqa: B023
-            status[name] = "done" if np.isfinite(found[name]).all() else "not finite"
-        except Exception as error:  # a library's failure is a result, and stands in the table
+            influence[name], seconds[name] = timed(lambda: method(model.network, *tensors, solver["damping"]))  # noqa: B023
+            status[name] = "done" if np.isfinite(influence[name]).all() else "not finite"
+        except Exception as error:  # a library's failure is a result and appears in the table
             status[name] = f"{type(error).__name__}: {error}".splitlines()[0][:100]
             print(f"{dataset}: {name}: {status[name]}", file=sys.stderr)
     good = [name for name, word in status.items() if word == "done"]
-    intervals = dict(zip(good, datamodeling_intervals([found[name] for name in good], kept, losses), strict=True))
+    intervals = dict(zip(good, datamodeling_intervals([influence[name] for name in good], kept, losses), strict=True))
     rows = []
     for name, word in status.items():
         package = name.split()[0].rstrip(",")
@@ -99,9 +99,9 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
             row |= {
                 "seconds": f"{seconds[name]:.4g}", "forward_passes": f"{seconds[name] / forward:.3g}",
                 "times_ours": f"{seconds[name] / seconds[OURS]:.3g}",
-                "auroc": f"{auroc(found[name], samples.flipped):.4f}",
-                "rank_correlation": f"{spearmanr(found[name], converged).statistic:.4f}",
-                "lds": f"{datamodeling_score(found[name], kept, losses):.3f}",
+                "auroc": f"{auroc(influence[name], samples.flipped):.4f}",
+                "rank_correlation": f"{spearmanr(influence[name], converged).statistic:.4f}",
+                "lds": f"{datamodeling_score(influence[name], kept, losses):.3f}",
                 "lds_low": f"{low:.3f}", "lds_high": f"{high:.3f}",
             }  # fmt: skip
         rows.append(row)
@@ -109,7 +109,7 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
 
 
 def timed(method: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
-    """Return a method's scores and seconds, of a second run where the first was not too long."""
+    """Return a method's scores and seconds, from a second run if the first was not too long."""
     for _ in range(2):
         start = time.perf_counter()
         scores = method()

@@ -405,7 +405,7 @@ def test_ekfacs_signs_are_unbiased(random, monkeypatch):
     network, (inputs, labels) = mlp(), table(random, n=300)
     problem, traces = problem_of(network, inputs, labels, batch_size=50), []
     for signs in range(4):
-        monkeypatch.setattr(ekfac, "CHANCE", signs)
+        monkeypatch.setattr(ekfac, "SIGN_SEED", signs)
         traces.append(np.trace(approximated(problem)))
     assert len(set(traces)) == 4
     assert np.mean(traces) == pytest.approx(np.trace(dense_ggn(network, inputs, labels)), rel=0.15)
@@ -678,7 +678,7 @@ def test_the_last_layers_refusals_say_what_was_found(random):
     inputs, labels = table(random)
     with pytest.raises(SolverError, match=r"has the shape \(23, 4, 1\) for 23 samples; .*use parameters: all"):
         LastLayerProblem(Sequence().double(), torch.from_numpy, inputs, labels)
-    with pytest.raises(SolverError, match=r"two passes over the same samples differ: .* or on chance"):
+    with pytest.raises(SolverError, match=r"two passes over the same samples differ: .* random or dependent on"):
         last_layer_of(nn.Sequential(Drawing(), nn.Linear(4, 3)).double(), inputs, labels)
 
 

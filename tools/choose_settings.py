@@ -1,8 +1,8 @@
 """Compare settings on the selection-validation part: python tools/choose_settings.py PRESET [MODEL ...] > FILE.
 
-Reads the prepared data of a preset that has run, trains unrefined models, and writes one row for each data set,
-model, noise rate and setting: the preset's own, and the ones that change a single setting. The test part is never
-read. `best` marks the highest mean accuracy over seeds, then the lowest loss.
+Reads the prepared data of a preset that has been run, trains unrefined models, and writes one row for each data set,
+model, noise rate and setting: those of the preset, and variants that change a single setting. The test part is never
+read. `best` marks the highest mean accuracy over seeds, and among equals the lowest loss.
 """
 
 import csv
@@ -20,7 +20,7 @@ from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.training import load_part, load_training_set
 
 PENALTIES = [{"l2": l2} for l2 in (3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)]
-# Halved and doubled one at a time; of other families, all numbers.
+# Settings that are halved and doubled, one at a time; for other families, all numbers.
 SCALED = {"boosted": ("rounds", "learning_rate", "l2"), "neural": ("epochs", "learning_rate", "width", "weight_decay")}
 
 
@@ -41,8 +41,8 @@ def compare(writer: "csv.Writer", root: Path, config: dict, keys: dict) -> None:
     """Write one row for every setting of one cell."""
     settings, rows = model_settings(config, **keys), []
     for changed in tqdm(list(_changes(keys["model"], settings)), "/".join(keys.values()), disable=None):
-        found = [_selection(root, keys, seed, {**settings, **changed}) for seed in config["seeds"]]
-        accuracy, loss, seconds = (sum(values) / len(values) for values in zip(*found, strict=True))
+        measured = [_selection(root, keys, seed, {**settings, **changed}) for seed in config["seeds"]]
+        accuracy, loss, seconds = (sum(values) / len(values) for values in zip(*measured, strict=True))
         rows.append((accuracy, -loss, seconds, changed))
     for row in rows:
         accuracy, loss, seconds, changed = row

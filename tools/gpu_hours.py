@@ -1,8 +1,8 @@
-"""GPU hours of a preset's networks, from counts alone: python tools/gpu_hours.py [PRESET], by default paper.
+"""GPU hours of a preset's networks, from operation counts: python tools/gpu_hours.py [PRESET], by default paper.
 
-Floating-point operations of one forward pass are counted by torch; the cost model says how many forward passes training
-and scoring are. Networks on tables and texts are so small that starting their kernels takes longer than the arithmetic:
-the hours say nothing of that. Writes results/benchmarks/gpu_hours.csv, which `make readme` shows.
+Torch counts the floating-point operations of one forward pass; the cost model gives the number of forward passes of
+training and scoring. Networks on tables and texts are so small that launching kernels takes longer than the arithmetic;
+the hours do not include this. Writes results/benchmarks/gpu_hours.csv, which `make readme` shows.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from datagradient.refine.policies import rates_once
 COLUMNS = ("preset", "dataset", "network", "n", "trainings", "scorings", "passes_each_training", "passes_each_scoring",
            "gigaflop_a_sample", "teraflops", "hours")  # fmt: skip
 IMAGES = {"cifar10": (50_000, (3, 32, 32), 10)}  # development samples, shape, classes
-REPEATS = 3  # of scoring in the measurement of cost, beside a warm-up, and again for its memory
-SUSTAINED = (10, 50)  # TFLOP/s that a GPU may sustain on networks of this size
-FOLDS, SHARE = 3, 2 / 3  # of cross-validation: trainings, each on so much of the training set
+REPEATS = 3  # of scoring in the measurement of cost, in addition to a warm-up, and again for its memory
+SUSTAINED = (10, 50)  # TFLOP/s that GPUs may sustain on networks of this size
+FOLDS, SHARE = 3, 2 / 3  # cross-validation: number of trainings, and share of the training set used by each
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Renew requirements.lock from pyproject.toml, and environment.yml from the lock. Called by `make lock`."""
+"""Update requirements.lock from pyproject.toml, and environment.yml from the lock. Called by `make lock`."""
 
 import re
 import subprocess
@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Torch pins its own GPU libraries exactly, and only where they exist: left out, the lock serves every system.
+# Torch pins its own GPU libraries exactly, and only on systems that have them; without them the lock fits every system.
 LEFT_OUT = re.compile(r"^(nvidia-|cuda-|triton==)")
 # The committed results of networks are of this torch; torchvision goes with it. To renew them is a decision of its own.
 HELD = ("torch==2.14.1", "torchvision==0.29.1")

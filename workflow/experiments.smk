@@ -1,5 +1,5 @@
-# Cost, fidelity and sensitivity of the scores. What is timed runs alone on the machine, with one thread, as all jobs of
-# the workflow do: two of scikit-learn's and BLAS's wait for each other, which would lengthen training and flatter us.
+# Cost, fidelity and sensitivity of the scores. Timed jobs run alone on the machine, with one thread like all jobs of
+# the workflow: with two, scikit-learn and BLAS wait for each other, which would lengthen training in our favour.
 ONE_THREAD = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 "
 
 

@@ -1,16 +1,16 @@
-# Names and paths of the preset, and which files its jobs read and write.
+# Names and paths of the preset, and the files that its jobs read and write.
 
 PRESET, SEEDS, ITERATIONS, NOISES = CONFIG["preset"], CONFIG["seeds"], CONFIG["iterations"], layout.noise_names(CONFIG)
 POLICIES = layout.trained_policies(CONFIG)
 ROOT = layout.root(PRESET)  # results/<preset>
 CONFIG_FILE = f"{ROOT}/config.json"
 CLAIMS = BASE / "config/claims.yaml"
-CAPTIONS = Path.cwd() / ".snakemake/captions"  # of the report, which reads them from files
+CAPTIONS = Path.cwd() / ".snakemake/captions"  # the report reads captions from files
 TABLES, FIGURES = f"paper_tables/{PRESET}", f"figures/{PRESET}"
 
 
 def below_root(pattern):
-    """A pattern of layout.py with the preset's folder filled in; the other names in braces stay wildcards."""
+    """Return a pattern of layout.py with the preset's folder filled in; other names in braces remain wildcards."""
     return pattern.replace("{root}", ROOT)
 
 
@@ -24,11 +24,11 @@ SCALE = below_root(layout.SCALE)  # {dataset}/scalability/features.npz
 SCALE_ROWS = below_root(layout.SCALE_ROWS)  # {dataset}/scalability/{model}/{sizes}/rows.json
 UNREFINED_LOG = f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}/seed-{{seed}}"
 MODEL_LOG = f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}/{{policy}}/seed-{{seed}}/iter-{{iteration}}"
-# Options of the commands: which unrefined model, and which model.
+# Options of the commands that select an unrefined model, and any model.
 UNREFINED_KEYS = ("--config {CONFIG_FILE} --dataset {wildcards.dataset} --model {wildcards.model} "
                   "--noise {wildcards.noise} --seed {wildcards.seed}")
 MODEL_KEYS = UNREFINED_KEYS + " --policy {wildcards.policy} --iteration {wildcards.iteration}"
-# Tables, and figures, by the section of the report that they stand in.
+# Tables and figures by section of the report.
 SECTIONS = {
     "1. Verdict": (["verdict"], ["pipeline"]),
     "2. Main results": (["main", "pooled"], ["accuracy", "f1", "effects"]),
@@ -47,9 +47,9 @@ if CONFIG["scalability"]:
 TABLE_NAMES = [name for tables, figures in SECTIONS.values() for name in tables]
 FIGURE_NAMES = [name for tables, figures in SECTIONS.values() for name in figures]
 RUN_FIGURES = [name for name in FIGURE_NAMES if name != "scalability"]
-# Of the experiments that `rule experiments` does: section, tables and figures, and the results these are made from.
+# For each experiment of `rule experiments`: section, tables and figures, and the results that these are made from.
 VARIED = ["damping", "solver", "curvature-samples", "validation-samples", "lissa-steps", "lissa-batch"]
-if any("curvature" in declared(model).solver for model in CONFIG["models"]):  # a family that has the choice
+if any("curvature" in declared(model).solver for model in CONFIG["models"]):  # a family with a choice
     VARIED.append("curvature")
 EXPERIMENT_SECTIONS = {
     "streaming": ("6. Cost", (["streamed"], ["streamed"]), ["streamed"]),
@@ -66,12 +66,12 @@ SMALL_TABLES = [*STATISTICS, "data", "detection", "detection_curves", "influence
 
 
 def model_files(name, **keys):
-    """A file of the trained models that have these keys."""
+    """Return the paths of a file for the trained models with these keys."""
     return [layout.Cell(ROOT, **model).file(name) for model in layout.grid(CONFIG, **keys)]
 
 
 def refinement_files(**keys):
-    """Files that are there when all iterations of the models with these keys are done."""
+    """Return files that exist when all iterations of the models with these keys are done."""
     unrefined = [layout.Cell(ROOT, **model) for model in layout.grid(CONFIG, iteration=0, **keys)]
     if CONFIG["one_job"] != "step":
         return [model.refined for model in unrefined]
@@ -81,27 +81,27 @@ def refinement_files(**keys):
 
 
 def training_settings(wildcards):
-    """The settings of one model's training, as text: a job runs again when they change."""
+    """Return the settings of one model's training as text: a job reruns when they change."""
     return json.dumps(model_settings(CONFIG, wildcards.dataset, wildcards.model, wildcards.noise))
 
 
 def solver_options(wildcards):
-    """The options of one model's solver, as text."""
+    """Return the options of one model's solver as text."""
     return json.dumps(CONFIG["model_settings"][wildcards.model]["solver"])
 
 
 def gpus(wildcards):
-    """How many GPUs a job asks for: of a family that can use them, where the preset says so."""
+    """Return the number of GPUs that a job requests: if its family can use them and the preset says so."""
     return gpus_of(wildcards.model)
 
 
 def gpus_of(model):
-    """How many GPUs a job of a model family asks for."""
+    """Return the number of GPUs that a job of a model family requests."""
     return CONFIG["gpu"] if declared(model).gpu else 0
 
 
 def in_report(path, kind, name, dataset=None):
-    """An output that stands in the report, in the section of its table (kind "tables") or figure."""
+    """Return an output marked for the report, in the section of its table (kind "tables") or figure."""
     place = {"tables": 0, "figures": 1}[kind]
     contents = [*SECTIONS.items(), *((section, names) for section, names, results in EXPERIMENT_SECTIONS.values())]
     section = next((section for section, names in contents if name in names[place]), "5. Scores")

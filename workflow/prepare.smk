@@ -1,7 +1,7 @@
-# From the files of a data set to features by seed, and to labels of which some are flipped.
+# Features by seed, and labels with noise, from the files of a data set.
 #
-# A data set is read once for all seeds. Where jobs do single steps, it is read for each: a new seed leaves the others
-# alone.
+# A data set is read once for all seeds. If jobs do single steps, it is read for each seed, so that a new seed does not
+# rerun the others.
 PREPARED_AT_ONCE = {} if CONFIG["one_job"] == "step" else {"seed": SEEDS}
 OF_SEED = "" if PREPARED_AT_ONCE else "-seed-{seed}"
 SEED_OPTION = "" if PREPARED_AT_ONCE else "--seed {wildcards.seed} "
@@ -9,7 +9,7 @@ SEED_OPTION = "" if PREPARED_AT_ONCE else "--seed {wildcards.seed} "
 
 rule prepare:
     input:
-        f"{ROOT}/{{dataset}}/{changes.STAMP}",  # renewed when a file that the set was read from has changed
+        f"{ROOT}/{{dataset}}/{changes.STAMP}",  # updated when a source file of the data set has changed
     output:
         expand([f"{PREPARED}/features.npz", f"{PREPARED}/data.json"], allow_missing=True, **PREPARED_AT_ONCE),
     log:

@@ -1,8 +1,8 @@
-# One job does all iterations of all policies: of one noise rate and seed (`one_job: seed`), or of all of a model family
-# on a data set (`one_job: family`): where models are small, programs take longer to start than to train them. Snakemake
-# is told of the unrefined models, which experiments go on from, and of the last file of each seed: to look after all
-# files takes it longer than many of our jobs.
-# One rule a family, the most expensive first, so that no core waits for it in the end.
+# One job does all iterations of all policies, either for one noise rate and seed (`one_job: seed`), or for a whole
+# model family on a data set (`one_job: family`), because starting a program takes longer than training a small model.
+# Snakemake tracks only the unrefined models, which experiments use, and the last file of each seed: tracking all files
+# would take longer than many of our jobs.
+# One rule per family, the most expensive first, so that it does not keep the other cores waiting at the end.
 REFINED_AT_ONCE = {"noise": NOISES, "seed": SEEDS} if CONFIG["one_job"] == "family" else {}
 REFINE_LOG = "refine" if REFINED_AT_ONCE else "noise-{noise}/seed-{seed}"
 

@@ -1,4 +1,4 @@
-# From results to small tables, statistics, verdicts, MLflow, tables and figures.
+# Small tables, statistics, verdicts, MLflow, tables and figures from the results.
 
 
 rule mlflow_init:
@@ -13,7 +13,7 @@ rule mlflow_init:
         "python -m datagradient mlflow-init --config {CONFIG_FILE} 2> {log:q}"
 
 
-# A job has the store for itself, and MLflow takes seconds to start: one job logs all data sets of a family.
+# A job locks the store, and MLflow takes seconds to start, so one job logs all data sets of a family.
 rule track:
     input:
         lambda w: refinement_files(model=w.model),
@@ -22,7 +22,7 @@ rule track:
         touch(f"{ROOT}/tracked/{{model}}"),
     log:
         f"logs/{PRESET}/track-{{model}}.log",
-    priority: 50  # beside models that are still trained, and not after them, when cores are idle
+    priority: 50  # while other models are trained, not after them when cores are idle
     params:
         config=json.dumps(CONFIG, sort_keys=True),
         source=source_hash("track"),
@@ -95,7 +95,7 @@ rule claims:
         f"logs/{PRESET}/claims.log",
     params:
         results=ROOT,
-        # No input: braces in the folder of a clone would count as wildcards. The text makes the job run again.
+        # Not an input: braces in the folder of a clone would count as wildcards. A change of the text reruns the job.
         claims=lambda w: str(CLAIMS),
         text=CLAIMS.read_text(encoding="utf-8"),
         source=source_hash("claims"),
@@ -145,7 +145,7 @@ rule figures:
         "python -m datagradient figure {params.names:q} --results {params.results:q} --out {params.out:q} 2> {log:q}"
 
 
-use rule figures as scalability_figure with:  # apart: what is timed has to wait for all cores
+use rule figures as scalability_figure with:  # separate, because timed jobs have to wait for all cores
     input:
         expand(f"{ROOT}/{{name}}.csv", name=["data", *SCALABILITY]),
     output:

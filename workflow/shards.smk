@@ -1,8 +1,8 @@
-# Where config asks for shards: S once, then jobs that score a part of the training samples each. The same bytes.
+# With shards: S once, then jobs that each score a part of the training samples. The results are byte-identical.
 
 
 def escaped(pattern):
-    """Return a pattern whose wildcards are left as they are when others are filled in."""
+    """Return a pattern whose wildcards are kept when other wildcards are filled in."""
     return pattern.replace("{", "{{").replace("}", "}}")
 
 

@@ -1,14 +1,14 @@
-# One rule for each step of an iteration, one job for each model: train, evaluate, score, remove. Iteration 0 is the
-# unrefined model, which all policies share.
+# One rule per step of an iteration, one job per model: train, evaluate, score, remove. Iteration 0 is the unrefined
+# model, which all policies share.
 
 
 def kept_samples(wildcards):
-    """Which samples are left; nothing for the unrefined model, which is trained on all."""
+    """Return the file of the samples that are left; nothing for the unrefined model, which is trained on all."""
     return f"{MODEL}/kept.npz" if wildcards.iteration != "0" else []
 
 
 def files_for_removal(wildcards):
-    """What a removal goes by: scores of the iteration before, and of other policies the removals of influence too."""
+    """Return the inputs of a removal: previous scores, and for other policies than influence also its removals."""
     model = layout.Cell(ROOT, **{**wildcards, "iteration": int(wildcards.iteration)})
     files = [model.at(iteration=model.iteration - 1).file("scores.npz")]
     if model.policy != "influence":
@@ -19,7 +19,7 @@ def files_for_removal(wildcards):
 
 
 def also(wildcards):
-    """By what a model's samples are scored besides influence: a job runs again when that changes."""
+    """Return the other scores of a model's samples besides influence: a job reruns when these change."""
     return " ".join(scores_besides(POLICIES, wildcards.policy, int(wildcards.iteration)))
 
 

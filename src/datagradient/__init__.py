@@ -1,6 +1,6 @@
 """Which training samples hurt a model: scores for a user's own models, and a replication of "The Data Gradient".
 
-The paper is DOI 10.70389/pjcs.100014. What stands here is imported when it is first used.
+The paper is DOI 10.70389/pjcs.100014. Public names are imported on first use.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ __all__ = ["InfluenceResult", "Verification", "__version__", "influence_scores"]
 if not TYPE_CHECKING:  # for a type checker another name is an error
 
     def __getattr__(name: str) -> Any:
-        """Import a public name when it is first used."""
+        """Import a public name on first use."""
         if name in __all__:
             from datagradient import interface
 

@@ -1,4 +1,4 @@
-"""The exceptions that the command line shows as a single line instead of a traceback, and what they have in common."""
+"""Exceptions that the command line shows as a single line instead of a traceback, and helpers for their messages."""
 
 import reprlib
 from pathlib import Path
@@ -9,7 +9,7 @@ _SHORT.maxlist = _SHORT.maxdict = _SHORT.maxtuple = 12
 
 
 class UserError(ValueError):
-    """Something the user can fix. The message names the file, key or sample at fault and what to do."""
+    """An error that the user can fix. The message names the file, key or sample at fault and the remedy."""
 
 
 class FileError(UserError):
@@ -21,10 +21,10 @@ class FileError(UserError):
 
 
 def shown(value: object) -> str:
-    """Return a value as it stands in a message: on one line, and not longer than one."""
+    """Return a value in the form used in messages: on one line, shortened if necessary."""
     return _SHORT.repr(value)
 
 
 def one_line(text: object) -> str:
-    """Return a message without line breaks, which names of files and words of libraries may hold."""
+    """Return a message without line breaks, which file names and messages of libraries may contain."""
     return " ".join(line.strip() for line in str(text).splitlines())

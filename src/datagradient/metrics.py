@@ -1,8 +1,8 @@
-"""What is measured of a model on a part of the data."""
+"""Metrics of a model on a part of the data."""
 
 import numpy as np
 
-# How the metrics of a part are named: the test part has plain names.
+# Prefixes of the metrics' names by part; those of the test part have none.
 PREFIXES = {"test": "", "influence": "val_", "selection": "selection_"}
 
 
@@ -28,9 +28,9 @@ def losses(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def f1(predicted: np.ndarray, labels: np.ndarray, n_classes: int) -> float:
-    """Return the F1 of class 1 where there are two classes, and otherwise the mean F1 of all classes.
+    """Return the F1 of class 1 for two classes, otherwise the mean F1 of all classes.
 
-    The same as scikit-learn's ``f1_score``, which takes a second to import: too long for a job that takes less.
+    It equals scikit-learn's ``f1_score``, whose import takes a second, longer than some jobs.
     """
     confusion = np.zeros((n_classes, n_classes))
     np.add.at(confusion, (labels, predicted), 1)

@@ -1,4 +1,4 @@
-"""Data: split and prepared by seed, and with flipped labels."""
+"""Data: splitting and preparation by seed, and label noise."""
 
 import argparse
 from pathlib import Path
@@ -11,7 +11,7 @@ from datagradient.pipeline import layout
 def prepare(args: argparse.Namespace) -> None:
     """Split a data set by each seed and compute the features of every part.
 
-    Writes features.npz (matrices, labels and row numbers of all parts), and beside it data.json and read.json, which
+    Writes features.npz (matrices, labels and row numbers of all parts), and next to it data.json and read.json, which
     lists the files that the data set was read from.
     """
     from datagradient.data.splits import SplitPlan

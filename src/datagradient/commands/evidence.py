@@ -1,4 +1,4 @@
-"""From result files to small tables, tests, verdicts and MLflow."""
+"""Small tables, tests, verdicts and MLflow runs from the result files."""
 
 import argparse
 from pathlib import Path
@@ -8,10 +8,10 @@ from datagradient.errors import UserError
 
 
 def collect(args: argparse.Namespace) -> None:
-    """Gather all results of a preset into small tables.
+    """Collect all results of a preset in small tables.
 
     Writes metrics.csv, data.csv, influence_histogram.csv, detection.csv, detection_curves.csv and provenance.json
-    beside the configuration.
+    next to the configuration.
     """
     from datagradient.evidence.collect import collect_preset
 
@@ -21,7 +21,7 @@ def collect(args: argparse.Namespace) -> None:
 def statistics(args: argparse.Namespace) -> None:
     """Test every comparison of metrics.csv, paired by seed, and summarise iterations over seeds.
 
-    Writes tests.csv, pooled.csv, rounds.csv, safety.csv, tracking.csv, iterations.csv and costs.csv beside
+    Writes tests.csv, pooled.csv, rounds.csv, safety.csv, tracking.csv, iterations.csv and costs.csv next to
     metrics.csv.
     """
     from datagradient.evidence.comparisons import analyse
@@ -30,7 +30,7 @@ def statistics(args: argparse.Namespace) -> None:
 
 
 def orchestration(args: argparse.Namespace) -> None:
-    """Say how much of a preset's time was spent outside training and scoring: orchestration.csv, and its table."""
+    """Report how much of a preset's time was spent outside training and scoring: orchestration.csv, and its table."""
     from datagradient.pipeline.orchestration import write_orchestration
     from datagradient.report.tables import write_tables
 
@@ -39,23 +39,23 @@ def orchestration(args: argparse.Namespace) -> None:
 
 
 def claims(args: argparse.Namespace) -> None:
-    """Judge each of the paper's claims by the small result tables: claims.json beside them."""
+    """Judge each of the paper's claims from the small result tables: claims.json, next to them."""
     from datagradient.evidence.claims import judge_files
 
     judge_files(Path(args.claims), Path(args.results), Path(args.results) / "claims.json")
 
 
 def mlflow_init(args: argparse.Namespace) -> None:
-    """Make the MLflow store and a preset's experiment; runs once, before anything is logged."""
+    """Create the MLflow store and a preset's experiment; runs once, before anything is logged."""
     from datagradient.evidence.tracking import initialise
 
     initialise(preset_of(args)[0]["preset"])
 
 
 def track(args: argparse.Namespace) -> None:
-    """Mirror results in MLflow: one run a (data set, model, noise, policy, seed), iterations as steps.
+    """Mirror results in MLflow: one run per (data set, model, noise, policy, seed), with iterations as steps.
 
-    With --rebuild the whole store is made again from the result files under results/; with --report figures and
+    With --rebuild the whole store is rebuilt from the result files under results/; with --report figures and
     tables become artefacts of one run.
     """
     if not (args.rebuild or args.report or args.config):
@@ -86,6 +86,6 @@ COMMANDS = {
         ("--dataset", {"nargs": "+", "help": "data sets to log; without it: all"}),
         ("--model", {"nargs": "+", "help": "model families to log; without it: all"}),
         ("--report", {"nargs": "+", "help": "figures and tables of a preset, figures/<preset>/… and so on"}),
-        ("--rebuild", {"action": "store_true", "help": "make the whole store again from the result files"}),
+        ("--rebuild", {"action": "store_true", "help": "rebuild the whole store from the result files"}),
     ],
 }  # fmt: skip

@@ -9,7 +9,7 @@ from datagradient.pipeline.layout import SCALE, SCALE_ROWS, noise_names, scale_r
 
 
 def scalability(args: argparse.Namespace) -> None:
-    """Train a model on so many samples, and measure what scoring it costs, step by step: rows as JSON."""
+    """Train a model on training sets of given sizes, and measure the cost of each step of scoring: rows as JSON."""
     from datagradient.experiments.scalability import measure_sizes
     from datagradient.pipeline.config import model_settings
     from datagradient.pipeline.progress import progress
@@ -30,7 +30,7 @@ def scalability(args: argparse.Namespace) -> None:
 
 
 def scalability_table(args: argparse.Namespace) -> None:
-    """Gather the rows of 'scalability': scalability.csv, and beside it slopes.csv and scalability.json."""
+    """Collect the rows of 'scalability': scalability.csv, and next to it slopes.csv and scalability.json."""
     from datagradient.experiments.scalability import gather_sizes
 
     config, root = preset_of(args)
@@ -39,7 +39,7 @@ def scalability_table(args: argparse.Namespace) -> None:
 
 
 def streamed(args: argparse.Namespace) -> None:
-    """Score ever more images with one S, a chunk of them at a time: streamed.csv."""
+    """Score an increasing number of images with one S, one chunk at a time: streamed.csv."""
     from datagradient.experiments.scalability import measure_stream
     from datagradient.pipeline.config import model_settings
 
@@ -52,7 +52,7 @@ def streamed(args: argparse.Namespace) -> None:
 
 
 def halves(args: argparse.Namespace) -> None:
-    """Train models on random halves of a training set: halves.npz, what groups of samples really do."""
+    """Train models on random halves of a training set: halves.npz, the actual effect of groups of samples."""
     from datagradient.experiments.fidelity import write_halves
 
     config, cell = cell_of(args)
@@ -75,14 +75,14 @@ def fidelity(args: argparse.Namespace) -> None:
 
 
 def sensitivity(args: argparse.Namespace) -> None:
-    """Score a model with other dampings, solvers, curvature and validation samples: rows as JSON."""
+    """Score a model with different dampings, solvers, curvature and validation samples: rows as JSON."""
     from datagradient.experiments.sensitivity import write_variations
 
     write_variations(*cell_of(args))
 
 
 def fractions(args: argparse.Namespace) -> None:
-    """Remove different shares of a training set and train again: rows as JSON."""
+    """Remove different shares of a training set and retrain: rows as JSON."""
     from datagradient.experiments.sensitivity import write_fractions
 
     config, cell = cell_of(args)
@@ -90,7 +90,7 @@ def fractions(args: argparse.Namespace) -> None:
 
 
 def concatenate(args: argparse.Namespace) -> None:
-    """Make one table of the rows of 'sensitivity' or of 'fractions', and its provenance as JSON beside it."""
+    """Make one table of the rows of 'sensitivity' or 'fractions', and next to it its provenance as JSON."""
     from datagradient.experiments import sensitivity as experiments
 
     config, root = preset_of(args)
@@ -99,7 +99,7 @@ def concatenate(args: argparse.Namespace) -> None:
 
 
 def _asked(args: argparse.Namespace, config: dict, experiment: str) -> dict:
-    """Return what a preset says of an experiment, or say that it says nothing."""
+    """Return a preset's settings of an experiment; raise UserError if it has none."""
     if not config[experiment]:
         raise UserError(f"{args.config}: {experiment} is null: the preset asks for no such experiment")
     return config[experiment]
@@ -114,7 +114,7 @@ COMMANDS = {
     scalability: [
         CONFIG, DATASET, MODEL,
         ("--n", {"nargs": "+", "type": whole(100, 10**7),
-                 "help": "training samples, of images more than there are: variants; without it: all sizes"}),
+                 "help": "training samples; more than there are, for images: variants; without it: all sizes"}),
     ],
     scalability_table: [CONFIG],
     streamed: [CONFIG],

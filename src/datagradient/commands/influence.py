@@ -1,4 +1,4 @@
-"""Scores: at once, or S first and then shards of the training set."""
+"""Scores: in one step, or S first and then shards of the training set."""
 
 import argparse
 
@@ -9,7 +9,7 @@ from datagradient.errors import UserError
 def influence(args: argparse.Namespace) -> None:
     """Score every training sample of a model against the influence-validation part.
 
-    Writes scores.npz (positions in the training part, labels, flipped, influence, and what the policy goes by) and
+    Writes scores.npz (positions in the training part, labels, flipped, influence, and the policies' other scores) and
     influence.json: the solver's record and options, seconds by step, and the dataset contribution score.
     """
     from datagradient.pipeline.jobs import scores
@@ -18,7 +18,7 @@ def influence(args: argparse.Namespace) -> None:
 
 
 def direction(args: argparse.Namespace) -> None:
-    """Compute S, the one vector that all training samples of a model are scored with: direction.npz."""
+    """Compute S, the vector with which all training samples of a model are scored: direction.npz."""
     from datagradient.pipeline.jobs import scores
 
     scores.direction(*cell_of(args))
@@ -35,7 +35,7 @@ def project(args: argparse.Namespace) -> None:
 
 
 def gather(args: argparse.Namespace) -> None:
-    """Put the shards of a training set together: scores.npz and influence.json, as 'influence' writes them."""
+    """Combine the shards of a training set: scores.npz and influence.json, as written by 'influence'."""
     from datagradient.pipeline.jobs import scores
 
     config, cell = cell_of(args)

@@ -7,15 +7,15 @@ from datagradient.pipeline.layout import Cell, noise_names
 
 
 def refine(args: argparse.Namespace) -> None:
-    """Do all iterations of a model family on a data set, by all policies: train, evaluate, score, remove.
+    """Run all iterations of a model family on a data set, by all policies: train, evaluate, score, remove.
 
-    The same files as the commands of single steps write, in one process, since programs take longer to start than
-    small models to train. When a seed is done, its seed-<seed>.json is written.
+    Writes the same files as the commands of single steps, but in one process, because starting a program takes longer
+    than training a small model. When a seed is done, its seed-<seed>.json is written.
     """
     from datagradient.pipeline.jobs import refinement
 
     config, root = preset_of(args)
-    for seed in args.seed or config["seeds"]:  # the outer loop: a seed's prepared data are read once
+    for seed in args.seed or config["seeds"]:  # the outer loop, so that a seed's prepared data are read once
         for noise in args.noise or noise_names(config):
             refinement.refine(config, Cell(root, args.dataset, args.model, noise, seed))
 
@@ -23,7 +23,7 @@ def refine(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace) -> None:
     """Train a model on the kept samples of the training part, and predict the other parts.
 
-    Writes model.npz, predictions.npz (class probabilities, true labels) and train.json (seconds inside the fit and of
+    Writes model.npz, predictions.npz (class probabilities, true labels) and train.json (seconds of fitting and
     predicting, and the optimiser's record).
     """
     from datagradient.pipeline.jobs import models
@@ -39,9 +39,9 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def cross_validate(args: argparse.Namespace) -> None:
-    """Rate every training label by confident learning, from models that have not seen the sample.
+    """Rate every training label by confident learning, with models that were not trained on the sample.
 
-    Writes quality.npz: quality, low where a label is likely wrong; and cross_validate.json: the seconds.
+    Writes quality.npz: quality, low if a label is likely wrong; and cross_validate.json: the seconds.
     """
     from datagradient.pipeline.jobs import quality
 

@@ -1,4 +1,4 @@
-"""What the commands have in common: the keys that name a preset's models, and how options are read."""
+"""Common parts of the commands: the options that select a preset's models, and the parsing of options."""
 
 import argparse
 import re
@@ -30,7 +30,7 @@ def whole(least: int, most: int = 10**9) -> Callable[[str], int]:
 
 
 def shard(text: str) -> tuple[int, int]:
-    """Return the number of a shard, from 0, and of how many, from ``"1-of-4"``."""
+    """Return the number of a shard, counted from 0, and the number of shards, from a text such as ``"1-of-4"``."""
     number, _, count = text.partition("-of-")
     digits = _DIGITS.fullmatch(number) and _DIGITS.fullmatch(count)
     if not (digits and 1 <= int(number) <= int(count)):
@@ -41,12 +41,12 @@ def shard(text: str) -> tuple[int, int]:
 CONFIG = ("--config", {"required": True, "help": "a preset's validated configuration, results/<preset>/config.json"})
 DATASET = ("--dataset", {"required": True, "help": "one of its data sets"})
 MODEL = ("--model", {"required": True, "help": "one of its model families"})
-NOISE = ("--noise", {"required": True, "help": "one of its noise rates, as it stands in paths: 0, 0.2"})
+NOISE = ("--noise", {"required": True, "help": "one of its noise rates, as in paths: 0, 0.2"})
 SEED = ("--seed", {"required": True, "type": whole(0, LAST_SEED), "help": "one of its seeds"})
 CELL = [CONFIG, DATASET, MODEL, NOISE, SEED]  # the unrefined model
 STEP = [  # any model
     *CELL,
-    ("--policy", {"default": BASELINE, "help": "by which samples were removed; without it: the unrefined model"}),
+    ("--policy", {"default": BASELINE, "help": "the policy that removed samples; without it: the unrefined model"}),
     ("--iteration", {"type": whole(0), "default": 0, "help": "number of the iteration; 0: the unrefined model"}),
 ]
 RESULTS = ("--results", {"required": True, "help": "folder of the small result tables, results/<preset>"})
@@ -54,10 +54,10 @@ OUT_FOLDER = ("--out", {"dest": "folder", "required": True, "help": "folder to w
 
 
 def preset_of(args: argparse.Namespace) -> tuple[dict, Path]:
-    """Return the configuration that --config holds, checked, and the folder of the preset's results.
+    """Return the checked configuration in the file of --config, and the folder of the preset's results.
 
     Raises:
-        UserError: it is no validated configuration, or has not what another option asks for.
+        UserError: it is not a validated configuration, or lacks what another option asks for.
     """
     from datagradient.pipeline.config import read_validated
 
@@ -73,7 +73,7 @@ def preset_of(args: argparse.Namespace) -> tuple[dict, Path]:
 
 
 def cell_of(args: argparse.Namespace) -> tuple[dict, Cell]:
-    """Return the configuration and the model that the options name.
+    """Return the configuration and the model selected by the options.
 
     Raises:
         UserError: the configuration has no such model.

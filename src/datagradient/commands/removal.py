@@ -1,4 +1,4 @@
-"""Which samples the next iteration goes without, and when to stop."""
+"""The samples that the next iteration leaves out, and when to stop."""
 
 import argparse
 
@@ -7,10 +7,10 @@ from datagradient.errors import UserError
 
 
 def prune(args: argparse.Namespace) -> None:
-    """Choose the samples that a model goes without, by the scores of the iteration before.
+    """Choose the samples that a model is trained without, by the scores of the previous iteration.
 
-    By influence those that hurt the validation loss most, at most the preset's share; by another policy as many. Writes
-    kept.npz (positions in the training part) and removed.csv.
+    The policy influence removes those that hurt the validation loss most, at most the preset's share; other policies
+    remove the same number. Writes kept.npz (positions in the training part) and removed.csv.
     """
     from datagradient.pipeline.jobs.removals import remove
 
@@ -21,9 +21,9 @@ def prune(args: argparse.Namespace) -> None:
 
 
 def guard(args: argparse.Namespace) -> None:
-    """Say after which round of removal by influence a careful user would have stopped, by the selection part.
+    """Find the round of removal by influence after which a careful user would stop, from the selection part.
 
-    Writes guard.json: the iteration that is kept.
+    Writes guard.json: the iteration to keep.
     """
     from datagradient.pipeline.jobs.removals import choose_iteration
 

@@ -7,7 +7,7 @@ from datagradient.commands.options import CONFIG, OUT_FOLDER, RESULTS, preset_of
 
 
 def table(args: argparse.Namespace) -> None:
-    """Make some of the paper's tables as CSV, Markdown and LaTeX from the small result tables."""
+    """Write some of the paper's tables as CSV, Markdown and LaTeX from the small result tables."""
     from datagradient.report.tables import write_tables
 
     write_tables(args.name, Path(args.results), Path(args.folder))
@@ -21,9 +21,9 @@ def figure(args: argparse.Namespace) -> None:
 
 
 def gallery(args: argparse.Namespace) -> None:
-    """Show the most harmful and the most helpful training samples of every data set: gallery-<data set>.png and .pdf.
+    """Show the most harmful and the most helpful training samples of each data set: gallery-<data set>.png and .pdf.
 
-    By the scores of the preset's last model family, for its first seed and its lowest noise rate.
+    The scores are those of the preset's last model family, first seed and lowest noise rate.
     """
     from datagradient.pipeline.layout import gallery_of
     from datagradient.report.gallery import write_gallery
@@ -53,6 +53,6 @@ COMMANDS = {
     gallery: [CONFIG, OUT_FOLDER],
     readme: [
         ("--files", {"required": True, "nargs": "+", "help": "Markdown files that hold each block once between them"}),
-        ("--results", {"required": True, "help": "the folder that holds one folder for each preset"}),
+        ("--results", {"required": True, "help": "the folder with one folder per preset"}),
     ],
 }  # fmt: skip

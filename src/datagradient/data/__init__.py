@@ -1,3 +1,3 @@
-"""Data: one module a source in `sets`, then splits, label noise and features."""
+"""Data: one module per source in `sets`, then splits, label noise and features."""
 
 MODALITIES = ("table", "text", "image")  # kinds of data

@@ -1,8 +1,8 @@
 """Which files a data set was read from, and whether they have changed since.
 
-`prepare` writes what ``load`` read into read.json beside the prepared file. When the workflow is planned, each record
-is compared with the disk; a change renews the file ``source`` of the data set, an input of the rule `prepare`. Imports
-nothing heavy: the Snakefile uses it.
+`prepare` records the files that ``load`` read in read.json, next to the prepared file. When the workflow is planned,
+each record is compared with the disk; a change updates the file ``source`` of the data set, an input of the rule
+`prepare`. Imports nothing heavy, because the Snakefile uses it.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 RECORD, STAMP = "read.json", "source"
-LONG_AGO = 10**9  # seconds since 1970: older than any result, so that the stamp by itself renews nothing
-# What the system and the libraries bring, and code: no sources of data.
+LONG_AGO = 10**9  # seconds since 1970: older than any result, so that a new stamp reruns nothing
+# Files of the system and of libraries, and code: these are not sources of data.
 _SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr/lib", "/usr/share")
 _CODE = re.compile(r"\.(py|pyc|so|pyd)$|\.(dist|egg)-info(/|$)")
 _listeners: list[set[Path]] = []
@@ -28,19 +28,19 @@ _listeners: list[set[Path]] = []
 
 @contextlib.contextmanager
 def reading() -> Iterator[set[Path]]:
-    """Note the paths of files that Python opens for reading, and of folders that it lists, while the block runs."""
+    """Record the paths of files that Python opens for reading, and of folders that it lists, while the block runs."""
     _install_hook()
     paths: set[Path] = set()
     _listeners.append(paths)
     try:
         yield paths
     finally:
-        _listeners[:] = [other for other in _listeners if other is not paths]
+        _listeners[:] = [listener for listener in _listeners if listener is not paths]
 
 
 @functools.cache
 def _install_hook() -> None:
-    sys.addaudithook(_hear)  # once: a hook cannot be taken away again, and does nothing while nobody listens
+    sys.addaudithook(_hear)  # once: a hook cannot be removed, and does nothing while there is no listener
 
 
 def _hear(event: str, arguments: tuple) -> None:
@@ -48,10 +48,10 @@ def _hear(event: str, arguments: tuple) -> None:
         return
     path, _, flags = (*arguments, None, 0)[:3]
     if not isinstance(path, (str, bytes, os.PathLike)):
-        return  # the number of a file that is open
+        return  # the descriptor of an open file
     if event == "open":
         wanted = not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    else:  # Python's import system lists folders, too
+    else:  # Python's import system also lists folders
         wanted = not sys._getframe(1).f_code.co_filename.startswith("<frozen importlib")
     if wanted:
         for paths in _listeners:
@@ -61,8 +61,8 @@ def _hear(event: str, arguments: tuple) -> None:
 def states(paths: Iterable[Path]) -> dict[str, dict]:
     """Return size, time and checksum of every file and folder of data among `paths`.
 
-    What is gone by now, like scratch files, and what belongs to the system or to a library is left out. A path below
-    the working folder is relative to it.
+    Files that no longer exist, such as scratch files, and files of the system or of a library are left out. A path
+    below the working folder is relative to it.
     """
     here, libraries = Path.cwd(), _libraries()
     data = [path for path in sorted({path.resolve() for path in paths}) if _is_data(path, libraries)]
@@ -76,7 +76,7 @@ def _libraries() -> list[Path]:
 
 
 def _is_data(path: Path, libraries: list[Path]) -> bool:
-    if path.is_dir():  # but not one where results come and go, or where modules are looked for
+    if path.is_dir():  # but not a folder in which results appear, or in which modules are searched
         busy = Path.cwd().is_relative_to(path) or path in [
             Path(p).resolve() for p in (*sys.path, tempfile.gettempdir())
         ]
@@ -92,7 +92,7 @@ def _state(path: Path) -> dict:
 
 @functools.cache
 def _checksum(path: Path, mtime_ns: int) -> str:
-    """Return the checksum of a file's bytes, or of the names in a folder, as they are at one time of change."""
+    """Return the checksum of a file's bytes, or of the names in a folder; cached by the time of the last change."""
     if path.is_dir():
         names = "\0".join(sorted(entry.name for entry in path.iterdir()))
         return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
@@ -101,15 +101,15 @@ def _checksum(path: Path, mtime_ns: int) -> str:
 
 
 def notice_changes(folder: str | Path) -> None:
-    """Renew the stamp of a data set where what it was read from has changed since it was prepared.
+    """Update the stamp of a data set if its sources have changed since it was prepared.
 
-    Only a prepared file that is younger than the stamp can make it younger: to plan twice changes nothing. The same
-    bytes with another time are no change, and what is gone, like a download cache that was cleared or a local copy
-    that was moved, is none either: nothing tells what it would hold. Where nothing can be written, nothing is: to plan
-    takes no more than reading.
+    Only prepared files newer than the stamp are compared, so planning twice changes nothing. The same bytes with
+    another time do not count as a change. Nor do missing files, such as a cleared download cache or a local copy that
+    was moved: their content is unknown. If the folder is not writable, nothing is written: read access is enough for
+    planning.
 
     Args:
-        folder: ``results/<preset>/<data set>``; read.json lies in the folders of the prepared files.
+        folder: ``results/<preset>/<data set>``; read.json is in the folders of the prepared files.
     """
     with contextlib.suppress(OSError):
         _renew(Path(folder))
@@ -130,16 +130,16 @@ def _renew(folder: Path) -> None:
 
 
 def _changed(record: Path) -> list[str]:
-    """Return the files and folders of a record that have other content now."""
+    """Return the files and folders of a record whose content has changed."""
     try:
         entries = json.loads(record.read_text(encoding="utf-8"))
         return [path for path, entry in entries.items() if _differs(Path(path), **entry)]
-    except (ValueError, TypeError, AttributeError):  # nothing that `states` returned
+    except (ValueError, TypeError, AttributeError):  # not written by `states`
         return [str(record)]
 
 
 def _differs(path: Path, size: int, mtime_ns: int, sha256: str) -> bool:
-    """Whether other bytes, or names in a folder, are there now; no where nothing can be read."""
+    """Return whether a file's bytes, or the names in a folder, have changed; False if they cannot be read."""
     try:
         facts = path.stat()
         same = (facts.st_size, facts.st_mtime_ns) == (size, mtime_ns)

@@ -1,4 +1,4 @@
-"""What the record of a data set must look like. Every refusal names the row, the value found and the remedy."""
+"""Checks of a data set's record. Every error message names the row, the value found and the remedy."""
 
 import keyword
 from collections.abc import Iterable, Sequence
@@ -8,13 +8,13 @@ import numpy as np
 
 from datagradient.errors import UserError
 
-CHANNELS = (1, 3)  # grey, or red, green, blue: what the galleries can show, too
+CHANNELS = (1, 3)  # grey, or red, green, blue; the galleries can show both
 SMALLEST_IMAGE = 8  # pixels: networks halve height and width three times, and gradients need 4 × 4 cells
 _SHOWN = 3  # values or names in a message
 
 
 def check_name(name: Any) -> None:
-    """Refuse a data set's name that cannot be that of its module."""
+    """Refuse a data set's name that cannot be the name of its module."""
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         raise UserError(
             f"data set {name!r}: name must be that of its module in data/sets, a word of letters, digits and '_'"
@@ -39,12 +39,12 @@ def check_class_names(names: Any, where: str) -> tuple[str, ...]:
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value is a text with something in it that UTF-8 can express."""
+    """Return whether a value is a text that is not blank and that UTF-8 can express."""
     return isinstance(value, str) and bool(value.strip()) and not lone_surrogate(value)
 
 
 def lone_surrogate(text: str) -> str:
-    """Return the first half of a surrogate pair in a text, which no encoding can express; "" where there is none."""
+    """Return the first lone half of a surrogate pair in a text, which no encoding can express; "" if there is none."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -53,7 +53,7 @@ def lone_surrogate(text: str) -> str:
 
 
 def check_labels(labels: Any, class_names: Sequence[str], where: str) -> np.ndarray:
-    """Return the labels as int64; refuse all but a NumPy array (n,) of the integers 0 … K − 1, each there."""
+    """Return the labels as int64; refuse all but a NumPy array (n,) of the integers 0 … K − 1, all of them present."""
     array = _plain_array(labels, "labels", where)
     if array.ndim != 1:
         remedy = "labels.argmax(axis=1) if they are one-hot" if array.shape[-1] != 1 else "labels.ravel()"
@@ -73,7 +73,7 @@ def check_labels(labels: Any, class_names: Sequence[str], where: str) -> np.ndar
 
 
 def _plain_array(values: Any, what: str, where: str) -> np.ndarray:
-    """Return a NumPy array as it is; refuse what has an index by which it could be paired with other rows."""
+    """Return a NumPy array unchanged; refuse objects whose index could pair them with other rows."""
     if isinstance(values, np.ma.MaskedArray):
         raise UserError(f"{where}: {what} are a masked array: leave the masked rows out and pass {what}.data")
     if isinstance(values, np.ndarray):
@@ -86,7 +86,7 @@ def _plain_array(values: Any, what: str, where: str) -> np.ndarray:
 
 
 def _wrong_type(array: np.ndarray, k: int) -> str:
-    """Say what labels that are no integers are, and what to do."""
+    """Return a description of labels that are not integers, and the remedy."""
     missing = _missing(array)
     if missing.any():
         return f"{_counted(array, missing)}: leave rows without a label out"
@@ -152,13 +152,13 @@ def check_test_mask(is_test: Any, n: int, where: str) -> None:
 
 
 def check_source(source: Any, where: str) -> None:
-    """Refuse a source that is no dict of texts: it is written into every result."""
+    """Refuse a source that is not a dict of texts: it is written into every result."""
     if not isinstance(source, dict) or not all(isinstance(text, str) for pair in source.items() for text in pair):
         raise UserError(f"{where}: source is {source!r}: give a dict of texts, e.g. {{'file.csv': 'sha256:…'}}")
 
 
 def check_texts(samples: Any, where: str) -> None:
-    """Refuse anything but a list of str that UTF-8 can express."""
+    """Refuse anything but a list of str values that UTF-8 can express."""
     if not isinstance(samples, list):
         kind = f"{type(samples).__module__.partition('.')[0]} {type(samples).__name__}"
         raise UserError(f"{where}: samples are a {kind}, and texts must be a list of str: pass list(samples)")
@@ -179,7 +179,7 @@ def _short(value: Any) -> str:
 
 
 def check_table(samples: Any, where: str) -> None:
-    """Refuse anything but a DataFrame whose column names are different texts; cells are checked as they are read."""
+    """Refuse anything but a DataFrame with distinct texts as column names; cells are checked when they are read."""
     import pandas as pd
 
     if not isinstance(samples, pd.DataFrame):
@@ -199,7 +199,7 @@ def check_table(samples: Any, where: str) -> None:
 
 
 def check_images(samples: Any, where: str) -> None:
-    """Refuse anything but a uint8 array (n, height, width, channels) that features and networks can take."""
+    """Refuse anything but a uint8 array (n, height, width, channels) that features and networks can use."""
     if not isinstance(samples, np.ndarray) or samples.dtype == object:
         raise UserError(f"{where}: {_no_image_array(samples)}")
     if samples.ndim != 4:
@@ -227,9 +227,9 @@ def _no_image_array(samples: Any) -> str:
     if without:
         return (f"samples are {kind}, and row {without[0]} is a {type(samples[without[0]]).__name__}: pass "
                 "numpy.stack([numpy.asarray(image.convert('RGB')) for image in samples])")  # fmt: skip
-    other = next((row for row, shape in enumerate(shapes) if shape != shapes[0]), None)
-    if other is not None:
-        return (f"images differ in shape: {shapes[0]} in row 0, {shapes[other]} in row {other}: resize them to one "
+    odd_row = next((row for row, shape in enumerate(shapes) if shape != shapes[0]), None)
+    if odd_row is not None:
+        return (f"images differ in shape: {shapes[0]} in row 0, {shapes[odd_row]} in row {odd_row}: resize them to one "
                 "shape, then numpy.stack(samples)")  # fmt: skip
     return f"samples are {kind}, and images must be one uint8 array: pass numpy.stack(samples)"
 

@@ -1,6 +1,6 @@
-"""Reading the columns of a table: what kind each is, and its values as numbers or words.
+"""Reading the columns of a table: the kind of each column, and its values as numbers or words.
 
-The kind of a column is a matter of the file and not of the split: it is read off all rows, and no label is looked at.
+The kind of a column depends on the file and not on the split: it is derived from all rows, without the labels.
 """
 
 import datetime
@@ -17,14 +17,15 @@ from datagradient.data.checks import lone_surrogate
 from datagradient.errors import UserError
 
 KINDS = ("number", "category", "date", "ignore")
-NEARLY_ALL = 0.9  # a column with so many different words, by rows, names the rows; with so many numbers, holds numbers
-FEW_WORDS = 20  # a column with fewer different words is never taken for such names
+# A column whose share of different words is this large holds names of rows; one with this share of numbers, numbers.
+NEARLY_ALL = 0.9
+FEW_WORDS = 20  # a column with fewer different words is never taken as names of rows
 LARGEST = float(np.finfo(np.float32).max)  # features are float32
 EPOCH = "1970-01-01"
 ASSUMED = "assumed"
 DAYS = f"days since {EPOCH}"
 REMEDY = "set kinds in the Dataset to change that"
-# What stands for a missing value in columns of numbers or dates; among words it stays a word.
+# Words for a missing value in columns of numbers or dates; in columns of words they stay words.
 BLANK = {
     "", "?", "-", "--", "---", "–", "—", ".", "..", "...", "na", "n/a", "n.a.", "n.a", "n. a.", "<na>", "nan", "-nan",
     "nat", "null", "(null)", "none", "nil", "missing", "unknown", "empty", "(empty)", "(blank)", "not available",
@@ -33,7 +34,7 @@ BLANK = {
 }  # fmt: skip
 _UNITS = re.compile(r"[%$€£¥]")
 _ISO_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?)?")
-# Other ways to write a date, one for all of a column. Where all would do both ways round, the first is assumed.
+# Other date formats, one for a whole column. If a column fits both orders of day and month, the first is assumed.
 _DATE_FORMS = {
     "%d.%m.%Y": "day.month.year", "%m.%d.%Y": "month.day.year", "%m/%d/%Y": "month/day/year",
     "%d/%m/%Y": "day/month/year", "%d-%m-%Y": "day-month-year", "%m-%d-%Y": "month-day-year",
@@ -43,7 +44,7 @@ _DATE_FORMS = {
     "%d-%b-%Y": "day-month-year",
 }  # fmt: skip
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-_TRIED = 20  # words that a form must fit one of before all are read by it
+_TRIED = 20  # first words of a column; a format must fit one of them before all words are read with it
 _LIKE_A_DATE = re.compile(
     r"(\d{1,4}([./-])\d{1,2}\2\d{1,4}|[a-z]{3,9}\s+\d{1,2},?\s+\d{4}|\d{1,2}(\s+|-)[a-z]{3,9}(\s+|-)\d{4})\b.*", re.I
 )
@@ -56,9 +57,9 @@ class Column:
     Attributes:
         name: its name.
         kind: one of `KINDS`.
-        values: (n,) float64, NaN where missing, of numbers and dates (days since 1970); str, None where missing, of
-            categories; None of what is ignored.
-        note: how it was read, where that is a guess; "" otherwise.
+        values: (n,) float64 with NaN for missing, for numbers and dates (days since 1970); str with None for missing,
+            for categories; None for ignored columns.
+        note: how the column was read, if that is a guess; "" otherwise.
     """
 
     name: str
@@ -70,24 +71,24 @@ class Column:
 def read_columns(table: Any, kinds: dict[str, str], where: str) -> list[Column]:
     """Return the columns of a DataFrame, in order.
 
-    Numbers written as words (``1,5`` or ``1 234.5``), dates of one form (ISO, or 31.12.2020, 12/31/2020, Jan 5 2020)
-    and names of rows are recognised; `kinds` overrules that.
+    Numbers written as words (``1,5`` or ``1 234.5``), dates of one format (ISO, or 31.12.2020, 12/31/2020, Jan 5 2020)
+    and names of rows are recognised; `kinds` overrides this.
 
     Args:
-        table: a DataFrame with different texts as column names.
-        kinds: column name to one of `KINDS`, for columns whose kind is not to be guessed.
+        table: a DataFrame with distinct texts as column names.
+        kinds: column name to one of `KINDS`, for columns whose kind must not be guessed.
         where: names the data set in messages.
 
     Raises:
-        UserError: an unknown column or kind in `kinds`; a cell that is not finite, beyond float32, no scalar, or not
-            of the kind asked for.
+        UserError: `kinds` names an unknown column or kind; or a cell is not finite, exceeds float32, is not a scalar,
+            or is not of the requested kind.
     """
     _check_kinds(kinds, list(table.columns), where)
     return [_read(table[name], kinds.get(name), f"{where}: column {name!r}") for name in table.columns]
 
 
 def notes(columns: list[Column]) -> str:
-    """Return in one line how columns were read whose kind is a guess; "" where none is."""
+    """Return in one line how the columns with a guessed kind were read; "" if there are none."""
     said = [f"{column.name} {column.note}" for column in columns if column.note]
     return f"{'; '.join(said)} ({REMEDY})" if said else ""
 
@@ -103,7 +104,7 @@ def _check_kinds(kinds: Any, names: list[str], where: str) -> None:
 
 
 def _read(series: Any, wanted: str | None, where: str) -> Column:
-    """Return one column as the kind that is asked for, or as the one that it looks like."""
+    """Return one column as the requested kind, or as the kind that it appears to be."""
     form, values, note = _decode(series, where)
     note = "" if wanted else note
     if form in ("category", "words"):
@@ -136,10 +137,10 @@ def _interpret(form: str, values: np.ndarray, note: str, wanted: str | None, whe
 
 
 def _decode(series: Any, where: str) -> tuple[str, np.ndarray, str]:
-    """Return what form a column has, its values, and a note where the reader should know how they came about.
+    """Return a column's form, its values, and a note if the user should know how the values were derived.
 
-    The form is ``"number"`` or ``"date"`` with float64 values, or ``"category"`` or, where words may mean something
-    else, ``"words"`` with str and None.
+    The form is ``"number"`` or ``"date"`` with float64 values; or ``"category"`` with str and None; or ``"words"``,
+    also with str and None, if the words may represent another kind.
     """
     import pandas as pd
 
@@ -166,7 +167,7 @@ def _decode(series: Any, where: str) -> tuple[str, np.ndarray, str]:
 
 
 def _decode_objects(series: Any, where: str) -> tuple[str, np.ndarray, str]:
-    """As `_decode`, for a column of Python objects: all numbers, all dates, or else words."""
+    """Do the same as `_decode` for a column of Python objects: all numbers, all dates, or otherwise words."""
     import pandas as pd
 
     cells = series.to_numpy(dtype=object)
@@ -188,7 +189,7 @@ def _decode_objects(series: Any, where: str) -> tuple[str, np.ndarray, str]:
 
 
 def _sorts(cells: np.ndarray, rows: np.ndarray, where: str) -> set[str]:
-    """Return what sorts of objects the cells are; refuse what no feature can be made of."""
+    """Return the sorts of objects in the cells; refuse objects that cannot become a feature."""
     sorts = {kind: _sort(kind) for kind in dict.fromkeys(map(type, cells))}
     for kind, sort in sorts.items():
         if sort == "other":
@@ -218,7 +219,7 @@ def _float(value: Any) -> float:
 
 
 def _days(series: Any) -> np.ndarray:
-    """Return times as days since 1970, and durations as days; NaN where missing."""
+    """Return times as days since 1970, and durations as days; NaN for missing."""
     import pandas as pd
 
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
@@ -227,7 +228,7 @@ def _days(series: Any) -> np.ndarray:
 
 
 def _words(series: Any) -> np.ndarray:
-    """Return every value as a str, None where missing."""
+    """Return every value as a str, None for missing."""
     missing, cells = series.isna().to_numpy(), series.to_numpy(dtype=object)
     words = np.empty(len(cells), dtype=object)
     words[~missing] = [str(cell) for cell in cells[~missing]]
@@ -235,7 +236,7 @@ def _words(series: Any) -> np.ndarray:
 
 
 def _factorise(words: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:
-    """Return for every row the number of its word, −1 where missing, and the different words."""
+    """Return for every row the number of its word (−1 for missing), and the different words."""
     numbers: dict[str, int] = {}
     codes = np.array([-1 if word is None else numbers.setdefault(word, len(numbers)) for word in words], dtype=np.int64)
     for word, code in numbers.items():
@@ -247,7 +248,7 @@ def _factorise(words: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:
 
 
 def _guess(values: np.ndarray, codes: np.ndarray, words: list[str]) -> tuple[str, np.ndarray, str]:
-    """Return the kind that a column of words looks like, its values as that kind, and a note."""
+    """Return the kind that a column of words appears to be, its values as that kind, and a note."""
     blank = [repr(word) for word in words if _is_blank(word)]
     missing = f", {' and '.join(blank)} missing" if blank else ""
     parsed, style = parse_numbers(words)
@@ -278,7 +279,7 @@ def _all_there(parsed: list[float | None]) -> bool:
 
 
 def _nearly_all_there(parsed: list[float | None], codes: np.ndarray) -> bool:
-    """Whether numbers stand in nearly all cells that hold anything; the others may be remarks, or mistyped."""
+    """Return whether nearly all non-empty cells hold numbers; the others may be remarks or typing errors."""
     cells = np.bincount(codes[codes >= 0], minlength=len(parsed))
     strays = sum(n for value, n in zip(parsed, cells, strict=True) if value is None)
     read = sum(n for value, n in zip(parsed, cells, strict=True) if value is not None and not np.isnan(value))
@@ -286,7 +287,7 @@ def _nearly_all_there(parsed: list[float | None], codes: np.ndarray) -> bool:
 
 
 def _strays(parsed: list[float | None], codes: np.ndarray, words: list[str]) -> str:
-    """Return how many cells are no number and count as missing, and the first of them; "" where there is none."""
+    """Describe the cells that are not numbers and count as missing: how many, and the first; "" if there are none."""
     rows = np.flatnonzero(np.isin(codes, [code for code, value in enumerate(parsed) if value is None]))
     if not len(rows):
         return ""
@@ -295,12 +296,12 @@ def _strays(parsed: list[float | None], codes: np.ndarray, words: list[str]) -> 
 
 
 def _spread(codes: np.ndarray, parsed: list[float | None]) -> np.ndarray:
-    """Return the value of every row, NaN where missing."""
+    """Return the value of every row, NaN for missing."""
     return np.array([*parsed, np.nan])[codes]
 
 
 def _converted(codes: np.ndarray, words: list[str], wanted: str, where: str) -> tuple[np.ndarray, str]:
-    """Return words as the numbers or dates that they must be, and a note where that is a guess all the same."""
+    """Return words as numbers or dates, as requested, and a note if the format is still a guess."""
     parsed, style = parse_numbers(words) if wanted == "number" else parse_dates(words)
     if None in parsed:
         code = parsed.index(None)
@@ -315,7 +316,7 @@ def _converted(codes: np.ndarray, words: list[str], wanted: str, where: str) -> 
 
 
 def _number_form(decimal: str, groups: str) -> Callable[[str], float | None]:
-    """Return a reader of numbers with one decimal mark and marks between groups of three digits; None for no number."""
+    """Return a parser for one decimal mark and marks between groups of digits; it returns None for other words."""
     whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:[\s'’{groups}]\d{{3}})+)"
     pattern = rf"[+-]?(?:{whole}(?:[{decimal}]\d*)?|[{decimal}]\d+|inf(?:inity)?)(?:e[+-]?\d+)?"
     form = re.compile(pattern, re.IGNORECASE)
@@ -335,25 +336,25 @@ _FORMS = {"decimal point": _number_form(".", ","), "decimal comma": _number_form
 
 
 def parse_numbers(words: list[str]) -> tuple[list[float | None], str]:
-    """Return words as numbers, NaN for what stands for a missing value and None for no number, and the decimal mark.
+    """Return words as numbers (NaN for a missing value, None for a word that is not a number), and the decimal mark.
 
-    The decimal mark is the one by which more of the words are numbers, a point where both will do. A unit (``%``, a
-    currency) may stand with the numbers, the same with all, and marks may stand between groups of three digits.
+    The decimal mark is the one with which more of the words are numbers; a point if both give the same. The numbers
+    may have a unit (``%``, a currency), the same for all, and marks between groups of three digits.
     """
     units = ["".join(_UNITS.findall(word)) for word in words]
     counts = Counter(unit for word, unit in zip(words, units, strict=True) if not _is_blank(word))
     unit = counts.most_common(1)[0][0] if counts else ""
-    bare = [_UNITS.sub("", word) if own == unit or _is_blank(word) else None
-            for word, own in zip(words, units, strict=True)]  # fmt: skip
+    bare = [_UNITS.sub("", word) if word_unit == unit or _is_blank(word) else None
+            for word, word_unit in zip(words, units, strict=True)]  # fmt: skip
     parsed = {style: [None if word is None else read(word) for word in bare] for style, read in _FORMS.items()}
     style = min(parsed, key=lambda style: parsed[style].count(None))
     return parsed[style], style
 
 
 def parse_dates(words: list[str]) -> tuple[list[float | None], str]:
-    """Return dates as days since 1970, NaN for what stands for a missing value and None for no date, and their form.
+    """Return dates as days since 1970 (NaN for a missing value, None for a word that is not a date), and their format.
 
-    The form is the one by which most of the words are dates: ISO, or one of a list.
+    The format is the one with which most of the words are dates: ISO, or one of a list.
     """
     there = [word.strip() for word in words if not _is_blank(word)]
     readings = [(form, days) for form, days in _readings(there) if not np.isnan(days).all()]
@@ -368,9 +369,9 @@ def parse_dates(words: list[str]) -> tuple[list[float | None], str]:
 
 
 def _readings(words: list[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the forms of dates ("" for ISO) with all words as days, NaN for no date of the form.
+    """Yield date formats ("" for ISO), each with all words as days, NaN for words that do not fit the format.
 
-    Forms by which none of the first words is a date are left out.
+    Formats with which none of the first words is a date are left out.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What models take: vectors, or raw images and token numbers. What is fitted, is fitted on the training part."""
+"""Inputs of models: vectors, or raw images and token numbers. All fitting uses only the training part."""
 
 import math
 import re
@@ -14,31 +14,30 @@ from datagradient.errors import UserError
 
 IMAGE_CELLS = 4  # gradients and colours are summarised on a grid of 4 × 4 cells
 HOG_ORIENTATIONS = 9  # as in Dalal and Triggs (CVPR 2005)
-MIN_DOCUMENTS = 3  # a word in fewer training texts says little and costs a column
-MAX_WORDS = 30_000  # with a number of their own; a network may use fewer of them
-TEXT_LENGTH = 256  # words; of longer texts the beginning and the end, where reviews say what they think
+MIN_DOCUMENTS = 3  # a word in fewer training texts carries little information and costs a column
+MAX_WORDS = 30_000  # words with a number of their own; a network may use fewer of them
+TEXT_LENGTH = 256  # words; longer texts keep their beginning and end, where reviews state their opinion
 PADDING, UNKNOWN = 0, 1
-MANY_WORDS, MAX_CATEGORIES = 50, 1000  # of one column: more are worth a note; more share one feature
-# A number so many deviations from the mean counts as that: by itself it would decide the mean loss of its part.
+MANY_WORDS, MAX_CATEGORIES = 50, 1000  # per column: more get a note; more than the second share one feature
+# Numbers are clipped at this many deviations from the mean: a more extreme one would dominate its part's mean loss.
 LIMIT, ROBUST_LIMIT = 1000.0, 10.0
-# Where a column's deviation falls by this factor without this share of its training values (at least one), the rest
-# sets the scale: one cell of 1e30 among values of about 1 would make all the others one and the same feature.
+# If a column's deviation falls by this factor without this share of its training values (at least one), the rest sets
+# the scale: otherwise one cell of 1e30 among values of about 1 would make all the others nearly equal.
 EXTREMES = ((0.01, 10), (0.1, 1000))
 
 
 def extract(dataset: Dataset, parts: dict[str, np.ndarray], said: dict[str, str] | None = None) -> dict[str, Any]:
     """Return the feature matrix of every part (float32; sparse CSR for texts).
 
-    What had to be guessed or set right in a table is said on standard error.
+    Guesses and corrections in a table are reported on standard error.
 
     Args:
         dataset: the raw samples.
-        parts: row numbers by part name; ``"train"`` is the one that scales, categories and
-            vocabularies are fitted on.
-        said: takes, for each column of a table that something had to be said about, what that was.
+        parts: row numbers by part name; scales, categories and vocabularies are fitted on ``"train"``.
+        said: receives the remarks on columns of a table, by column.
 
     Raises:
-        UserError: nothing can be learnt from: no column, or no word, that is there often enough.
+        UserError: there is nothing to learn from: no column is left, or no word is frequent enough.
     """
     if dataset.modality == "table":
         return _tables(dataset, parts, {} if said is None else said)
@@ -46,8 +45,10 @@ def extract(dataset: Dataset, parts: dict[str, np.ndarray], said: dict[str, str]
 
 
 def raw_inputs(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return what networks take of every part: uint8 images (n, height, width, channels) or token numbers
-    (n, `TEXT_LENGTH`); nothing for tables, whose vectors networks take too.
+    """Return the inputs of networks for every part.
+
+    These are uint8 images (n, height, width, channels) or token numbers (n, `TEXT_LENGTH`); nothing for tables,
+    whose feature vectors networks use as well.
     """
     raw = {name: dataset.take(rows) for name, rows in parts.items()}
     if dataset.modality == "text":
@@ -56,7 +57,7 @@ def raw_inputs(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, np.n
 
 
 def _tokens(raw: dict[str, list[str]]) -> dict[str, np.ndarray]:
-    """Number the words, the most frequent of the training part first; 0 is no word, 1 a word without number."""
+    """Number the words, most frequent in the training part first; 0 is padding, 1 a word without a number."""
     words = {name: [re.findall(r"\w+", text.lower()) for text in texts] for name, texts in raw.items()}
     counts = Counter(word for text in words["train"] for word in text)
     ranked = sorted(counts, key=lambda word: (-counts[word], word))[:MAX_WORDS]
@@ -100,8 +101,10 @@ def _tables(dataset: Dataset, parts: dict[str, np.ndarray], said: dict[str, str]
 
 
 def _number_features(columns: dict[str, np.ndarray], parts: dict[str, np.ndarray], remarks: dict[str, str]) -> dict:
-    """Return numbers with the training part's median for missing ones, standardised, and a 0/1 flag for each column
-    that misses some in the training part. Notes on extreme values are added to `remarks`, by column.
+    """Return standardised numbers, and a 0/1 flag for each column with missing values in the training part.
+
+    Missing values are replaced by the training part's median. Notes on extreme values are added to `remarks`, by
+    column.
     """
     from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import StandardScaler
@@ -111,7 +114,7 @@ def _number_features(columns: dict[str, np.ndarray], parts: dict[str, np.ndarray
     whole = {name: imputer.transform(table[rows]) for name, rows in parts.items()}
     d = len(columns)
     train = whole["train"][:, :d]
-    # A large constant is not exactly its own mean: without it the column is exactly 0.
+    # The mean of a large constant is inexact; after subtracting the constant the column is exactly 0.
     constant = np.where(np.ptp(train, axis=0) == 0, train[0], 0.0)
     typical = _typical(train - constant)
     scaler = StandardScaler().fit(typical)
@@ -131,7 +134,7 @@ def _number_features(columns: dict[str, np.ndarray], parts: dict[str, np.ndarray
 
 
 def _typical(train: np.ndarray) -> np.ndarray:
-    """Return numbers (n, d) with NaN for the extreme values of columns whose other values they would make all alike."""
+    """Return numbers (n, d), with NaN for extreme values that would make the others of their column look alike."""
     n, typical = len(train), train.copy()
     distance = np.abs(train - np.median(train, axis=0))
     for share, factor in EXTREMES:
@@ -153,8 +156,10 @@ def _on_extremes(robust: bool, limit: float, beyond: int) -> str:
 
 
 def _word_features(columns: dict[str, np.ndarray], parts: dict[str, np.ndarray], remarks: dict[str, str]) -> dict:
-    """Return a 0/1 feature for each word of the training part, those beyond the most frequent `MAX_CATEGORIES` of a
-    column in one. Notes on columns with many are added to `remarks`, by column.
+    """Return a 0/1 feature for each word of the training part.
+
+    Words beyond the `MAX_CATEGORIES` most frequent of a column share one feature. Notes on columns with many words are
+    added to `remarks`, by column.
     """
     from sklearn.preprocessing import OneHotEncoder
 
@@ -171,13 +176,13 @@ def _word_features(columns: dict[str, np.ndarray], parts: dict[str, np.ndarray],
 
 def _on_words(count: int) -> str:
     what = "a feature for each"
-    if count > MAX_CATEGORIES + 1:  # a single one needs no company
+    if count > MAX_CATEGORIES + 1:  # a single remaining word has a feature of its own
         what = f"a feature for each of the {MAX_CATEGORIES} most frequent, and one for the others together"
     return f"{count} different words in the training part → category, {what} ({REMEDY})"
 
 
 def _texts(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Weigh words by TF-IDF with a logarithmic count, rows of unit length."""
+    """Weight words by TF-IDF with a logarithmic count, rows of unit length."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     raw = {name: dataset.take(rows) for name, rows in parts.items()}
@@ -199,7 +204,7 @@ def _images(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, np.ndar
 
 
 def image_statistics(images: np.ndarray) -> np.ndarray:
-    """Return HOG and colour statistics of uint8 images (n, height, width, channels), one row an image."""
+    """Return HOG and colour statistics of uint8 images (n, height, width, channels), one row per image."""
     from skimage.feature import hog
 
     n, height, width, channels = images.shape

@@ -1,4 +1,4 @@
-"""Getting a source's files: from a local copy or from the official address, always checked."""
+"""Obtaining a source's files from a local copy or the official address; checksums are always verified."""
 
 import contextlib
 import hashlib
@@ -20,8 +20,8 @@ CACHE_VARIABLE = "DATAGRADIENT_CACHE"
 ENDPOINT_VARIABLE = "HF_ENDPOINT"
 CHUNK = 1 << 18
 TIMEOUT = 60.0  # seconds without an answer, or without a byte
-PAUSES = (1.0, 5.0)  # seconds before another try, where the failure may pass
-PASSING = (408, 429, 500, 502, 503, 504)  # answers that may be another one soon
+PAUSES = (1.0, 5.0)  # seconds before another attempt, if the failure may be temporary
+PASSING = (408, 429, 500, 502, 503, 504)  # status codes of temporary failures
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class SourceFile:
     """One file of a data set's source.
 
     Attributes:
-        path: where it lies below a local copy, and below our cache.
-        url: the official address, pinned to a revision where the host has revisions.
-        checksums: accepted checksums, ``{"md5:…" or "sha256:…": what a file with this sum is called}``.
+        path: its path below a local copy, and below our cache.
+        url: the official address, pinned to a revision if the host has revisions.
+        checksums: accepted checksums, ``{"md5:…" or "sha256:…": name of the file with this checksum}``.
             The first is the official file.
     """
 
@@ -42,7 +42,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """A local file whose checksum is one of the accepted ones: its path, the copy that it is, the checksum."""
+    """A local file whose checksum is one of the accepted ones: its path, the name of the copy, the checksum."""
 
     path: Path
     copy: str
@@ -58,13 +58,13 @@ def hugging_face(repository: str, revision: str, path: str, checksums: dict[str,
 def fetch(file: SourceFile) -> CheckedFile:
     """Return a checked local copy of a source file.
 
-    With the environment variable ``DATAGRADIENT_DATA`` the file is read below that folder and
-    nothing is downloaded. Without it the file is downloaded once into the cache
+    If the environment variable ``DATAGRADIENT_DATA`` is set, the file is read from that folder and
+    nothing is downloaded. Otherwise the file is downloaded once into the cache
     (``DATAGRADIENT_CACHE``, by default ``~/.cache/datagradient``), by one process at a time; a broken
     download resumes.
 
     Raises:
-        UserError: the file is missing, its checksum is none of the accepted ones, or the
+        UserError: the file is missing, its checksum is not one of the accepted ones, or the
             download failed.
     """
     folder = os.environ.get(DATA_VARIABLE)
@@ -88,7 +88,7 @@ def _local(path: Path, file: SourceFile) -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the folder that downloads are kept in; raise UserError where there is no home folder for it."""
+    """Return the folder for downloads; raise UserError if there is no home folder for it."""
     try:
         default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "datagradient"
         return Path(os.environ.get(CACHE_VARIABLE) or default).expanduser()
@@ -97,7 +97,7 @@ def cache_folder() -> Path:
 
 
 def verify(path: Path, file: SourceFile) -> CheckedFile:
-    """Return `path` with the name of the copy that it is; raise UserError when its checksum is unknown."""
+    """Return `path` with the name of its copy; raise UserError if its checksum is unknown."""
     with _reading(path):
         size = path.stat().st_size
         sums = {kind: checksum(path, kind) for kind in {accepted.partition(":")[0] for accepted in file.checksums}}
@@ -122,8 +122,8 @@ def checksum(path: Path, kind: str) -> str:
 def download(file: SourceFile, path: Path) -> None:
     """Download a file and move it to `path` once its checksum is right.
 
-    Processes that want one file take turns: the first downloads it, the others find it. An interrupted download
-    leaves ``<name>.part``, from which the next call, or the next in turn, goes on. A finished download with a wrong
+    Processes that need the same file take turns: the first downloads it, the others then find it. An interrupted
+    download leaves ``<name>.part``, from which the next call or process continues. A finished download with a wrong
     checksum is deleted.
     """
     if path.is_dir():
@@ -143,7 +143,7 @@ def _complete(file: SourceFile, part: Path) -> Path:
         part.unlink()
         if not resumed:
             raise
-        return _complete(file, part)  # the bytes that this process found may be those of another file
+        return _complete(file, part)  # the partial file may belong to another file
     return part
 
 
@@ -152,7 +152,7 @@ def _size(part: Path) -> int:
 
 
 def _receive(file: SourceFile, part: Path) -> None:
-    """Download what `part` lacks, with a few more tries where a failure may pass."""
+    """Download the rest of `part`, with a few more attempts after temporary failures."""
     import requests
     import urllib3
 
@@ -172,20 +172,20 @@ def _receive(file: SourceFile, part: Path) -> None:
 def _append_rest(url: str, part: Path) -> None:
     import requests
 
-    done = _size(part)
-    # A range is one of the bytes as they are sent: they must be those of the file.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
+    received = _size(part)
+    # A range counts the bytes as sent, so they must be those of the file, without compression.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={received}-"} if received else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == 416 and done:  # nothing is left to send: the part is whole, or not this file
+        if response.status_code == 416 and received:  # nothing left to send: the part is complete, or of another file
             return
         response.raise_for_status()
-        start = _start(response, done)
+        start = _start(response, received)
         encoded = response.headers.get("Content-Encoding", "identity") != "identity"
-        if done and (start > done or (start and encoded)):  # not the bytes that the part lacks
+        if received and (start > received or (start and encoded)):  # not the bytes that are missing
             response.close()
             part.unlink()
             return _append_rest(url, part)
-        if start > done:
+        if start > received:
             raise requests.exceptions.InvalidHeader(f"asked for the whole file, was sent bytes from {start} on")
         length = "" if encoded else response.headers.get("Content-Length", "")
         if start:
@@ -194,12 +194,12 @@ def _append_rest(url: str, part: Path) -> None:
             _copy(response.iter_content(CHUNK), stream, url, start + int(length) if length.isdecimal() else 0)
 
 
-def _start(response, done: int) -> int:
-    """Return the position in the file of an answer's first byte: 0 where a server ignores the range asked for."""
+def _start(response, received: int) -> int:
+    """Return the position in the file of a response's first byte: 0 if the server ignores the requested range."""
     if response.status_code != 206:
         return 0
     stated = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return int(stated[1]) if stated else done
+    return int(stated[1]) if stated else received
 
 
 def _copy(chunks: Iterator[bytes], stream: IO[bytes], url: str, expected: int) -> None:

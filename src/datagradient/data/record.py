@@ -18,19 +18,19 @@ class Dataset:
 
     Attributes:
         name: the data set's name, as in the configuration, and that of its module.
-        title: how tables and figures call it, including what copy it is.
+        title: its name in tables and figures, including which copy it is.
         modality: ``"table"``, ``"text"`` or ``"image"``.
-        samples: a pandas DataFrame, a list of str, or a uint8 array (n, height, width, channels), the channels 1 or 3.
-            Kept as it is given, and never changed.
-        labels: integer array (n,), values 0 … number of classes − 1, each of them in some row; kept as int64.
-        class_names: one name per class; the last class is the positive one where there are two.
-        is_test: bool array (n,), the official test set; None where a data set has none.
-        source: where it comes from, with version and checksums; plain strings.
-        kinds: of a table, column name to ``"number"``, ``"category"``, ``"date"`` or ``"ignore"``, where the kind is
-            not to be guessed.
+        samples: a pandas DataFrame, a list of str, or a uint8 array (n, height, width, channels) with 1 or 3 channels.
+            Stored as given, and never changed.
+        labels: integer array (n,), values 0 … number of classes − 1, each present in at least one row; stored as int64.
+        class_names: one name per class; with two classes, the last one is the positive class.
+        is_test: bool array (n,), the official test set; None if there is none.
+        source: where the data come from, with version and checksums; plain strings.
+        kinds: for tables, column name to ``"number"``, ``"category"``, ``"date"`` or ``"ignore"``, for columns whose
+            kind must not be guessed.
 
     Raises:
-        UserError: one of them is not so; the message names the row or column, what stands there, and the remedy.
+        UserError: one of these conditions fails; the message names the row or column, its value and the remedy.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Dataset:
     kinds: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what would be silently wrong later, or fail where nobody can tell why."""
+        """Refuse values that would silently give wrong results later, or fail without a clear cause."""
         checks.check_name(self.name)
         where = self.where
         if not checks.is_text(self.title):
@@ -70,12 +70,12 @@ class Dataset:
 
     @property
     def where(self) -> str:
-        """How messages name the data set."""
+        """The name of the data set in messages."""
         return f"data set {self.name}"
 
     @property
     def f1_kind(self) -> str:
-        """Which F1 is reported beside accuracy: of the positive class of two, otherwise the mean over classes."""
+        """The F1 reported along with accuracy: that of the positive class of two, otherwise the mean over classes."""
         return f"of {self.class_names[1]}" if len(self.class_names) == 2 else "mean of classes"
 
     def take(self, rows: np.ndarray) -> Any:
@@ -88,13 +88,13 @@ class Dataset:
 
 
 def class_labels(answers: Sequence[Any], classes: Sequence[Any], where: str) -> np.ndarray:
-    """Return for every answer the position of its class in `classes`; no answer becomes a class that it is not.
+    """Return for every answer the position of its class in `classes`; an answer outside `classes` is an error.
 
-    The comparison ``answers == "yes"`` would make ``no`` of a missing answer.
+    The comparison ``answers == "yes"`` would turn a missing answer into ``no``.
 
     Args:
         answers: n values, e.g. a column of a table.
-        classes: the values that stand for the classes 0, 1, …
+        classes: the values of the classes 0, 1, …
         where: names file and column in the message.
 
     Raises:
@@ -107,7 +107,7 @@ def class_labels(answers: Sequence[Any], classes: Sequence[Any], where: str) -> 
     wrong = np.flatnonzero(labels < 0)
     if len(wrong):
         value = values[wrong[0]]
-        n = sum(other is value or other == value or bool(pd.isna(value) and pd.isna(other)) for other in values[wrong])
+        n = sum(v is value or v == value or bool(pd.isna(value) and pd.isna(v)) for v in values[wrong])
         raise UserError(f"{where}: {value!r} in {n} row{'s' * (n != 1)} (first: row {wrong[0]}) is none of the classes "
                         f"{', '.join(map(repr, classes))}: leave rows without a label out")  # fmt: skip
     return labels.astype(np.int64)

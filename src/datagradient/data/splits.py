@@ -10,7 +10,7 @@ from datagradient.errors import UserError
 from datagradient.seeds import generator, integer_seed
 
 PARTS = ("train", "influence", "selection", "test")
-# What a class with a single row lacks, by the purpose of the division.
+# The parts that lack a class with a single row, by the purpose of the division.
 DIVIDED = {
     "test": "all parts but one",
     "fewer for development": "the train, influence or selection part",
@@ -27,12 +27,12 @@ class SplitPlan:
     Attributes:
         influence: share of the development samples that influence is computed against.
         selection: share of the development samples that decisions are made on.
-        test: share of all samples that is the test set, where there is no official one.
-        max_development: at most so many samples outside the test set; None for all.
-        max_test: at most so many test samples; None for all.
+        test: share of all samples used as the test set if there is no official one.
+        max_development: largest number of samples outside the test set; None for all.
+        max_test: largest number of test samples; None for all.
 
     Raises:
-        UserError: a share is not in (0, 1), a limit is no whole number above 0, or nothing is left to train on.
+        UserError: a share is not in (0, 1), a limit is not a whole number above 0, or nothing is left to train on.
     """
 
     influence: float = 0.1
@@ -42,7 +42,7 @@ class SplitPlan:
     max_test: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse shares and limits that divide nothing."""
+        """Refuse shares and limits that do not describe a division."""
         for name in ("influence", "selection", "test"):
             share = getattr(self, name)
             if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
@@ -64,7 +64,7 @@ class SplitPlan:
 def split(dataset: Dataset, seed: int, plan: SplitPlan) -> dict[str, np.ndarray]:
     """Divide a data set into disjoint parts with the classes in equal proportion.
 
-    An official test set stays the test set for every seed; without one, the seed draws it.
+    An official test set is the test set for every seed; without one, the seed draws the test set.
 
     Returns:
         Row numbers, sorted, by the names of `PARTS`: the training part, the validation part that
@@ -81,7 +81,7 @@ def split(dataset: Dataset, seed: int, plan: SplitPlan) -> dict[str, np.ndarray]
 
         if strata:  # one row cannot be divided
             _check_classes(np.bincount(labels[rows], minlength=k) == 1, DIVIDED[purpose], dataset, seed, plan)
-        # A seed for each division: with one for all, where a row ends up first says where it ends up next.
+        # One seed per division: with a common seed, a row's place in one division would determine the next.
         state = integer_seed(seed, "split", dataset.name, purpose)
         stratify = labels[rows] if strata else None
         return [np.sort(p) for p in train_test_split(rows, test_size=share, stratify=stratify, random_state=state)]
@@ -116,14 +116,14 @@ def _check_sizes(dataset: Dataset, plan: SplitPlan) -> None:
 
 
 def _check_classes(missing: np.ndarray, where: str, dataset: Dataset, seed: int, plan: SplitPlan) -> None:
-    """Refuse a split that has no row of a class where one is needed.
+    """Refuse a split in which a part lacks a class.
 
     Args:
         missing: bool array (number of classes,).
         where: the part or parts that lack a class.
-        dataset: what is divided.
-        seed: the seed of the split: where shares are no whole rows, the seed may decide which part gets one.
-        plan: how it is divided.
+        dataset: the data set that is divided.
+        seed: the seed of the split; if shares are not whole rows, it may decide which part gets a row.
+        plan: how the data set is divided.
     """
     if not missing.any():
         return
@@ -146,7 +146,7 @@ def _check_classes(missing: np.ndarray, where: str, dataset: Dataset, seed: int,
 
 
 def _needed(dataset: Dataset, plan: SplitPlan) -> tuple[int, int]:
-    """Return how many rows of a class are enough for any seed, and how many in an official test set."""
+    """Return the number of rows of a class that is enough for any seed, and that in an official test set."""
     n = len(dataset.labels)
 
     def first(parts: tuple[str, ...]) -> int:
@@ -156,7 +156,7 @@ def _needed(dataset: Dataset, plan: SplitPlan) -> tuple[int, int]:
 
 
 def _least_of(dataset: Dataset, plan: SplitPlan, outside: int, in_test: int) -> dict[str, tuple[int, int]]:
-    """Return `_least` of a class with so many rows outside an official test set (in all without one) and in it."""
+    """Return `_least` for a class with `outside` rows outside the test set and `in_test` in an official test set."""
     k, n = len(dataset.class_names), len(dataset.labels)
     if dataset.is_test is None:
         return _least(*_divided((n, outside), math.ceil(plan.test * n)), plan, k)
@@ -169,11 +169,11 @@ def _rows(count: int) -> str:
 
 
 def _least(development: tuple[int, int], test: tuple[int, int], plan: SplitPlan, k: int) -> dict[str, tuple[int, int]]:
-    """Return the size of every part, and the fewest rows of one class that stratification can put there.
+    """Return the size of every part, and the smallest number of rows of a class that stratification can put there.
 
     Args:
-        development: how many samples there are outside the test set, and how many of them are of the class.
-        test: the same of the test set.
+        development: number of samples outside the test set, and number of those in the class.
+        test: the same for the test set.
         plan: how they are divided.
         k: number of classes.
     """
@@ -194,11 +194,11 @@ def _divided(pool: tuple[int, int], second: int) -> tuple[tuple[int, int], tuple
 
 
 def _cut(pool: tuple[int, int], limit: int | None, k: int) -> tuple[int, int]:
-    """Draw at most so many of a pool."""
+    """Draw at most `limit` samples of a pool."""
     size, count = pool
     if limit is None or limit >= size:
         return pool
-    if size - limit < k:  # these are left out whatever their class
+    if size - limit < k:  # the rest is left out whatever its class
         return limit, max(0, count - (size - limit))
     return _divided(pool, limit)[1]
 

@@ -1,4 +1,4 @@
-"""What a model is trained on: the kept samples of a training part."""
+"""The data that a model is trained on: the kept samples of a training part."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -15,11 +15,11 @@ class TrainingSet:
         inputs: the n samples, in the form that the model takes.
         labels: (n,) as the model sees them, noise included.
         flipped: (n,) bool, which labels the noise changed.
-        positions: (n,) where the samples stand in the whole training part.
+        positions: (n,) positions of the samples in the whole training part.
         n_classes: number of classes.
         seed: the run's seed.
         dataset: name of the data set.
-        noise: share of the whole part's labels that were flipped; None where that is not known.
+        noise: share of the whole part's labels that were flipped; None if unknown.
     """
 
     inputs: Any
@@ -38,7 +38,7 @@ class TrainingSet:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What files made from this training set hold, so that they are not joined with those of another one."""
+        """Facts stored in files made from this training set, so that they are not joined with those of another one."""
         return {"dataset": self.dataset, "seed": self.seed, "noise": self.noise,
                 "training_set": fingerprint(self.positions.astype(np.int64), self.labels.astype(np.int64))}  # fmt: skip
 

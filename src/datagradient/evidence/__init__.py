@@ -1,1 +1,1 @@
-"""From result files to small tables, tests, verdicts and MLflow."""
+"""Small tables, tests, verdicts and MLflow runs from the result files."""

@@ -1,4 +1,4 @@
-"""Gathering a preset's many result files into the few small tables that everything else reads."""
+"""Collecting a preset's many result files in the few small tables that everything else reads."""
 
 import datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from datagradient.pipeline.provenance import check_shared, config_hash, stamp
 from datagradient.refine.policies import POLICIES, QUALITY, rates_once
 
 KEYS = ("dataset", "model", "noise", "policy", "seed", "iteration")
-# Of one trained model, and what they hold besides provenance.
+# Files of one trained model, and their keys besides provenance.
 RECORDS = {"metrics.json": {"metrics": dict}, "train.json": {},
            "influence.json": dict.fromkeys(("contribution", "solver", "seconds"), dict)}  # fmt: skip
 METRICS = (
@@ -24,13 +24,13 @@ METRICS = (
 )  # fmt: skip
 DATA = (
     "dataset", "title", "modality", "seed", *(f"n_{part}" for part in PARTS), "n_features", "n_classes", "f1_kind",
-    *(f"{one}_rows_in_{other}" for i, other in enumerate(PARTS) for one in PARTS[i + 1 :]), "source",
+    *(f"{later}_rows_in_{earlier}" for i, earlier in enumerate(PARTS) for later in PARTS[i + 1 :]), "source",
 )  # fmt: skip
 DETECTION = ("dataset", "model", "noise", "seed", "score", "n", "removed", "auroc", "precision", "recall")
 CURVES = ("dataset", "model", "noise", "score", "looked_at", "found")
-LOOKED_AT = np.linspace(0, 1, 51)  # shares of the training set, the most suspicious first
+LOOKED_AT = np.linspace(0, 1, 51)  # shares of the training set, most suspicious samples first
 HISTOGRAM = ("dataset", "model", "noise", "group", "low", "high", "count", "share")
-BINS = np.linspace(-4, 4, 81)  # in standard deviations of one model's scores; the outer bins take the rest
+BINS = np.linspace(-4, 4, 81)  # in standard deviations of a model's scores; the outer bins include the tails
 
 
 def collect_preset(config: dict, root: Path) -> None:
@@ -45,7 +45,7 @@ def collect_preset(config: dict, root: Path) -> None:
     cells = [layout.Cell(root, **keys).file("metrics.json") for keys in layout.grid(config)]
     prepared = [Path(layout.PREPARED.format(root=root, dataset=name, seed=seed)) / "data.json"
                 for name in config["datasets"] for seed in config["seeds"]]  # fmt: skip
-    # Of the results themselves, so that gathering them again changes nothing.
+    # Times of the result files themselves, so that collecting them again changes nothing.
     times = {"started": _time(min(file.stat().st_mtime for file in prepared)),
              "finished": _time(max(file.stat().st_mtime for file in cells))}  # fmt: skip
     sources = {row["dataset"]: row["source"] for row in data}
@@ -58,7 +58,7 @@ def _time(seconds: float) -> str:
 
 
 def metrics_rows(config: dict, root: Path) -> list[dict]:
-    """Return one row for every trained and evaluated model of a preset, and for each iteration of ``guarded``."""
+    """Return one row for each trained and evaluated model of a preset, and for each iteration of ``guarded``."""
     rows = [metrics_row(config, root, keys) for keys in layout.grid(config)]
     if layout.GUARDED not in config["policies"]:
         return rows
@@ -70,7 +70,7 @@ def metrics_rows(config: dict, root: Path) -> list[dict]:
 
 
 def model_of(root: Path, keys: dict) -> dict:
-    """Return the keys of the trained model behind a row: ``guarded`` keeps one of ``influence``'s."""
+    """Return the keys of the trained model behind a row: ``guarded`` keeps a model of ``influence``."""
     if keys["policy"] != layout.GUARDED:
         return keys
     kept = read_json(Path(layout.GUARD.format(root=root, **keys)))["iteration"]
@@ -129,7 +129,7 @@ def data_rows(config: dict, root: Path) -> list[dict]:
 
 
 def histogram_rows(config: dict, root: Path) -> list[dict]:
-    """Return histograms of the unrefined models' scores over all seeds, each model's scores by its own deviation."""
+    """Return histograms of the unrefined models' scores over all seeds, scaled by each model's standard deviation."""
     counts: dict[tuple, np.ndarray] = {}
     for keys in layout.grid(config, policy=layout.BASELINE):
         arrays, _ = read_arrays(layout.Cell(root, **keys).file("scores.npz"))
@@ -145,12 +145,12 @@ def histogram_rows(config: dict, root: Path) -> list[dict]:
 
 
 def detection_rows(config: dict, root: Path) -> tuple[list[dict], list[dict]]:
-    """Return how well each score of the unrefined models finds the flipped labels, and the curves, means over seeds.
+    """Return how well each score of the unrefined models detects the flipped labels, and the curves, means over seeds.
 
-    ``removed`` samples are looked at, as many as the first round of removal takes; ``precision`` is the share of
-    flipped ones among them, ``recall`` the share of all flipped ones that they are.
+    ``removed`` samples are inspected, as many as the first round removes; ``precision`` is the share of flipped labels
+    among them, ``recall`` their share of all flipped labels.
     """
-    rows, found = [], {}
+    rows, curves_by_score = [], {}
     for keys in layout.grid(config, policy=layout.BASELINE):
         flipped, scores = suspicion(config, root, keys)
         if not flipped.any():
@@ -167,16 +167,17 @@ def detection_rows(config: dict, root: Path) -> tuple[list[dict], list[dict]]:
                 "recall": at_removed / flipped.sum(),
             })  # fmt: skip
             curve = np.concatenate([[0], hits])[np.round(LOOKED_AT * len(flipped)).astype(int)] / flipped.sum()
-            found.setdefault((*where.values(), name), []).append(curve)
+            curves_by_score.setdefault((*where.values(), name), []).append(curve)
     curves = [
         dict(zip(CURVES, (*key, round(float(share), 4), float(value)), strict=True))
-        for key, each in found.items() for share, value in zip(LOOKED_AT, np.mean(each, axis=0), strict=True)
+        for key, members in curves_by_score.items()
+        for share, value in zip(LOOKED_AT, np.mean(members, axis=0), strict=True)
     ]  # fmt: skip
     return rows, curves
 
 
 def suspicion(config: dict, root: Path, keys: dict) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Return which labels of a baseline's training set are flipped, and every score, high where a label is suspect."""
+    """Return which labels of a baseline's training set are flipped, and all scores, high for suspicious labels."""
     folder = layout.Cell(root, **keys).folder
     arrays, _ = read_arrays(folder / "scores.npz")
     if rates_once(config["policies"]):
@@ -186,7 +187,7 @@ def suspicion(config: dict, root: Path, keys: dict) -> tuple[np.ndarray, dict[st
 
 
 def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Return the chance that a positive sample scores above a negative one, ties counted half."""
+    """Return the probability that a positive sample scores above a negative one; ties count half."""
     from scipy.stats import rankdata
 
     n = int(positive.sum())

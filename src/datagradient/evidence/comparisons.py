@@ -1,4 +1,4 @@
-"""From metrics.csv to the small tables of statistics: rows are joined by key, and families are named."""
+"""The small tables of statistics from metrics.csv: rows are joined by key, and families are named."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ COST_COLUMNS = (
     "solver_residual", "solver_unconverged", "solver_truncated",
 )  # fmt: skip
 METRICS = ("accuracy", "f1")
-RANDOM = tuple(name for name, policy in POLICIES.items() if policy.score is None)  # that choose by chance
+RANDOM = tuple(name for name, policy in POLICIES.items() if policy.score is None)  # policies that choose at random
 CONTRIBUTION_SCORES = ("dcs", "helpful_share", "harm_reduction")
 TRACKED = (
     "accuracy", "f1", "val_accuracy", "selection_accuracy", "val_loss", "selection_loss", "test_loss", "dcs",
@@ -32,7 +32,7 @@ TRACKED = (
 
 
 def analyse(metrics: Path) -> None:
-    """Read metrics.csv and write the tables of `TABLES` beside it."""
+    """Read metrics.csv and write the tables of `TABLES` next to it."""
     rows = read_rows(metrics, "dataset", "model", "policy", "seed", "iteration")
     if not rows:
         raise UserError(f"{metrics}: holds no trained model; collect the results again")
@@ -42,7 +42,7 @@ def analyse(metrics: Path) -> None:
 
 
 def iteration_rows(rows: list[dict]) -> list[dict]:
-    """Return mean, deviation and 95 % t interval over seeds of each metric in each iteration, and of its change.
+    """Return mean, deviation and 95 % t interval over seeds of each metric and its change, for each iteration.
 
     The change is against iteration 0 of the same seed. ``optimism`` is the change of the validation
     accuracy minus the change of the test accuracy.
@@ -63,7 +63,7 @@ def cost_rows(rows: list[dict]) -> list[dict]:
     """Return mean seconds per trained model, and ratio: all influence seconds over all training seconds."""
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
-        if row["policy"] != GUARDED:  # whose models are those of influence
+        if row["policy"] != GUARDED:  # its models are those of influence
             groups.setdefault((row["dataset"], row["model"]), []).append(row)
     means = [name for name in COST_COLUMNS if name.endswith(("_seconds", "_iterations"))]
     table = []
@@ -107,7 +107,7 @@ def comparison_rows(rows: list[dict]) -> list[dict]:
     """Return one row per comparison: each policy against the baseline and against the controls, for each metric.
 
     A family of the Benjamini–Hochberg correction is all comparisons of one policy with one other at one noise rate:
-    every data set, model and metric. One- and two-sided p-values are corrected apart.
+    all data sets, models and metrics. One- and two-sided p-values are corrected separately.
     """
     last = max(int(row["iteration"]) for row in rows)
     runs = _runs(rows)
@@ -117,7 +117,7 @@ def comparison_rows(rows: list[dict]) -> list[dict]:
 
 
 def _correct(tests: list[dict]) -> None:
-    """Add q-values and the family's name to every test. Optimism, of which more is worse, is a family of its own."""
+    """Add q-values and the family's name to every test. Optimism, for which more is worse, is a separate family."""
     families: dict[tuple, list[dict]] = {}
     for test in tests:
         kind = "optimism" if test["metric"] == "optimism" else "gains"
@@ -134,8 +134,8 @@ def _correct(tests: list[dict]) -> None:
 def pooled_rows(rows: list[dict]) -> list[dict]:
     """Return one row per policy, control, metric and noise rate, over all data sets and models together.
 
-    The unit is one split of one data set: the mean difference over its models, as models trained on the same split do
-    not vary independently. The units of a test are thus (data set, seed).
+    The unit is one split of one data set: the mean difference over its models, because models trained on the same split
+    do not vary independently. The units of a test are thus (data set, seed).
     """
     last, tests = max(int(row["iteration"]) for row in rows), []
     for key, difference in _pooled(rows, last).items():
@@ -151,7 +151,7 @@ def pooled_rows(rows: list[dict]) -> list[dict]:
 
 
 def round_rows(rows: list[dict]) -> list[dict]:
-    """Return what each policy has changed against the baseline after every round, pooled as in `pooled_rows`."""
+    """Return the change by each policy against the baseline after each round, pooled as in `pooled_rows`."""
     rounds = sorted({int(row["iteration"]) for row in rows} - {0})
     columns = ("policy", "against", "noise", "metric")
     return [
@@ -162,8 +162,8 @@ def round_rows(rows: list[dict]) -> list[dict]:
 
 
 def _pooled(rows: list[dict], iteration: int) -> dict[tuple, np.ndarray]:
-    """Return by (policy, against, noise, metric) the differences after an iteration, one a (data set, seed)."""
-    # The gap's difference is the optimism: what validation gained more than test.
+    """Return the differences after an iteration by (policy, against, noise, metric), one per (data set, seed)."""
+    # The difference of the gap is the optimism: the gain on validation minus the gain on test.
     rows = [{**row, "optimism": float(row["val_accuracy"]) - float(row["accuracy"])} for row in rows]
     groups, runs = {}, _runs(rows)
     for cell, against, metric in _comparisons(rows, iteration, (*METRICS, "optimism")):
@@ -171,13 +171,13 @@ def _pooled(rows: list[dict], iteration: int) -> dict[tuple, np.ndarray]:
         units = groups.setdefault((policy, against, noise, metric), {})
         for seed, (first, second) in _pairs(runs, iteration, cell, against, metric).items():
             units.setdefault((dataset, seed), []).append(first - second)
-    return {key: np.array([np.mean(each) for each in units.values()]) for key, units in groups.items()}
+    return {key: np.array([np.mean(unit) for unit in units.values()]) for key, units in groups.items()}
 
 
 def safety_rows(rows: list[dict]) -> list[dict]:
     """Return how often each policy ends below its own baseline on test accuracy, and by how much, by noise rate.
 
-    ``acted`` counts the runs in which the policy removed any sample. ``worse_comparisons`` counts data sets and models
+    ``acted`` counts the runs in which the policy removed samples. ``worse_comparisons`` counts data sets and models
     whose 95 % t interval over seeds lies below 0.
     """
     last = max(int(row["iteration"]) for row in rows)
@@ -190,16 +190,16 @@ def safety_rows(rows: list[dict]) -> list[dict]:
             changes.setdefault((cell[3], cell[2]), {})[cell[:2]] = np.array([first - second for first, second in pairs])
     table = []
     for (policy, noise), cells in changes.items():
-        every = np.concatenate(list(cells.values()))
-        below = every[every < -ROUNDING]
+        run_changes = np.concatenate(list(cells.values()))
+        below = run_changes[run_changes < -ROUNDING]
         intervals = [t_interval(change) for change in cells.values()]
         table.append({
-            "policy": policy, "noise": noise, "runs": len(every),
+            "policy": policy, "noise": noise, "runs": len(run_changes),
             "acted": sum((row["policy"], row["noise"]) == (policy, noise)
                          and row["n_train"] != full[(*_cell(row)[:3], row["seed"])] for row in ends),
             "below": len(below),
-            "below_share": len(below) / len(every), "mean_change": float(every.mean()),
-            "worst_change": float(every.min()),
+            "below_share": len(below) / len(run_changes), "mean_change": float(run_changes.mean()),
+            "worst_change": float(run_changes.min()),
             "mean_loss_where_below": float(-below.mean()) if len(below) else 0.0, "comparisons": len(cells),
             "worse_comparisons": sum(high < 0 for _, high in intervals),
             "better_comparisons": sum(low > 0 for low, _ in intervals),
@@ -208,13 +208,14 @@ def safety_rows(rows: list[dict]) -> list[dict]:
 
 
 def tracking_rows(rows: list[dict]) -> list[dict]:
-    """Return how far each definition of the contribution score follows test accuracy over the iterations of a run.
+    """Return how closely each definition of the contribution score follows test accuracy over a run's iterations.
 
-    The number of the iteration itself stands beside them: a score that rises in every round is worth no more than it.
+    The number of the iteration is included for comparison: a score that merely rises in every round is no better.
 
-    Of each run (data set, model, seed) of ``influence`` the rank correlation over its iterations is taken; the unit is
-    one split of one data set, the mean over its models. With k + 1 points a single correlation is rough and
-    leans towards 0, and so does their mean. A run in which one of the two does not change has none, and is counted.
+    For each run (data set, model, seed) of ``influence``, the rank correlation over its iterations is computed; the
+    unit is one split of one data set, the mean over its models. With k + 1 points a single correlation is imprecise and
+    biased towards 0, and so is their mean. A run in which one of the two does not change has no correlation; these runs
+    are counted.
     """
     runs: dict[tuple, list[dict]] = {}
     for row in sorted(rows, key=lambda row: int(row["iteration"])):
@@ -228,31 +229,32 @@ def tracking_rows(rows: list[dict]) -> list[dict]:
                 x, y = (np.array([float(row[name]) for row in run]) for name in (score, "accuracy"))
                 if np.ptp(x) > ROUNDING and np.ptp(y) > ROUNDING:
                     units.setdefault((dataset, seed), []).append(float(stats.spearmanr(x, y).statistic))
-            values = np.array([np.mean(each) for each in units.values()])
-            every = [correlation for each in units.values() for correlation in each]
+            values = np.array([np.mean(unit) for unit in units.values()])
+            correlations = [correlation for unit in units.values() for correlation in unit]
             mean, low, high = mean_and_interval(values) if len(values) > 1 else (np.nan,) * 3
             table.append({
-                "score": score, "noise": noise, "n": len(values), "runs": len(every),
-                "runs_without": sum(key[0] == noise for key in runs) - len(every), "correlation": mean, "low": low,
-                "high": high, "positive_share": float(np.mean(np.array(every) > 0)) if every else 0.0,
+                "score": score, "noise": noise, "n": len(values), "runs": len(correlations),
+                "runs_without": sum(key[0] == noise for key in runs) - len(correlations),
+                "correlation": mean, "low": low, "high": high,
+                "positive_share": float(np.mean(np.array(correlations) > 0)) if correlations else 0.0,
             })  # fmt: skip
     return table
 
 
 def _comparisons(rows: list[dict], last: int, metrics: tuple[str, ...] = METRICS) -> list[tuple]:
-    """Return (cell, against, metric) of every comparison, a cell being data set, model, noise and policy."""
+    """Return (cell, against, metric) of every comparison; a cell is data set, model, noise and policy."""
     cells = dict.fromkeys(_cell(row) for row in rows if int(row["iteration"]) == last and row["policy"] != BASELINE)
     return [
         (cell, against, metric)
         for cell in cells for against in (BASELINE, *RANDOM)
-        # A guarded model may have lost fewer samples than a control: they do not compare.
+        # A guarded model may have lost fewer samples than a control, so the two are not comparable.
         if against == BASELINE or (cell[3] not in (*RANDOM, GUARDED) and (*cell[:3], against) in cells)
         for metric in metrics
     ]  # fmt: skip
 
 
 def _runs(rows: list[dict]) -> dict[tuple, list[dict]]:
-    """Return the rows, one a seed, by data set, model, noise, policy and iteration."""
+    """Return the rows, one per seed, by data set, model, noise, policy and iteration."""
     runs: dict[tuple, list[dict]] = {}
     for row in rows:
         runs.setdefault((*_cell(row), row["iteration"]), []).append(row)
@@ -262,7 +264,7 @@ def _runs(rows: list[dict]) -> dict[tuple, list[dict]]:
 def _pairs(
     runs: dict[tuple, list[dict]], last: int, cell: tuple, against: str, metric: str
 ) -> dict[str, tuple[float, float]]:
-    """Return by seed the metric of a policy after the last iteration and of what it is compared with."""
+    """Return, by seed, the metric of a policy after the last iteration and that of the policy compared with it."""
     *where, policy = cell
 
     def by_seed(which: str) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Tests, effect sizes and intervals of arrays over seeds, (seeds,), paired by seed.
 
-scipy computes; this module says what so few seeds can reach.
+scipy computes; this module also reports the smallest p-values that so few seeds can reach.
 """
 
 import warnings
@@ -44,10 +44,10 @@ def compare(first: np.ndarray, second: np.ndarray) -> dict:
 
 
 def wilcoxon_p(difference: np.ndarray, alternative: str) -> float:
-    """Return the exact p-value of Wilcoxon's signed-rank test; 1 where all differences are zero.
+    """Return the exact p-value of Wilcoxon's signed-rank test; 1 if all differences are zero.
 
-    Zero differences are left out (Wilcoxon 1945). The distribution is that of all sign patterns, with tied
-    sizes too, where scipy's tables do not hold; differences that differ by less than rounding (1e-12) are tied.
+    Zero differences are left out (Wilcoxon 1945). The distribution is that of all sign patterns, also with tied
+    sizes, for which scipy's tables are not valid; differences that differ by less than rounding (1e-12) are tied.
 
     Args:
         difference: paired differences (n,).
@@ -59,7 +59,7 @@ def wilcoxon_p(difference: np.ndarray, alternative: str) -> float:
         return 1.0
     if alternative == "two-sided":
         return min(1.0, 2 * min(wilcoxon_p(difference, side) for side in ("greater", "less")))
-    # Doubled ranks of tied sizes are whole numbers, so that the null distribution of their sum can be counted.
+    # Doubled ranks of tied sizes are whole numbers, so the null distribution of their sum can be counted.
     ranks = np.round(2 * stats.rankdata(np.abs(difference))).astype(int)
     counts = np.zeros(ranks.sum() + 1)
     counts[0] = 1
@@ -73,7 +73,7 @@ def wilcoxon_p(difference: np.ndarray, alternative: str) -> float:
 def effect_sizes(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     """Return Cohen's d (pooled standard deviation), d_z (of the paired differences) and Hedges' g (d corrected).
 
-    Hedges' factor is 1 − 3 / (4·df − 1) with df = 2n − 2. An effect size with zero deviation is
+    Hedges' factor is 1 − 3 / (4·df − 1) with df = 2n − 2. If the deviation is zero, an effect size is
     0 for no difference and infinite otherwise.
     """
     n, difference = len(first), first - second
@@ -85,12 +85,12 @@ def effect_sizes(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
 def d_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     """Return a 95 % percentile bootstrap interval of Cohen's d, resampling seeds (pairs).
 
-    From five seeds it is a rough guide only: such intervals cover nearer 83 % than 95 %.
+    With five seeds it is only a rough guide: the coverage of such intervals is nearer 83 % than 95 %.
     """
     rows = generator(0, "bootstrap", "d").integers(len(first), size=(RESAMPLES, len(first)))
     first, second = first[rows], second[rows]
     pooled = np.sqrt((first.var(axis=1, ddof=1) + second.var(axis=1, ddof=1)) / 2)
-    usable = pooled > 1e-12  # a resample of one and the same seed has no deviation
+    usable = pooled > 1e-12  # a resample of a single seed has no deviation
     if not usable.any():
         return float("nan"), float("nan")
     d = (first - second).mean(axis=1)[usable] / pooled[usable]
@@ -105,7 +105,7 @@ def _ratio(mean: float, spread: float) -> float:
 
 
 def bootstrap_interval(values: np.ndarray) -> tuple[float, float, str]:
-    """Return a 95 % bootstrap interval of the mean and its kind: BCa, or percentile where BCa is undefined."""
+    """Return a 95 % bootstrap interval of the mean and its kind: BCa, or percentile if BCa is undefined."""
     if np.ptp(values) <= 1e-12:
         return float(values.mean()), float(values.mean()), "constant"
     for kind in ("BCa", "percentile"):
@@ -121,11 +121,11 @@ def bootstrap_interval(values: np.ndarray) -> tuple[float, float, str]:
 
 
 def t_interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval of the mean from Student's t; from few seeds it covers better than a bootstrap."""
+    """Return the 95 % interval of the mean from Student's t; with few seeds it covers better than a bootstrap."""
     half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean() - half), float(values.mean() + half)
 
 
 def mean_and_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Return the mean, and the 95 % interval of it from Student's t."""
+    """Return the mean and its 95 % interval from Student's t."""
     return float(values.mean()), *t_interval(values)

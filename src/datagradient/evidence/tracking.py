@@ -1,4 +1,4 @@
-"""Mirroring results in MLflow. The result files are the record: the store can be made again from them."""
+"""Mirroring results in MLflow. The result files are the record; the store can be rebuilt from them."""
 
 import contextlib
 import glob
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # MLflow's own 7 take four minutes to say "unreachable"
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # MLflow's 7 take four minutes to report "unreachable"
 
 import mlflow
 from alembic.script import ScriptDirectory
@@ -39,12 +39,12 @@ from datagradient.pipeline.config import model_settings
 GIVEN_STORE = "MLFLOW_TRACKING_URI"
 STORE, ARTEFACTS = Path("results/mlflow.db"), Path("results/mlartifacts")
 RECORDS = ("metrics.json", "influence.json", "train.json")
-REPORT = "figures and tables"  # name of the run that holds them
+REPORT = "figures and tables"  # name of the run that contains them
 REBUILD = "datagradient track --rebuild"
-WAIT = 20.0  # seconds for another program, such as the interface, to end what it writes
-BATCH, FIRST_BATCH = 1000, 900  # metrics that MLflow takes at once, and beside a run's parameters
+WAIT = 20.0  # seconds for another program, such as the interface, to finish writing
+BATCH, FIRST_BATCH = 1000, 900  # metrics that MLflow accepts at once, and together with a run's parameters
 NUMBERS = [name for name in METRICS if name not in (*KEYS, "solver", "solver_status")]
-# What MLflow and the libraries below it raise where a store is broken, refused or out of reach.
+# Exceptions of MLflow and its libraries for a store that is broken, refused or out of reach.
 FAILURES = (
     MlflowException, SQLAlchemyError, CommandError, json_format.Error, sqlite3.Error, OSError, ImportError, ValueError,
 )  # fmt: skip
@@ -52,9 +52,9 @@ FAILURES = (
 
 @event.listens_for(Engine, "connect")
 def _do_not_wait_for_the_disk(connection: object, _: object) -> None:
-    """Spare our own store the wait for the disk at each of some thousand commits; not one that was given.
+    """Do not wait for the disk at each of some thousand commits to our own store; a store given by the user does wait.
 
-    A killed process leaves the store whole all the same; where the system itself fails, it can be made again.
+    The store survives a killed process; if the system itself fails, it can be rebuilt.
     """
     if isinstance(connection, sqlite3.Connection) and not os.environ.get(GIVEN_STORE):
         connection.execute("PRAGMA synchronous = OFF")
@@ -62,10 +62,10 @@ def _do_not_wait_for_the_disk(connection: object, _: object) -> None:
 
 @dataclass(frozen=True)
 class MirroredRun:
-    """All that one run of the store holds.
+    """The content of one run of the store.
 
     Attributes:
-        artefacts: files and the folders that they go to.
+        artefacts: files and their target folders.
     """
 
     name: str
@@ -76,14 +76,14 @@ class MirroredRun:
 
 
 def initialise(preset: str) -> None:
-    """Make the store, if it is not there, and the preset's experiment; restore one deleted in the interface."""
+    """Make the store and the preset's experiment if missing; restore an experiment deleted in the interface."""
     with _store() as uri:
         _make_store(uri)
         _make_experiment(MlflowClient(uri), preset)
 
 
 def track_cells(config_file: Path, *cells: dict[str, object], **fixed: object) -> int:
-    """Log every finished run of a preset with the keys `fixed` and, if given, those of one of `cells`; return how many.
+    """Log the finished runs of a preset that match the keys `fixed` and, if given, one of `cells`; return their number.
 
     A run that was logged before is replaced.
     """
@@ -93,7 +93,7 @@ def track_cells(config_file: Path, *cells: dict[str, object], **fixed: object) -
 
 
 def track_report(preset: str, files: list[Path]) -> None:
-    """Log a preset's figures and tables as the artefacts of one run, in place of an earlier one."""
+    """Log a preset's figures and tables as artefacts of one run, which replaces an earlier one."""
     for file in files:
         if not file.is_file():
             raise UserError(f"{file}: not found; make it again by running the workflow")
@@ -113,9 +113,10 @@ def _track(preset: str, runs: list[MirroredRun]) -> None:
 def rebuild(results: Path) -> None:
     """Log every finished run below `results` again: into a new local store, or replacing runs in a given one.
 
-    All result files are read before anything changes, and the earlier local store stays until the new one is whole.
+    All result files are read before anything changes, and the earlier local store is kept until the new one is
+    complete.
     """
-    # A fresh clone holds the small tables of a preset without the runs they were made from.
+    # A fresh clone holds the small tables of a preset without the runs from which they were made.
     configs = [file for file in sorted(results.glob("*/config.json")) if any(file.parent.rglob("metrics.json"))]
     if not configs:
         raise UserError(f"{results}: no results to log; run the workflow first")
@@ -142,7 +143,7 @@ def _rebuild_local(presets: dict[str, list[MirroredRun]]) -> None:
     except BaseException:
         _remove(_artefact_folders() - earlier)
         raise
-    _remove(earlier)  # a folder has the name of its run, so those of the new store lie beside them
+    _remove(earlier)  # folders are named by run, so those of the new store do not collide
 
 
 def _fill(client: MlflowClient, presets: dict[str, list[MirroredRun]]) -> None:
@@ -163,16 +164,16 @@ def _remove(folders: Iterable[Path]) -> None:
 
 
 def tracking_uri() -> str:
-    """Return MLFLOW_TRACKING_URI where it is set, else the SQLite store below results/."""
+    """Return MLFLOW_TRACKING_URI if set, otherwise the SQLite store below results/."""
     return os.environ.get(GIVEN_STORE) or f"sqlite:///{STORE}"
 
 
 @contextlib.contextmanager
 def _store() -> Iterator[str]:
-    """Hold the store for writing and yield its address; whatever fails meanwhile is an error of one line.
+    """Lock the store for writing and yield its address; any failure in the block becomes a one-line error.
 
-    A store that is one file has one writer at a time: several processes that open a fresh one destroy it, and what is
-    written to a file while it is being replaced is lost.
+    A store in a single file has one writer at a time: several processes that open a new one destroy it, and data
+    written to a file while it is being replaced are lost.
     """
     uri = tracking_uri()
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs a traceback before it raises
@@ -202,7 +203,7 @@ def _called(uri: str) -> str:
 
 
 def _masked(text: str) -> str:
-    """Return a text without the user names and passwords that addresses may hold."""
+    """Return a text without the user names and passwords in addresses."""
     return re.sub(r"//[^/@\s]*@", "//***@", text)
 
 
@@ -213,7 +214,7 @@ def _remedy() -> str:
 
 
 def _database(uri: str) -> Path | None:
-    """Return the file of an SQLite store, None where the store is no file."""
+    """Return the file of an SQLite store, or None if the store is not a file."""
     if not uri.startswith("sqlite"):
         return None
     name = make_url(uri).database
@@ -221,7 +222,7 @@ def _database(uri: str) -> Path | None:
 
 
 def _has_one_writer(uri: str) -> bool:
-    """Return whether a store is one file, which `_store` holds a lock for."""
+    """Return whether a store is a single file, which `_store` locks."""
     return _database(uri) is not None
 
 
@@ -235,15 +236,15 @@ def _make_store(uri: str) -> None:
 
 @contextlib.contextmanager
 def _new_database(database: Path, uri: str) -> Iterator[MlflowClient]:
-    """Make a new store in a temporary file, yield its client, and rename it onto `database` when the block succeeds."""
-    scraps = f".{glob.escape(database.name)}.*.tmp*"  # of a process that was killed, with journals; we hold the lock
-    # MLflow keeps what it knows of an address, so no two new stores of a process may have one name.
+    """Make a new store in a temporary file, yield its client, and rename it to `database` when the block succeeds."""
+    scraps = f".{glob.escape(database.name)}.*.tmp*"  # left by killed processes, with journals; we hold the lock
+    # MLflow caches facts by address, so two new stores of a process must not share a name.
     temporary = database.with_name(f".{database.name}.{uuid.uuid4().hex}.tmp")
     try:
         address = make_url(uri).set(database=str(temporary)).render_as_string(hide_password=False)
         _make_tables(address)
         yield MlflowClient(address)
-        for kind in ("journal", "wal", "shm"):  # left by a writer that was killed: not to be played into the new store
+        for kind in ("journal", "wal", "shm"):  # left by a killed writer: must not be replayed into the new store
             database.with_name(f"{database.name}-{kind}").unlink(missing_ok=True)
         temporary.replace(database)
     finally:
@@ -254,20 +255,20 @@ def _new_database(database: Path, uri: str) -> Iterator[MlflowClient]:
 def _make_tables(uri: str) -> None:
     """Make an empty store.
 
-    Its first experiment, which nothing here uses, names the folder ``mlruns``, as a client's would, but by an address
-    with escapes: MLflow writes that into its SQL as it is, and fails at a folder with both kinds of quotes.
+    Its first experiment, which is not used here, names the folder ``mlruns``, as a client's would, but with an escaped
+    address: MLflow inserts the address into its SQL unchanged, and fails for a folder with both kinds of quotes.
     """
     SqlAlchemyStore(uri, Path("mlruns").absolute().as_uri()).engine.dispose()
 
 
 def _check(uri: str) -> None:
-    """Raise where an SQLite store is missing or unlike MLflow's: MLflow would make or change it in place."""
+    """Raise if an SQLite store is missing or not of MLflow's schema: MLflow would create or change it in place."""
     database = _database(uri)
     if database is None:
         return
     if not database.is_file():
         raise UserError(f"{_called(uri)}: not found; {_remedy()}")
-    # Opened for writing, for SQLite to undo what a killed process left half done.
+    # Opened for writing, so that SQLite can roll back the incomplete changes of a killed process.
     address = f"{database.absolute().as_uri()}?mode=rw"
     with contextlib.closing(sqlite3.connect(address, timeout=WAIT, uri=True)) as connection:
         versions = [version for (version,) in connection.execute("SELECT version_num FROM alembic_version")]
@@ -285,7 +286,7 @@ def _make_experiment(client: MlflowClient, preset: str) -> str:
     try:
         return client.create_experiment(preset, artifact_location=location)
     except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # as when another process made it meanwhile
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # e.g. another process has created it
             raise
         return client.get_experiment_by_name(preset).experiment_id
 
@@ -294,7 +295,7 @@ def _active(client: MlflowClient, experiment: mlflow.entities.Experiment) -> str
     """Return an experiment's id; restore one that was deleted in the interface."""
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
-        _keep_latest(client, experiment.experiment_id)  # all runs that were ever replaced come back with it
+        _keep_latest(client, experiment.experiment_id)  # restoring it also restores all replaced runs
     return experiment.experiment_id
 
 
@@ -302,9 +303,9 @@ def _active(client: MlflowClient, experiment: mlflow.entities.Experiment) -> str
 
 
 def _log(client: MlflowClient, experiment: str, runs: list[MirroredRun], alone: bool = False) -> None:
-    """Log runs, then delete what they replace: a complete run of each name is there at any moment.
+    """Log runs, then delete the runs that they replace: a complete run of each name exists at any time.
 
-    `alone`: no other process logs meanwhile, so that where nothing was there before, nothing is to be deleted.
+    `alone`: no other process logs at the same time, so if there were no earlier runs, none have to be deleted.
     """
     earlier = _by_name(client, experiment)
     for run in runs:
@@ -315,7 +316,7 @@ def _log(client: MlflowClient, experiment: str, runs: list[MirroredRun], alone: 
 
 
 def _by_name(client: MlflowClient, experiment: str) -> dict[str, list[RunInfo]]:
-    """Return the runs that are there, by name: one query, where a query for each run would take longer."""
+    """Return the existing runs by name, with one query, which is faster than a query for each run."""
     by_name: dict[str, list[RunInfo]] = {}
     token = None
     while token != "":
@@ -329,8 +330,8 @@ def _by_name(client: MlflowClient, experiment: str) -> dict[str, list[RunInfo]]:
 def _keep_latest(client: MlflowClient, experiment: str, names: set[str] | None = None) -> None:
     """Delete every run that started before the latest complete run of its name.
 
-    These are the replaced ones and those that were interrupted. Two processes that log one cell to a server at once,
-    where no lock holds them apart, agree on which run stays.
+    These are replaced or interrupted runs. Two processes that log the same cell to a server at the same time, without
+    a lock, agree on which run is kept.
     """
     for name, infos in _by_name(client, experiment).items():
         complete = [_age(info) for info in infos if info.status == "FINISHED"]
@@ -346,14 +347,14 @@ def _age(info: RunInfo) -> tuple[int, str]:
 def _log_run(client: MlflowClient, experiment: str, run: MirroredRun, start: int) -> None:
     run_id = client.create_run(experiment, start, run.tags, run.name).info.run_id
     try:
-        for file, folder in run.artefacts:  # before the metrics, which MLflow would read again each time
+        for file, folder in run.artefacts:  # before the metrics, which MLflow would otherwise read again for each file
             client.log_artifact(run_id, file, folder)
         client.log_batch(run_id, run.metrics[:FIRST_BATCH], run.params)
         for first in range(FIRST_BATCH, len(run.metrics), BATCH):
             client.log_batch(run_id, run.metrics[first : first + BATCH])
         client.set_terminated(run_id)
     except MlflowException:
-        if client.get_run(run_id).info.lifecycle_stage != "deleted":  # as by a process that logged the cell after us
+        if client.get_run(run_id).info.lifecycle_stage != "deleted":  # e.g. by a process that logged the cell after us
             raise
 
 
@@ -361,7 +362,7 @@ def _log_run(client: MlflowClient, experiment: str, run: MirroredRun, start: int
 
 
 def read_runs(config_file: Path, **fixed: object) -> list[MirroredRun]:
-    """Return every finished run of a preset whose keys match `fixed`, with a step for each iteration."""
+    """Return the finished runs of a preset whose keys match `fixed`, with a step for each iteration."""
     config, root = read_json(config_file, "preset", "policies", "iterations", "datasets", "models"), config_file.parent
     runs = []
     for policy in config["policies"]:
@@ -372,7 +373,7 @@ def read_runs(config_file: Path, **fixed: object) -> list[MirroredRun]:
 
 
 def _read_run(config: dict, root: Path, keys: dict) -> list[MirroredRun]:
-    """Return one run, or none where it is not finished."""
+    """Return a list with one run, or an empty list if it is not finished."""
     if keys["policy"] == layout.GUARDED and not Path(layout.GUARD.format(root=root, **keys)).exists():
         return []
     models = [model_of(root, {**keys, "iteration": k}) for k in range(config["iterations"] + 1)]
@@ -384,8 +385,8 @@ def _read_run(config: dict, root: Path, keys: dict) -> list[MirroredRun]:
     except UserError:
         raise
     except (KeyError, TypeError, ValueError) as error:
-        what, done = f"{type(error).__name__}: {error}", layout.Cell(root, **keys).refined
-        gone = done if done.exists() else folders[-1].parent
+        what, summary = f"{type(error).__name__}: {error}", layout.Cell(root, **keys).refined
+        gone = summary if summary.exists() else folders[-1].parent
         raise UserError(f"{folders[-1].parent}: unlike results of this version ({what}); delete {gone} and run the "
                         "workflow again") from None  # fmt: skip
 
@@ -419,7 +420,7 @@ def _report_run(files: list[Path]) -> MirroredRun:
 
 
 def _settings(config: dict, keys: dict, solver: dict) -> dict:
-    """Return everything that was set for one run."""
+    """Return all settings of one run."""
     return {
         **{key: value for key, value in keys.items() if key != "iteration"},
         **{key: config[key] for key in ("removal_fraction", "iterations")},
@@ -429,7 +430,7 @@ def _settings(config: dict, keys: dict, solver: dict) -> dict:
 
 
 def _flat(facts: dict) -> dict[str, str]:
-    """Return provenance as tags: nested keys joined by a full stop."""
+    """Return provenance as tags; nested keys are joined by a dot."""
     nested = {f"{key}.{inner}": value for key, entry in facts.items() if isinstance(entry, dict)
               for inner, value in entry.items()}  # fmt: skip
     plain = {key: value for key, value in facts.items() if not isinstance(value, dict)}

@@ -1,1 +1,1 @@
-"""Experiments besides refinement: what influence costs, whether its scores are right, what they depend on."""
+"""Experiments besides refinement: the cost of influence, and the correctness and sensitivity of its scores."""

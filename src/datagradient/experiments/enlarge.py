@@ -1,4 +1,4 @@
-"""More images than a data set has: mirror images and shifts. They are for measuring cost, and never for accuracy."""
+"""More images than a data set has, by mirroring and shifting. They only measure cost, never accuracy."""
 
 from collections.abc import Iterator
 
@@ -8,8 +8,10 @@ from datagradient.errors import UserError
 
 
 def variant(images: np.ndarray, number: int) -> np.ndarray:
-    """Return one variant of images (n, height, width, channels): 0 is the images, odd ones are mirrored, 2 and 3 are
-    shifted by one pixel down, 4 and 5 by two, and so on; what is shifted out comes in on the other side.
+    """Return one variant of images (n, height, width, channels).
+
+    Variant 0 is the images themselves; odd variants are mirrored; 2 and 3 are shifted down by one pixel, 4 and 5 by
+    two, and so on. Shifts are circular.
     """
     shifted = np.roll(images, number // 2, axis=1)
     return shifted[:, :, ::-1] if number % 2 else shifted
@@ -19,7 +21,7 @@ def batches(inputs: np.ndarray, labels: np.ndarray, n: int, size: int) -> Iterat
     """Yield n samples with labels, at most `size` at a time: the given ones, then their variants one after another.
 
     Raises:
-        UserError: n is more than there are, and the samples are no images or would repeat.
+        UserError: n exceeds the number of samples, and they are not images or the variants would repeat.
     """
     have, is_image = len(labels), inputs.ndim == 4
     most = have * 2 * inputs.shape[1] if is_image else have
@@ -35,7 +37,7 @@ def batches(inputs: np.ndarray, labels: np.ndarray, n: int, size: int) -> Iterat
 
 
 def enlarged(inputs: np.ndarray, labels: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return n samples with labels as `batches` does, in one piece."""
+    """Return the n samples with labels of `batches` in one piece."""
     if n <= len(labels):
         return inputs[:n], labels[:n]
     samples, place = np.empty((n, *inputs.shape[1:]), inputs.dtype), 0

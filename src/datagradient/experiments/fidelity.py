@@ -1,4 +1,4 @@
-"""Whether scores are right: predicted against actual change of the validation loss, for groups and single samples."""
+"""Fidelity of scores: predicted against actual change of the validation loss, for groups and single samples."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -39,7 +39,7 @@ SCORES = ("influence", "gradient", "loss")
 def write_halves(config: dict, cell: Cell, count: int) -> None:
     """Train a model on each of `count` random halves of a training set: halves.npz.
 
-    It holds which samples each half kept, and its model's mean validation loss.
+    The file holds the samples of each half, and its model's mean validation loss.
     """
     module, settings = family(cell.model), model_settings(config, cell.dataset, cell.model, cell.noise)
     form = declared(cell.model).inputs
@@ -53,7 +53,7 @@ def write_halves(config: dict, cell: Cell, count: int) -> None:
 
 
 def read_halves(path: Path, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of n samples each half kept (halves, n), and the losses (halves,)."""
+    """Return which of n samples each half contains (halves, n), and the losses (halves,)."""
     arrays, _ = read_arrays(path, "kept", "losses")
     return np.unpackbits(arrays["kept"], axis=1, count=n).astype(bool), arrays["losses"]
 
@@ -72,7 +72,7 @@ def single_removals(work: Work, settings: dict, count: int, initialisations: int
 
     Returns:
         positions (count,); predicted, −I/n by the model; proximal, the change by a proximal refit, and whether it
-        converged; retrained (initialisations, count), the change when training anew without the sample but with its
+        converged; retrained (initialisations, count), the change after retraining without the sample, which keeps its
         place in the order of samples; scores (initialisations, n) of all samples by each initialisation's model. The
         last two are empty for a family that does not depend on the seed, such as logistic regression, whose proximal
         refit is exact.
@@ -115,17 +115,17 @@ def gather_fidelity(config: dict, root: Path) -> None:
         names = {key: keys[key] for key in ("dataset", "model", "noise")}
         folder = layout.Cell(root, **keys).folder
         scores, _ = read_arrays(folder / "scores.npz")
-        one, facts = read_arrays(folder / "single.npz")
+        removals, facts = read_arrays(folder / "single.npz")
         runs.append(facts)
         rows += [{**names, **row} for row in group_rows(scores, folder / "halves.npz")]
-        table = single_table(one)
+        table = single_table(removals)
         rows += [{**names, **row} for row in single_rows(table)]
         single += [{**names, **dict(zip(table, values, strict=True))} for values in zip(*table.values(), strict=True)]
         pairs = [agreement(first, second, scores["labels"], config["removal_fraction"])
-                 for first, second in combinations(one["scores"], 2)]  # fmt: skip
+                 for first, second in combinations(removals["scores"], 2)]  # fmt: skip
         if pairs:
             means = {name: float(np.mean([pair[name] for pair in pairs])) for name in ("kendall", "jaccard")}
-            stability.append({**names, "initialisations": len(one["scores"]), **means})
+            stability.append({**names, "initialisations": len(removals["scores"]), **means})
     write_rows(root / "fidelity.csv", COLUMNS, rows)
     write_rows(root / "single.csv", SINGLE, single)
     write_rows(root / "stability.csv", STABILITY, stability)
@@ -144,32 +144,33 @@ def group_rows(scores: dict, halves: Path) -> list[dict]:
     ]  # fmt: skip
 
 
-def single_table(one: dict) -> dict[str, np.ndarray]:
-    """Return the columns of single.csv (count,) from single.npz; what was not measured is NaN."""
-    count, (initialisations, n) = len(one["positions"]), one["scores"].shape
+def single_table(removals: dict) -> dict[str, np.ndarray]:
+    """Return the columns of single.csv (count,) from single.npz; NaN for quantities that were not measured."""
+    count, (initialisations, n) = len(removals["positions"]), removals["scores"].shape
     nothing = np.full(count, np.nan)
     several = initialisations > 1
-    # What an initialisation's changes have in common is the chance of the model that they all start from. The mean over
-    # samples takes a share of each sample's own chance with it.
-    apart = (one["retrained"] - one["retrained"].mean(axis=1, keepdims=True)) * np.sqrt(count / (count - 1))
+    # The common part of an initialisation's changes is the random variation of the model that they all start from.
+    # Subtracting the mean over samples also removes a share of each sample's own variation; the factor corrects this.
+    apart = (removals["retrained"] - removals["retrained"].mean(axis=1, keepdims=True)) * np.sqrt(count / (count - 1))
     return {
-        **{name: one[name] for name in ("predicted", "proximal", "converged")},
-        # By the same models as what it is compared with.
-        "predicted_mean": -one["scores"].mean(axis=0)[one["positions"]] / n if initialisations else nothing,
-        "retrained": one["retrained"].mean(axis=0) if initialisations else nothing,
+        **{name: removals[name] for name in ("predicted", "proximal", "converged")},
+        # Predicted by the same models as the changes that it is compared with.
+        "predicted_mean": -removals["scores"].mean(axis=0)[removals["positions"]] / n if initialisations else nothing,
+        "retrained": removals["retrained"].mean(axis=0) if initialisations else nothing,
         "retrained_error": apart.std(axis=0, ddof=1) / np.sqrt(initialisations) if several else nothing,
     }
 
 
 def single_rows(table: dict[str, np.ndarray]) -> list[dict]:
-    """Return the correlation of predicted with actual changes when single samples go.
+    """Return the correlation of predicted with actual changes when single samples are removed.
 
     Refits that did not converge are left out and counted. ``noise_share`` is the variance of the mean over
-    initialisations within samples, their common part apart, over the variance between samples: near 1, training anew
-    shows nothing but chance.
+    initialisations within samples, without their common part, divided by the variance between samples. If it is near 1,
+    retraining shows only random variation.
     """
-    done = table["converged"]
-    rows = [_correlation("proximal", table["predicted"][done], table["proximal"][done], int((~done).sum()))]
+    converged = table["converged"]
+    predicted, proximal = (table[name][converged] for name in ("predicted", "proximal"))
+    rows = [_correlation("proximal", predicted, proximal, int((~converged).sum()))]
     if not np.isnan(table["retrained"]).any():
         spread = table["retrained"].var(ddof=1)
         row = _correlation("retrained", table["predicted_mean"], table["retrained"], 0)

@@ -1,4 +1,4 @@
-"""What influence costs as the training set grows: time by step, forward passes, memory, and slopes."""
+"""The cost of influence as the training set grows: time by step, forward passes, memory, and slopes."""
 
 import multiprocessing
 import os
@@ -35,21 +35,21 @@ STREAMED = (
     "dataset", "model", "n", "seconds", "direction_seconds", "peak_mib", "chunk", "trained_on", "solver_status",
 )  # fmt: skip
 VALIDATION, LEAST = 8, 100  # training samples for each validation sample, as in the presets; validation samples
-QUICK = 5.0  # seconds: training that takes no longer is repeated too
+QUICK = 5.0  # seconds; training that takes less is repeated as well
 ROUNDS = 3  # of the paper
 
 
 def measure_sizes(data: Path, name: str, settings: dict, solver: dict, plan: dict, out: Path) -> None:
-    """Train on so many samples, score them, and write rows of scalability.csv as JSON to `out`, the models beside it.
+    """Train and score for each size; write rows of scalability.csv as JSON to `out`, and the models next to it.
 
-    Scoring and quick training come with a warm-up that is not counted, and are repeated; the medians count. For its
-    memory, scoring is then done once more in a fresh process; from one process to the next its peak hardly differs.
+    Scoring and quick training are repeated after a warm-up that does not count; the medians are reported. To measure
+    its memory, scoring is then done once more in a fresh process; the peak hardly differs between processes.
 
     Args:
         data: features.npz.
         name: of the model family.
         settings: of the model.
-        solver: its options, with overrides by the kind of data.
+        solver: the solver's options, with overrides by kind of data.
         plan: ``sizes``; ``repeats``; ``removal_fraction`` of each round, for the cost of three rounds.
         out: the file to write.
     """
@@ -66,7 +66,7 @@ def measure_sizes(data: Path, name: str, settings: dict, solver: dict, plan: dic
 def _measure_size(
     data: Path, name: str, settings: dict, solver: dict, plan: dict, n: int, model_file: Path
 ) -> tuple[dict, dict]:
-    """Return a row without the columns of memory, and what made it; the model is written to `model_file`."""
+    """Return a row without the columns of memory, and its provenance; the model is written to `model_file`."""
     repeats, facts = plan["repeats"], read_meta(data)
     samples, validation = samples_of(declared(name).inputs, data, n)
     work, train_seconds = trained(name, samples, validation, settings, solver_for(solver, facts["modality"]), repeats)
@@ -97,7 +97,7 @@ def _measure_size(
 def trained(
     name: str, samples: TrainingSet, validation: tuple, settings: dict, solver: dict, repeats: int
 ) -> tuple[Work, float]:
-    """Return a model to score, and the seconds of its training."""
+    """Return a trained model to score, and its training time in seconds."""
     module = family(name)
 
     def fit() -> tuple[Any, float]:
@@ -112,9 +112,10 @@ def trained(
 
 
 def samples_of(form: str, data: Path, n: int) -> tuple[TrainingSet, tuple[Any, np.ndarray]]:
-    """Return n training samples and as many validation samples as belong to them, in an order drawn at random: the
-    rows of many data sets are sorted by class. Images are enlarged where there are fewer than n. `form` is
-    ``"features"`` or ``"raw"``, as the model family takes them.
+    """Return n training samples and a matching number of validation samples, in random order.
+
+    The order is random because the rows of many data sets are sorted by class. If there are fewer than n images, they
+    are enlarged. `form` is ``"features"`` or ``"raw"``, the form that the model family takes.
     """
     meta = read_meta(data)
     (inputs, labels), (validation, validation_labels) = (
@@ -138,7 +139,7 @@ def train_size(data: Path) -> int:
 
 
 def median_seconds(function: Callable[[], Any], repeats: int) -> float:
-    """Return the median seconds of a call, a warm-up apart."""
+    """Return the median seconds of a call, without a warm-up."""
     seconds = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -148,9 +149,9 @@ def median_seconds(function: Callable[[], Any], repeats: int) -> float:
 
 
 def in_fresh_processes(function: Callable[..., Any], arguments: list[tuple]) -> list[Any]:
-    """Return what a function returns for each of `arguments`, in processes of their own without this one's memory.
+    """Return a function's results for each of `arguments`, each from a fresh process without this one's memory.
 
-    As many at once as there are cores for this process: what is measured so is memory, not time.
+    As many processes run at once as this process has cores: this is for measuring memory, not time.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     context = multiprocessing.get_context("spawn")
@@ -159,8 +160,9 @@ def in_fresh_processes(function: Callable[..., Any], arguments: list[tuple]) -> 
 
 
 def peak_of_scoring(data: Path, name: str, model_file: Path, solver: dict, n: int) -> dict[str, float]:
-    """Score once; return MiB of the processor's memory: the training samples, what scoring adds to all that is loaded,
-    and the peak of scoring. NaN where the system does not tell.
+    """Score once and return main memory in MiB: of the training samples, added by scoring, and the peak of scoring.
+
+    The values are NaN if the system does not report them.
     """
     module = family(name)
     model, facts = module.load(model_file)
@@ -175,8 +177,9 @@ def peak_of_scoring(data: Path, name: str, model_file: Path, solver: dict, n: in
 
 
 def memory_mib(field: str) -> float:
-    """Return what Linux says of this process: ``"VmRSS"``, its memory now, or ``"VmHWM"``, the most it had; NaN where
-    there is no such file.
+    """Return Linux's figure for this process: ``"VmRSS"``, its current memory, or ``"VmHWM"``, its peak.
+
+    NaN if there is no such file.
     """
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
@@ -186,7 +189,7 @@ def memory_mib(field: str) -> float:
 
 
 def forget_peak() -> bool:
-    """Let the most memory that this process had start again from what it has now; return whether Linux did so."""
+    """Reset this process's peak memory to its current memory; return whether Linux did so."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     except OSError:
@@ -195,31 +198,31 @@ def forget_peak() -> bool:
 
 
 def gather_sizes(rows: list[Path], out: Path) -> None:
-    """Write scalability.csv from the rows of `measure_sizes`, and beside it slopes.csv and the provenance."""
-    every = [read_json(file, rows=list, provenance=list) for file in rows]
-    measured = [row for one in every for row in one["rows"]]
+    """Write scalability.csv from the rows of `measure_sizes`, and next to it slopes.csv and the provenance."""
+    contents = [read_json(file, rows=list, provenance=list) for file in rows]
+    measured = [row for content in contents for row in content["rows"]]
     table = sorted(measured, key=lambda row: (row["dataset"], row["model"], row["n"]))
     write_rows(out, COLUMNS, table)
     write_rows(out.with_name("slopes.csv"), SLOPES, slope_rows(read_rows(out)))
-    write_json(out.with_suffix(".json"), {"runs": [facts for one in every for facts in one["provenance"]]})
+    write_json(out.with_suffix(".json"), {"runs": [facts for content in contents for facts in content["provenance"]]})
 
 
 def slope_rows(table: list[dict]) -> list[dict]:
     """Return slopes of log seconds against log n, with t intervals, for each data set and model.
 
-    Where curvature is averaged over a subsample, the slopes of single steps are of the sizes beyond it: below, work
-    moves from step to step.
+    If curvature is averaged over a subsample, the slopes of single steps use only sizes above it: below, work moves
+    between steps.
     """
     rows = []
     for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in table):
-        own = [row for row in table if (row["dataset"], row["model"]) == (dataset, model)]
-        beyond = [row for row in own if int(row["n_curvature"]) < int(row["n"])] or own
+        cell_rows = [row for row in table if (row["dataset"], row["model"]) == (dataset, model)]
+        beyond = [row for row in cell_rows if int(row["n_curvature"]) < int(row["n"])] or cell_rows
         for what in ("influence", "train", *STEPS):
-            some = beyond if what in STEPS else own
-            values = [float(row[f"{what}_seconds"]) for row in some]
-            if len(some) > 2 and min(values) > 0:
-                slope, low, high = log_slope([int(row["n"]) for row in some], values)
-                rows.append(dict(zip(SLOPES, (dataset, model, what, slope, low, high, len(some)), strict=True)))
+            used_rows = beyond if what in STEPS else cell_rows
+            values = [float(row[f"{what}_seconds"]) for row in used_rows]
+            if len(used_rows) > 2 and min(values) > 0:
+                slope, low, high = log_slope([int(row["n"]) for row in used_rows], values)
+                rows.append(dict(zip(SLOPES, (dataset, model, what, slope, low, high, len(used_rows)), strict=True)))
     return rows
 
 
@@ -233,34 +236,35 @@ def log_slope(n: list[int], seconds: list[float]) -> tuple[float, float, float]:
 
 
 def measure_stream(data: Path, name: str, settings: dict, solver: dict, plan: dict, out: Path) -> None:
-    """Score ever more samples with one S, a chunk of them at a time: streamed.csv, one row for each size.
+    """Score an increasing number of samples with one S, one chunk at a time: streamed.csv, one row per size.
 
-    The samples are the images and their variants: a measurement of cost, not of anything learnt. The originals stay in
-    memory. Seconds are those of projecting along S; those of S itself stand apart.
+    The samples are the images and their variants: this measures cost, not learning. The originals stay in memory. The
+    seconds are those of projecting along S; the seconds for S itself are reported separately.
 
     Args:
         data: features.npz.
         name: of the model family.
         settings: of the model.
-        solver: its options, with overrides by the kind of data.
-        plan: ``trained_on`` samples the model is trained; ``sizes``, multiples of ``chunk``, the samples held at once.
+        solver: the solver's options, with overrides by kind of data.
+        plan: ``trained_on``, number of training samples; ``sizes``, multiples of ``chunk``, the samples held at once.
         out: streamed.csv.
     """
     sizes, chunk, meta = plan["sizes"], plan["chunk"], read_meta(data)
     samples, validation = samples_of(declared(name).inputs, data, plan["trained_on"])
     work, _ = trained(name, samples, validation, settings, solver_for(solver, meta["modality"]), 1)
-    found = solve_direction(work)
+    direction = solve_direction(work)
     base = _shuffled(*load_part(declared(name).inputs, data, "train"), "train")
-    rows, done, spent, once, can_tell = [], 0, 0.0, sum(found.seconds.values()), forget_peak()
+    rows, scored, spent, solve_seconds, can_tell = [], 0, 0.0, sum(direction.seconds.values()), forget_peak()
     with tqdm(total=max(sizes), desc="streamed", disable=None) as bar:
         for inputs, labels in batches(*base, max(sizes), chunk):
             start = time.perf_counter()
-            score_further(work, found.solution, inputs, labels, done)
-            spent, done = spent + time.perf_counter() - start, done + len(labels)
+            score_further(work, direction.solution, inputs, labels, scored)
+            spent, scored = spent + time.perf_counter() - start, scored + len(labels)
             bar.update(len(labels))
-            if done in sizes:
+            if scored in sizes:
                 peak = memory_mib("VmHWM") if can_tell else float("nan")
-                values = (name, done, spent, once, peak, chunk, plan["trained_on"], found.record.status)
+                status = direction.record.status
+                values = (name, scored, spent, solve_seconds, peak, chunk, plan["trained_on"], status)
                 rows.append(dict(zip(STREAMED, (meta["dataset"], *values), strict=True)))
     write_rows(out, STREAMED, rows)
     write_json(out.with_suffix(".json"), work.facts)

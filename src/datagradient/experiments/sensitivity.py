@@ -1,4 +1,4 @@
-"""What scores depend on (damping, solver, curvature, validation size), and what removals do (how much is removed)."""
+"""Sensitivity of scores to damping, solver, curvature and validation size, and of removals to their size."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,19 +32,19 @@ DAMPINGS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 SAMPLES = (250, 1000, 4000, None)
 VALIDATION = (50, 200, 800, None)
 LISSA = {"name": "lissa", "tolerance": 0.1, "max_iterations": 100, "batch_size": 64}
-LISSA_DAMPING, LISSA_SAMPLES = 0.1, 500  # at the least: with less damping LiSSA takes too many steps to be of use
+LISSA_DAMPING, LISSA_SAMPLES = 0.1, 500  # at least: with less damping LiSSA takes too many steps to be useful
 CG = {"name": "cg", "max_iterations": 3000}
-PRECISION = {True: 1e-4, False: 1e-8}  # of a converged solve, in single precision and in double
-HESSIAN_STEPS = 3  # of CG: a network's exact Hessian is not positive definite, and CG soon meets negative curvature
-LARGEST_EXPLICIT = 2500  # parameters: the dense matrix has their square of numbers
+PRECISION = {True: 1e-4, False: 1e-8}  # tolerance of a converged solve, in single and in double precision
+HESSIAN_STEPS = 3  # of CG; a network's exact Hessian is not positive definite: CG soon meets negative curvature
+LARGEST_EXPLICIT = 2500  # parameters; the dense matrix has the square of this number of entries
 POLICIES = ("influence", "uniform")
 
 
 @dataclass(frozen=True)
 class Variation:
-    """One setting of the scores: what is varied, its value in words, the solver, of how many validation samples.
+    """One setting of the scores: what is varied, its value in words, the solver, the number of validation samples.
 
-    ``alike`` marks those that are compared with the first of what is varied, and not with the default.
+    ``alike`` marks variations that are compared with the first variation of the same kind, not with the default.
     """
 
     what: str
@@ -55,33 +55,33 @@ class Variation:
 
 
 def variations(solver: dict, family: Family, n_parameters: int, n: int, n_validation: int) -> list[Variation]:
-    """Return what is tried, for a model of so many parameters and training samples, whose default solver is given.
+    """Return the variations for a model of the given size and with the given default solver.
 
-    Curvatures are compared where the family declares that there is a choice.
+    Curvatures are compared only if the family declares a choice.
     """
     precision = PRECISION[family.single_precision]
     form = {key: solver[key] for key in ("samples", "parameters", "curvature", "damping") if key in solver}
-    every = [Variation("damping", f"{damping:g}", {**solver, "damping": damping})
+    tried = [Variation("damping", f"{damping:g}", {**solver, "damping": damping})
              for damping in dict.fromkeys((*DAMPINGS, solver["damping"]))]  # fmt: skip
-    every += [Variation("curvature samples", _or_all(samples), {**solver, "samples": samples})
+    tried += [Variation("curvature samples", _or_all(samples), {**solver, "samples": samples})
               for samples in dict.fromkeys((*_below(n, SAMPLES), solver.get("samples")))]  # fmt: skip
-    every += [Variation("validation samples", _or_all(size), solver, size) for size in _below(n_validation, VALIDATION)]
-    every += [Variation("solver", "default", solver),
+    tried += [Variation("validation samples", _or_all(size), solver, size) for size in _below(n_validation, VALIDATION)]
+    tried += [Variation("solver", "default", solver),
               Variation("solver", "converged cg", {**form, **CG, "tolerance": precision})]  # fmt: skip
     if n_parameters <= LARGEST_EXPLICIT:
-        every.append(Variation("solver", "explicit", {**form, "name": "explicit", "tolerance": precision}))
+        tried.append(Variation("solver", "explicit", {**form, "name": "explicit", "tolerance": precision}))
     gentle = {**form, "damping": max(solver["damping"], LISSA_DAMPING), "samples": LISSA_SAMPLES}
     for what, option, values in (("LiSSA steps", "max_iterations", (25, 100, 400)),
                                  ("LiSSA batch", "batch_size", (16, 64, 256))):  # fmt: skip
-        # LiSSA draws from all samples but those that check it.
+        # LiSSA draws from all samples except those used for its residuals.
         exact = {**gentle, **CG, "samples": None, "tolerance": precision}
-        every.append(Variation(what, "converged cg", exact, alike=True))
-        every += [Variation(what, str(value), {**gentle, **LISSA, option: value}, alike=True) for value in values]
+        tried.append(Variation(what, "converged cg", exact, alike=True))
+        tried += [Variation(what, str(value), {**gentle, **LISSA, option: value}, alike=True) for value in values]
     if "curvature" in family.solver:
         both = {**form, "name": "cg", "samples": LISSA_SAMPLES, "parameters": "all", "tolerance": 0,
                 "max_iterations": HESSIAN_STEPS}  # fmt: skip
-        every += [Variation("curvature", name, {**both, "curvature": name}, alike=True) for name in ("ggn", "hessian")]
-    return every
+        tried += [Variation("curvature", name, {**both, "curvature": name}, alike=True) for name in ("ggn", "hessian")]
+    return tried
 
 
 def _below(size: int, numbers: tuple[int | None, ...]) -> list[int | None]:
@@ -95,8 +95,8 @@ def _or_all(number: int | None) -> str:
 def write_variations(config: dict, cell: Cell) -> None:
     """Score a model's training set in every variation, and write one row for each as JSON.
 
-    Worth is what it is in fidelity.csv. Agreement is with the default's scores, or with the first of what is varied
-    where more than that differs from the default.
+    Quality is measured as in fidelity.csv. Agreement is with the scores of the default, or, if other settings differ
+    from the default as well, with those of the first variation of the same kind.
     """
     work, halves = load(config, cell), cell.file("halves.npz")
     check_shared({cell.file("model.npz"): work.facts, halves: read_meta(halves)})
@@ -109,19 +109,20 @@ def write_variations(config: dict, cell: Cell) -> None:
     default, first = score_all(work).arrays["influence"], {}
     rows, scores = [], []
     sizes = (n_parameters, len(samples.labels), len(labels))
-    for one in tqdm(variations(work.solver, declared(name), *sizes), "variations", disable=None):
-        some = order[: one.validation]
-        is_default = _full(one.solver) == _full(work.solver) and one.validation is None
-        row = dict.fromkeys(COLUMNS, "") | {"dataset": samples.dataset, "model": name, "noise": noise, "what": one.what,
-                                            "value": one.value, "default": int(is_default)}  # fmt: skip
+    for variation in tqdm(variations(work.solver, declared(name), *sizes), "variations", disable=None):
+        subset = order[: variation.validation]
+        is_default = _full(variation.solver) == _full(work.solver) and variation.validation is None
+        row = dict.fromkeys(COLUMNS, "") | {"dataset": samples.dataset, "model": name, "noise": noise,
+                                            "what": variation.what, "value": variation.value,
+                                            "default": int(is_default)}  # fmt: skip
         rows.append(row)
         try:
-            scored = score_all(replace(work, solver=one.solver, validation=(inputs[some], labels[some])))
-        except SolverError as error:  # a result too: with these options there are no scores
+            scored = score_all(replace(work, solver=variation.solver, validation=(inputs[subset], labels[subset])))
+        except SolverError as error:  # also a result: there are no scores with these options
             row["status"] = f"failed: {error}"
             continue
         influence = scored.arrays["influence"]
-        reference = first.setdefault(one.what, influence) if one.alike else default
+        reference = first.setdefault(variation.what, influence) if variation.alike else default
         row |= {"status": scored.solver["status"], "residual": scored.solver["residual"],
                 "steps": scored.solver["iterations"],
                 **agreement(influence, reference, samples.labels, removal_fraction),
@@ -140,9 +141,10 @@ def _full(solver: dict) -> dict:
 
 
 def write_fractions(config: dict, cell: Cell, fractions: list[float]) -> None:
-    """Remove different shares of the training set once, train again, and write the changes of accuracy as JSON.
+    """Remove different shares of the training set once, retrain, and write the changes of accuracy as JSON.
 
-    By influence, and as many by chance. Nothing is chosen by it: the test part only measures.
+    Samples are removed by influence, and the same number at random. Nothing is chosen from the results: the test part
+    is only used for measurement.
     """
     work, settings = load(config, cell), model_settings(config, cell.dataset, cell.model, cell.noise)
     files = cell.file("scores.npz"), cell.file("predictions.npz")
@@ -176,7 +178,7 @@ def _accuracies(work: Work, settings: dict, rest: np.ndarray, parts: dict) -> di
 
 
 def gather_rows(parts: list[Path], columns: tuple[str, ...], out: Path) -> None:
-    """Write one table from the rows of many JSON files, and their provenance beside it."""
-    every = [read_json(part, rows=list, provenance=dict) for part in parts]
-    write_rows(out, columns, [row for one in every for row in one["rows"]])
-    write_json(out.with_suffix(".json"), {"runs": [one["provenance"] for one in every]})
+    """Write one table from the rows of many JSON files, and next to it their provenance."""
+    contents = [read_json(part, rows=list, provenance=dict) for part in parts]
+    write_rows(out, columns, [row for content in contents for row in content["rows"]])
+    write_json(out.with_suffix(".json"), {"runs": [content["provenance"] for content in contents]})

@@ -1,4 +1,4 @@
-"""Reading and writing result files: atomic writes, and errors that name the job to run again."""
+"""Reading and writing result files: atomic writes, and errors that name the job to rerun."""
 
 import contextlib
 import csv
@@ -14,9 +14,9 @@ import numpy as np
 from datagradient.errors import FileError, UserError, one_line, shown
 from datagradient.files.strict_json import parse_json
 
-LONGEST_LIST = 120  # characters of names in a message
+LONGEST_LIST = 120  # longest list of names in a message, in characters
 
-# Which job of the workflow writes a file of this name.
+# File name -> the job of the workflow that writes it.
 MADE_BY = {
     "features.npz": "prepare",
     "data.json": "prepare",
@@ -63,18 +63,18 @@ MADE_BY = {
 }
 
 
-REFINING = ("train", "evaluate", "influence", "prune", "cross_validate", "guard")  # steps that one job may do together
+REFINING = ("train", "evaluate", "influence", "prune", "cross_validate", "guard")  # steps that a single job may combine
 
 
 class Content(dict):
-    """What a file holds, by name. A name that is missing is the mistake of who gave the file, and named so."""
+    """A file's content, by name. Asking for a missing name raises an error about the file that was given."""
 
     def __init__(self, path: str | Path, items: dict | Iterable[tuple] = ()):
         super().__init__(items)
         self.path = path
 
     def __missing__(self, name: object) -> NoReturn:
-        """Say which file lacks what, and what it holds instead."""
+        """Raise an error that says which name the file lacks, and which it holds."""
         held = ", ".join(map(str, self)) or "nothing"
         held = held if len(held) <= LONGEST_LIST else f"{held[:LONGEST_LIST]} …"
         raise FileError(self.path, f"holds no {shown(name)}, but {one_line(held)}: a file of another kind")
@@ -85,10 +85,10 @@ class Content(dict):
 
 
 class CsvField(str):
-    """A field of a CSV file. Made into a number, it says which file, line and column holds none."""
+    """A field of a CSV file. If it cannot be converted to a number, the error names file, line and column."""
 
     def __new__(cls, text: str, path: str | Path, line: int, column: str) -> "CsvField":
-        """Keep where the field stands."""
+        """Remember the position of the field."""
         field = super().__new__(cls, text)
         field.place = (path, line, column)
         return field
@@ -116,12 +116,12 @@ class CsvField(str):
 
 @contextlib.contextmanager
 def replacing(path: Path, mode: str = "w") -> Iterator[IO]:
-    """Open a temporary file beside `path` and rename it onto `path` when the block succeeds.
+    """Open a temporary file next to `path` and rename it to `path` when the block succeeds.
 
-    A reader, or a run after a kill, finds the old file or the new one and never a part of one.
+    A reader, or a run after a kill, finds either the old file or the new one, never an incomplete one.
 
     Raises:
-        UserError: the file cannot be written: no right, no space, a folder of this name.
+        UserError: the file cannot be written: no permission, no space, or a folder of this name.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -129,14 +129,14 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         for scrap in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
             if not _is_running(scrap.name.split(".")[-2]):
-                scrap.unlink()  # of a job that was killed
+                scrap.unlink()  # left by a job that was killed
         text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
         with open(temporary, mode, **text) as stream:
             yield stream
         temporary.replace(path)
     except OSError as error:
         if error.filename is not None and Path(error.filename) not in (temporary, path, *path.parents):
-            raise  # the block's own
+            raise  # an error of the block itself
         raise FileError(path, f"cannot be written ({error.strerror or error})") from None
     finally:
         with contextlib.suppress(OSError):
@@ -155,7 +155,7 @@ def _is_running(process: str) -> bool:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn any failure to read a result file into an error that says how to make the file again."""
+    """Turn any failure to read a result file into an error that says how to recreate the file."""
     try:
         yield
     except UserError:
@@ -170,8 +170,8 @@ def reading(path: Path) -> Iterator[None]:
         raise FileError(path, f"holds no {error}: a file of another kind") from None
     except UnicodeDecodeError as error:
         raise FileError(path, f"cannot be read (byte {error.start} is not UTF-8){_remedy(path)}") from None
-    except Exception as error:  # zip, JSON and NumPy each have their own exceptions for a damaged file
-        # NumPy's own words on what is no array are advice to unpickle it.
+    except Exception as error:  # zip, JSON and NumPy raise different exceptions for a damaged file
+        # NumPy's message for data other than arrays suggests unpickling them.
         unsafe = "pickle" in str(error)
         why = "no .npz file of plain arrays" if unsafe else f"{type(error).__name__}: {one_line(error)}"
         raise FileError(path, f"cannot be read ({why}){_remedy(path)}") from None
@@ -181,30 +181,30 @@ def _remedy(path: Path) -> str:
     job = MADE_BY.get(Path(path).name)
     again = f"make it again with: snakemake --cores 1 --force {path} (and the --configfile of the run)"
     if job in REFINING:
-        for folder in Path(path).parents[:2]:  # of one model, where a job makes all models of a seed
-            done = folder.parent.parent / f"{folder.name}.json"
-            if folder.name.startswith("seed-") and done.exists():
-                again = f"to make it again, delete {done} and run the workflow"
+        for folder in Path(path).parents[:2]:  # of one model, if a job makes all models of a seed
+            seed_result = folder.parent.parent / f"{folder.name}.json"
+            if folder.name.startswith("seed-") and seed_result.exists():
+                again = f"to make it again, delete {seed_result} and run the workflow"
     if Path(path).name == "config.json":
         return "; the workflow writes it before its first job: snakemake --cores 1 --configfile config/<preset>.yaml"
     return f"; it is made by the job '{job}'; {again}" if job else ""
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write a dict as JSON with sorted keys, so equal content gives equal bytes."""
+    """Write a dict as JSON with sorted keys, so that equal content gives equal bytes."""
     with replacing(path) as stream:
         json.dump(content, stream, indent=1, sort_keys=True)
         stream.write("\n")
 
 
 def read_json(path: Path, *needed: str, **kinds: type) -> dict:
-    """Read a JSON result file that has the needed keys, and under some of them values of the given kinds.
+    """Read a JSON result file that must have the needed keys; the values of `kinds` must have the given types.
 
     Raises:
-        UserError: the file cannot be read, is of another kind, or, later, lacks a key that is asked for.
+        UserError: the file cannot be read or is of another kind; or, later, a missing key is accessed.
     """
     with reading(path), open(path, encoding="utf-8") as stream:
-        # Results may hold NaN, for what could not be measured.
+        # Results may hold NaN for quantities that could not be measured.
         content = parse_json(stream.read(), lambda mapping: Content(path, mapping), finite=False)
     if not isinstance(content, dict):
         raise FileError(path, f"holds {shown(content)}, and not a mapping of keys to values")
@@ -231,9 +231,9 @@ def write_arrays(path: Path, meta: dict | None = None, **arrays: Any) -> None:
 
 
 def read_arrays(path: Path, *names: str) -> tuple[dict, dict]:
-    """Read the named arrays (all of them without names) and the facts: ``(arrays, meta)``.
+    """Read the named arrays (all, if no names are given) and the facts: ``(arrays, meta)``.
 
-    Nothing is unpickled. Only the arrays asked for are read from the disk.
+    Nothing is unpickled. Only the requested arrays are read from the disk.
     """
     with reading(path), _archive(path) as archive:
         stored = [name for name in archive.files if name != "meta"]
@@ -245,13 +245,13 @@ def read_arrays(path: Path, *names: str) -> tuple[dict, dict]:
 
 
 def read_meta(path: Path) -> dict:
-    """Read the facts about the arrays of a file alone."""
+    """Read only the facts about the arrays of a file."""
     with reading(path), _archive(path) as archive:
         return _meta(path, archive)
 
 
 def _archive(path: Path) -> Any:
-    """Open an .npz file; a single array, which NumPy opens too, is none."""
+    """Open an .npz file; refuse a file with a single array, which NumPy can also open."""
     archive = np.load(path, allow_pickle=False)
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise FileError(path, "holds one array, and an .npz file of several is needed")
@@ -282,7 +282,7 @@ def _read_one(archive: Any, name: str) -> Any:
 
 
 def write_rows(path: Path, columns: list[str], rows: list[dict]) -> None:
-    """Write dicts as CSV with the given columns; a key that is no column is an error."""
+    """Write dicts as CSV with the given columns; a key that is not a column is an error."""
     with replacing(path) as stream:
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()
@@ -293,8 +293,8 @@ def read_rows(path: Path, *needed: str) -> list[dict[str, str]]:
     """Read a CSV as dicts of strings.
 
     Raises:
-        UserError: the file cannot be read, lacks a needed column, or has a line that is not as long as the header; and
-            later, where a row is asked for a column that it lacks, or a number for a field that holds none.
+        UserError: the file cannot be read, lacks a needed column, or has a line with another length than the header;
+            or, later, a missing column is accessed, or a field that is not a number is converted to one.
     """
     with reading(path), open(path, encoding="utf-8", newline="") as stream:
         lines = csv.reader(stream)

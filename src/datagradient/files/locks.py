@@ -1,4 +1,4 @@
-"""Locks between processes. The system frees them when their holder ends, also by a kill."""
+"""Locks between processes. The system releases them when their holder ends or is killed."""
 
 import contextlib
 import sys
@@ -7,23 +7,23 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-PATIENCE = 5.0  # seconds that a process waits in silence
+PATIENCE = 5.0  # seconds that a process waits without a message
 
 
 @contextlib.contextmanager
 def locked(path: Path, purpose: str) -> Iterator[None]:
-    """Hold an exclusive lock, waiting for it as long as it takes; after some seconds a line on stderr says so.
+    """Hold an exclusive lock, waiting for it as long as necessary; after some seconds a line on stderr says so.
 
-    The file stays and means nothing by itself: the lock is the system's (``flock``), so that of a killed process is
-    free at once. Where a file system has no such locks, filelock warns and takes the file's existence for the lock;
-    then one left behind on another machine must be deleted by hand.
+    The file remains, but has no meaning by itself: the lock belongs to the system (``flock``), which releases it as
+    soon as a process is killed. On a file system without such locks, filelock warns and uses the file's existence as
+    the lock; then a file left behind by another machine must be deleted by hand.
 
     Args:
-        path: the lock's file; its folder is made.
+        path: the lock's file; its folder is created.
         purpose: what the lock is for, e.g. ``"download of adult.data"``.
 
     Raises:
-        OSError: the file cannot be made.
+        OSError: the file cannot be created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)

@@ -1,4 +1,4 @@
-"""JSON without what Python's reader lets pass: keys that stand twice, NaN and Infinity."""
+"""Strict JSON: unlike Python's reader, it refuses duplicate keys, NaN and Infinity."""
 
 import json
 from collections.abc import Callable
@@ -8,15 +8,15 @@ from datagradient.errors import shown
 
 
 def parse_json(text: str, mapping: Callable[[dict], dict] = dict, finite: bool = True) -> Any:
-    """Return what a JSON text holds.
+    """Return the content of a JSON text.
 
     Args:
         text: the JSON.
-        mapping: what every mapping is made into.
-        finite: refuse NaN and Infinity, which are no JSON.
+        mapping: converts every mapping.
+        finite: refuse NaN and Infinity, which are not part of JSON.
 
     Raises:
-        ValueError: the text is no JSON, or a key stands twice in a mapping; the message is one line.
+        ValueError: the text is not JSON, or a key appears twice in a mapping; the message is one line.
     """
     constant = {"parse_constant": _refuse_constant} if finite else {}
     try:

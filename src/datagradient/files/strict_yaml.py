@@ -1,4 +1,4 @@
-"""YAML without what PyYAML lets pass: keys that stand twice, and numbers that are read as others."""
+"""Strict YAML: unlike PyYAML, it refuses duplicate keys, and numbers that are read as different numbers."""
 
 import re
 from pathlib import Path
@@ -14,11 +14,11 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 def read_yaml(path: Path) -> dict:
-    """Return the mapping that a YAML (or JSON) file of settings holds.
+    """Return the mapping in a YAML (or JSON) file of settings.
 
     Raises:
-        UserError: the file cannot be read, is not UTF-8 or no mapping, has a key twice in one mapping, or a number
-            that YAML reads as another than a reader would.
+        UserError: the file cannot be read, is not UTF-8 or not a mapping, has a key twice in one mapping, or a number
+            that YAML reads differently from a human reader.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def read_yaml(path: Path) -> dict:
         raise UserError(f"{path}: {where}{one_line(error.problem or error.context)}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: is not YAML ({one_line(error)})") from None
-    except (RecursionError, ValueError, TypeError) as error:  # of a number or a date that is none
+    except (RecursionError, ValueError, TypeError) as error:  # raised for an invalid number or date
         raise UserError(f"{path}: is not YAML that can be read ({one_line(error)})") from None
     if not isinstance(content, dict):
         what = "empty" if content is None else shown(content)
@@ -43,7 +43,7 @@ def read_yaml(path: Path) -> dict:
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses what PyYAML takes silently: of two equal keys the last, 010 for 8, 1:30 for 90."""
+    """A safe loader that refuses what PyYAML silently accepts: duplicate keys, 010 read as 8, 1:30 read as 90."""
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)

@@ -1,4 +1,4 @@
-"""A network's samples, batch by batch: arrays of all of them, or the caller's own batches."""
+"""A network's samples, batch by batch: arrays of all samples, or the caller's own batches."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +15,7 @@ CHANGED = "the batches are not the same in a second pass"
 
 
 class Samples(Protocol):
-    """n samples that can be passed over again and again, in the same order."""
+    """n samples that can be read any number of times, in the same order."""
 
     def __len__(self) -> int:
         """Return n."""
@@ -56,10 +56,10 @@ class Arrays:
 
 
 class Batches:
-    """The caller's own batches, e.g. of a DataLoader: they stay where they are, and are read again in every pass.
+    """The caller's own batches, e.g. of a DataLoader: they are not copied, and are read again in every pass.
 
     Args:
-        read: returns an iterator over the inputs of all batches, from the first on.
+        read: returns an iterator over the inputs of all batches, starting from the first.
         sizes: samples in each batch.
     """
 
@@ -87,7 +87,7 @@ class Batches:
         """Yield the number of a batch's first sample, and its inputs on a device.
 
         Raises:
-            SolverError: the batches are of other sizes than in the first pass.
+            SolverError: the number or the sizes of the batches differ from those of the first pass.
         """
         for start, _, inputs in self._numbered():
             yield start, mapped(lambda tensor: tensor.to(device), inputs)

@@ -3,8 +3,8 @@
 For a layer with inputs a_t and output gradients g_t at its positions t, the eigenvectors of the second moments of a
 and of g give a basis in which the layer's block of the GGN is close to diagonal; the diagonal is then measured:
 the mean square of the samples' gradients in that basis. Weights shared over positions are treated exactly in
-that second step. Embeddings have one-hot inputs, so that their input basis is known; scales and shifts of
-normalisation layers have a diagonal of their own.
+that second step. Embeddings have one-hot inputs, so their input basis is known; scales and shifts of
+normalisation layers have a separate diagonal.
 """
 
 from collections import Counter
@@ -17,20 +17,20 @@ from torch.nn.functional import group_norm, unfold
 from datagradient.influence.batches import Inputs, length
 from datagradient.influence.solvers import SolverError
 
-CHANCE = 0  # seed of the signs below; the approximation is the same in every run
+SIGN_SEED = 0  # seed of the random signs below, so that the approximation is the same in every run
 
 
 class EKFAC:
     """The approximation for one network: `see` all samples, `find_bases`, `measure` all samples, then `solve`.
 
     Args:
-        network: its trainable parameters stand in Linear, Conv2d, Embedding and GroupNorm layers only.
+        network: its trainable parameters are in Linear, Conv2d, Embedding and GroupNorm layers only.
         names: of the trainable parameters; layers without one are left out.
-        logits: runs the network on samples, its trainable parameters with gradients.
+        logits: runs the network on samples, with gradients for its trainable parameters.
 
     Raises:
-        SolverError: a parameter stands in another kind of layer, in several layers, or is the only frozen one of its
-            layer.
+        SolverError: a parameter is in another kind of layer or in several layers, or a layer has both trainable and
+            frozen parameters.
     """
 
     def __init__(self, network: nn.Module, names: set[str], logits: Callable[[Inputs], Tensor]):
@@ -43,7 +43,7 @@ class EKFAC:
                 raise SolverError(f"ekfac: layer {name} shares a parameter with another; use cg")
             if any(free):
                 self.blocks[name] = _block_of(name, layer, all(free))
-        self.random = torch.Generator().manual_seed(CHANCE)
+        self.random = torch.Generator().manual_seed(SIGN_SEED)
 
     def see(self, x: Inputs) -> None:
         """Add a batch of samples to the second moments."""
@@ -113,7 +113,7 @@ class EKFAC:
 
 
 class Block:
-    """One layer's part of the approximation. `inputs` and `gradients` are the layer's own, for a batch."""
+    """One layer's part of the approximation. `inputs` and `gradients` are those of the layer, for a batch."""
 
     def __init__(self, layer: nn.Module):
         self.layer = layer
@@ -132,7 +132,7 @@ class Block:
         raise NotImplementedError
 
     def solve(self, parts: dict[str, Tensor], n: int, damping: float) -> dict[str, Tensor]:
-        """Return the damped inverse's product; `parts` by the layer's own parameter names."""
+        """Return the product with the damped inverse; `parts` by the parameter names within the layer."""
         raise NotImplementedError
 
 
@@ -170,7 +170,7 @@ class _Linear(Block):
         self.diagonal = self.diagonal + samples.square().sum(dim=0)
 
     def solve(self, parts: dict[str, Tensor], n: int, damping: float) -> dict[str, Tensor]:
-        """Return the damped inverse's product with weight (and bias)."""
+        """Return the product of the damped inverse with weight (and bias)."""
         weight = parts["weight"]
         joint = weight.flatten(1)
         if "bias" in parts:
@@ -211,7 +211,7 @@ class _Embedding(Block):
         self.diagonal.index_add_(0, pairs % words, (sums @ self.right).square())
 
     def solve(self, parts: dict[str, Tensor], n: int, damping: float) -> dict[str, Tensor]:
-        """Return the damped inverse's product with the word vectors."""
+        """Return the product of the damped inverse with the word vectors."""
         return {"weight": ((parts["weight"] @ self.right) / (self.diagonal / n + damping)) @ self.right.T}
 
 
@@ -225,7 +225,7 @@ class _GroupNorm(Block):
         self.diagonal = self.diagonal + samples.square().sum(dim=1)
 
     def solve(self, parts: dict[str, Tensor], n: int, damping: float) -> dict[str, Tensor]:
-        """Return the damped inverse's product with scale and shift."""
+        """Return the product of the damped inverse with scale and shift."""
         return {key: parts[key] / (self.diagonal[i] / n + damping) for i, key in enumerate(("weight", "bias"))}
 
 
@@ -233,11 +233,11 @@ BLOCKS = {nn.Linear: _Linear, nn.Conv2d: _Convolution, nn.Embedding: _Embedding,
 
 
 def _block_of(name: str, layer: nn.Module, whole: bool) -> Block:
-    """Return the block of a layer, or refuse it; `whole`: all its parameters are trainable."""
+    """Return the block of a layer, or refuse the layer; `whole`: all its parameters are trainable."""
     block = next((block for kind, block in BLOCKS.items() if isinstance(layer, kind)), None)
     if block is None:
-        known = ", ".join(kind.__name__ for kind in BLOCKS)
-        raise SolverError(f"ekfac: layer {name} is a {type(layer).__name__}; known are {known}; use cg")
+        supported = ", ".join(kind.__name__ for kind in BLOCKS)
+        raise SolverError(f"ekfac: layer {name} is a {type(layer).__name__}; supported are {supported}; use cg")
     if not whole:
         raise SolverError(f"ekfac: layer {name} has trainable and frozen parameters; freeze all or none, or use cg")
     if block is _Convolution and (layer.groups > 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str)):

@@ -1,7 +1,7 @@
 """Influence problems of models that are linear in their parameters, in closed form and float64.
 
 With margins m_i = J_i θ + offset, p_i = softmax(m_i) (or the logistic function of one margin) and one-hot labels y_i,
-a sample's loss gradient is J_iᵀ(p_i − y_i), and the Hessian of the mean loss takes a vector s to
+a sample's loss gradient is J_iᵀ(p_i − y_i), and the Hessian of the mean loss maps a vector s to
 (1/n) Σ_i J_iᵀ M_i J_i s with M_i = diag(p_i) − p_i p_iᵀ.
 """
 
@@ -16,34 +16,34 @@ from datagradient.influence.labels import class_numbers, count
 from datagradient.influence.solvers import Matvec, SolverError
 from datagradient.seeds import generator
 
-ROWS = 2000  # that one product of dense features takes; shards of a training set begin at its multiples
-CHECKED = 64  # samples that a problem is compared with its model on
-STEP = 1e-4  # of the finite difference, in units of the margins
+ROWS = 2000  # rows in one product of dense features; shards of a training set begin at multiples of it
+CHECKED = 64  # number of samples on which a problem is compared with its model
+STEP = 1e-4  # step of the finite difference, in units of the margins
 # The gradient at a minimum is at most this share of the samples' gradients (root mean square), or its largest entry is
-# at most scikit-learn's default tolerance: a fit of ours stays below a tenth of both.
+# at most scikit-learn's default tolerance. Our own fits stay below a tenth of both.
 MINIMUM, TOLERANCE = 1e-2, 1e-4
-PINNED = 1e-8  # share that the gradient by a weight of exactly 0 may have; at the minimum of an L2 penalty it is 0
-SCALED = 500  # samples that a sample's usual gradient is measured on
+PINNED = 1e-8  # largest share for the gradient by a weight of exactly 0; at the minimum of an L2 penalty it is 0
+SCALED = 500  # number of samples on which the usual size of a sample's gradient is measured
 
 
 class GeneralisedLinearProblem(ABC):
-    """Gradients and Hessian products of a trained model on its training set; subclasses say what J is.
+    """Gradients and Hessian products of a trained model on its training set; subclasses define J.
 
-    The training objective is the mean of the samples' weighted losses plus ½ Σ_j penalty_j θ_j²; its Hessian is exact,
-    up to the choice of the samples that it is averaged over.
+    The training objective is the mean of the samples' weighted losses plus ½ Σ_j penalty_j θ_j². Its Hessian is exact
+    for the samples that it is averaged over.
 
     Args:
         features: training samples, as the model takes them.
         labels: training labels (n,) as the model was trained on them, 0 … classes − 1.
         theta: the trained parameters.
-        penalty: for each parameter, or one number for all.
+        penalty: one value for each parameter, or one number for all.
         rows: the training samples that H is averaged over; None for all.
-        n_margins: 1 for two classes and otherwise one a class.
-        offset: what is added to the margins of every sample, (n_margins,) or one number.
+        n_margins: 1 for two classes, otherwise one per class.
+        offset: added to the margins of every sample, (n_margins,) or one number.
         weights: (n,) factors of the training samples' losses; None for 1.
 
     Raises:
-        SolverError: labels that are no classes of the model, or a parameter that is not finite.
+        SolverError: a label is not a class of the model, or a parameter is not finite.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class GeneralisedLinearProblem(ABC):
 
     @abstractmethod
     def margins(self, theta: np.ndarray, inputs: Any) -> np.ndarray:
-        """Return J_i·theta of every sample: (n, 1) for two classes and otherwise (n, classes)."""
+        """Return J_i·theta of every sample: (n, 1) for two classes, otherwise (n, classes)."""
 
     @abstractmethod
     def adjoint(self, residuals: np.ndarray, inputs: Any) -> np.ndarray:
@@ -105,10 +105,10 @@ class GeneralisedLinearProblem(ABC):
         return self.probabilities(self.theta, self.curvature_inputs)
 
     def check(self) -> None:
-        """Refuse a problem whose gradient is not that of its own mean loss, by a finite difference on a few samples.
+        """Check by a finite difference on a few samples that the gradient is that of the mean loss.
 
         Raises:
-            SolverError: the two differ.
+            SolverError: the finite difference and the gradient disagree.
         """
         inputs, labels = self.few_inputs, self.labels[: count(self.few_inputs)]
         weights = self._weights_of(slice(len(labels)))
@@ -142,7 +142,7 @@ class GeneralisedLinearProblem(ABC):
             weights: (m,) factors of their losses; None for 1.
 
         Raises:
-            SolverError: labels that are no classes of the model.
+            SolverError: a label is not a class of the model.
         """
         labels = self.class_numbers(labels, count(features), "validation")
         return self._gradient(self.inputs(features), labels, weights)
@@ -169,11 +169,11 @@ class GeneralisedLinearProblem(ABC):
         return class_numbers(labels, n, self.n_classes, part)
 
     def matvec(self, vector: np.ndarray) -> np.ndarray:
-        """Return H·vector for the Hessian H of the training objective, penalty included, no damping."""
+        """Return H·vector for the Hessian H of the training objective, with the penalty but without damping."""
         return self._product(vector, self.curvature_inputs, self.curvature_probabilities, self.curvature_weights)
 
     def sampled(self, rows: np.ndarray) -> Matvec:
-        """Return the product with the H of the given training samples."""
+        """Return the function that multiplies a vector by the H of the given training samples."""
         inputs = self.inputs(self.features[rows])
         probabilities, weights = self.probabilities(self.theta, inputs), self._weights_of(rows)
         return lambda vector: self._product(vector, inputs, probabilities, weights)
@@ -192,18 +192,18 @@ class GeneralisedLinearProblem(ABC):
 
 
 class LinearProblem(GeneralisedLinearProblem):
-    """Logistic regression: θ is the weights row by row, then the bias; one row for two classes, or one a class.
+    """Logistic regression: θ is the weights row by row, then the bias; one row for two classes, or one per class.
 
     Args:
         features: training features (n, d), float64, dense or CSR.
         labels: training labels (n,) as the model was trained on them.
         weights: (1, d) or (classes, d).
-        bias: (1,) or (classes,); None for a model without.
-        l2: penalty on the weights; the bias has none.
+        bias: (1,) or (classes,); None for a model without a bias.
+        l2: penalty on the weights; the bias is not penalised.
         rows: the training samples that H is averaged over; None for all.
         sample_weights: (n,) factors of the training samples' losses; None for 1.
-        shared_penalty: whether the penalty stands beside the *mean* loss, so that a sample carries its share of it;
-            otherwise it stands beside the sum, as scikit-learn's, and a refit without a sample has all of it.
+        shared_penalty: whether the penalty is added to the *mean* loss, so that each sample carries a share of it;
+            otherwise it is added to the sum, as in scikit-learn, and a refit without a sample keeps all of it.
     """
 
     def __init__(
@@ -224,10 +224,10 @@ class LinearProblem(GeneralisedLinearProblem):
         super().__init__(features, labels, theta, penalty, rows, len(weights), weights=sample_weights)
 
     def inputs(self, features: Any) -> Any:
-        """Return the features as they are.
+        """Return the features unchanged.
 
         Raises:
-            SolverError: they are not as many as the weights.
+            SolverError: the number of features differs from the number of weights per class.
         """
         if features.shape[1] != self.shape[1]:
             raise SolverError(
@@ -236,10 +236,10 @@ class LinearProblem(GeneralisedLinearProblem):
         return features
 
     def check(self) -> None:
-        """Refuse a model that is not at the minimum of the objective that the problem represents.
+        """Check that the model is at the minimum of the objective that the problem represents.
 
         Raises:
-            SolverError: the gradient of the training objective is not small, or not that of the mean loss.
+            SolverError: the gradient of the training objective is not small, or is not that of the mean loss.
         """
         super().check()
         self._check_minimum()
@@ -251,7 +251,7 @@ class LinearProblem(GeneralisedLinearProblem):
         for slope, size, part in zip(self._parts(gradient), self._sizes(), ("weights", "bias"), strict=True):
             if not (np.linalg.norm(slope) <= MINIMUM * size or np.abs(slope).max() <= tolerance):
                 raise SolverError(self._no_minimum(f"the gradient by the {part} is {np.abs(slope).max():.2g}"))
-        # Symmetric samples have weights of 0 by right; an L1 penalty holds weights at 0 against their gradient.
+        # With symmetric samples a weight of 0 is correct; an L1 penalty holds weights at 0 against their gradient.
         slopes = self._parts(gradient)[0][self._parts(self.theta)[0] == 0]
         if np.abs(slopes).max(initial=0.0) > PINNED * self._sizes()[0]:
             raise SolverError(self._no_minimum("weights are exactly 0, and the gradient by them is not"))
@@ -279,15 +279,15 @@ class LinearProblem(GeneralisedLinearProblem):
         return margins + bias if self.has_bias else margins
 
     def adjoint(self, residuals: np.ndarray, inputs: Any) -> np.ndarray:
-        """Return Σ_i residuals_i [x_iᵀ, 1] with the features, which may be sparse, kept as they lie."""
+        """Return Σ_i residuals_i [x_iᵀ, 1]; the features may be sparse and are not copied."""
         return _join((inputs.T @ residuals).T, residuals.sum(axis=0) if self.has_bias else residuals[0, :0])
 
     def preconditioner(self, damping: float) -> Matvec | None:
         """Return the product with (A ⊗ B + (l2 + δ)I)⁻¹ for dense features, None for sparse ones.
 
         B is the second moment of the features and the constant, weighted by each sample's total
-        curvature, and A the mean curvature of the margins scaled to match: exact for two classes up to
-        the penalty on the bias, and close enough for more that CG needs a tenth of the steps.
+        curvature; A is the mean curvature of the margins, scaled to match. For two classes this is exact up to
+        the penalty on the bias; for more classes it is close enough that CG needs a tenth of the steps.
         """
         if hasattr(self.features, "tocsr"):
             return None
@@ -313,10 +313,10 @@ class LinearProblem(GeneralisedLinearProblem):
         return product
 
     def project(self, direction: np.ndarray) -> np.ndarray:
-        """Return g_iᵀ·direction, g_i the gradient of a sample's loss and of its share of the penalty.
+        """Return g_iᵀ·direction, where g_i is the gradient of a sample's loss and of its share of the penalty.
 
-        Where the penalty stands beside the *mean* loss, a refit without a sample keeps it, so that every sample
-        carries its share. At the optimum the g_i then sum to zero.
+        If the penalty is added to the *mean* loss, a refit without a sample keeps it, so every sample carries a share
+        of it. At the optimum the g_i then sum to zero.
         """
         products = super().project(direction)
         return products + (self.penalty * self.theta) @ direction if self.shared_penalty else products
@@ -327,7 +327,7 @@ class LinearProblem(GeneralisedLinearProblem):
 
 
 def rows_times(rows: Any, matrix: np.ndarray) -> np.ndarray:
-    """Return rows @ matrix, `ROWS` at a time where they are dense: so a row's result depends on its block alone."""
+    """Return rows @ matrix, for dense rows `ROWS` at a time, so that a row's result depends only on its block."""
     if hasattr(rows, "tocsr") or len(rows) <= ROWS:
         return rows @ matrix
     return np.concatenate([rows[start : start + ROWS] @ matrix for start in range(0, len(rows), ROWS)])

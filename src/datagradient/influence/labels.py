@@ -1,4 +1,4 @@
-"""Labels as every problem takes them: class numbers from 0 on."""
+"""Labels in the form that every problem takes: class numbers that start at 0."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ def class_numbers(labels: Any, n: int, n_classes: int, part: str) -> np.ndarray:
     Args:
         labels: (n,), integers 0 … n_classes − 1.
         n: number of samples.
-        n_classes: that the model knows.
+        n_classes: number of classes of the model.
         part: ``"training"`` or ``"validation"``, for the message.
 
     Raises:
-        SolverError: another shape or type, or a label that is no class.
+        SolverError: the shape or type is wrong, or a label is not a class.
     """
     labels = np.asarray(labels)
     if labels.shape != (n,):
@@ -36,7 +36,7 @@ def class_numbers(labels: Any, n: int, n_classes: int, part: str) -> np.ndarray:
 
 
 def binary_numbers(labels: Any, n: int, part: str) -> np.ndarray:
-    """Return the labels of n samples as integers for one logit: also takes floats 0 and 1, and the shape (n, 1)."""
+    """Return the labels of n samples as integers for one logit; floats 0 and 1 and the shape (n, 1) are accepted."""
     labels = np.asarray(labels)
     if labels.shape == (n, 1):
         labels = labels[:, 0]
@@ -46,5 +46,5 @@ def binary_numbers(labels: Any, n: int, part: str) -> np.ndarray:
 
 
 def count(samples: Any) -> int:
-    """Return how many samples there are, sparse ones included."""
+    """Return the number of samples, dense or sparse."""
     return samples.shape[0] if hasattr(samples, "shape") else len(samples)

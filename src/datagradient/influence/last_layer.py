@@ -1,8 +1,8 @@
-"""Influence problem of a network's last layer: logistic regression on what the layers before it compute.
+"""Influence problem of a network's last layer: logistic regression on the output of the layers before it.
 
-The layers before are held fixed, as the trees' structure is for boosted trees. Gradients and the Gauss–Newton matrix
-(for this layer the exact Hessian) are in closed form, at the cost of one plain forward pass over the training set, and
-of another over the samples that the curvature is averaged over, unless these are the training set.
+The earlier layers are held fixed, like the structure of the trees for boosted trees. Gradients and the Gauss–Newton
+matrix (for this layer the exact Hessian) have a closed form. The cost is one forward pass over the training set, and
+another over the samples that the curvature is averaged over, unless these are the whole training set.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -27,30 +27,30 @@ from datagradient.influence.modules import (
 )
 from datagradient.influence.solvers import SolverError
 
-AGREEMENT = 1e-3  # of the network's logits with those of its last layer, in single precision
+AGREEMENT = 1e-3  # tolerance between the network's logits and those of its last layer, in single precision
 
 
 class LastLayerProblem(LinearProblem):
     """Gradients and curvature products of the last linear layer of a trained network.
 
-    The last layer is the linear one that runs last, whatever the order in which layers were defined. A parameter
-    vector is its weights row by row, then its bias. The loss is cross-entropy, for one logit binary cross-entropy,
-    whatever the network was trained with: label smoothing and squared error cannot be seen from a network. Weight decay
-    is the optimiser's, no part of the objective, and not in H.
+    The last layer is the linear layer that runs last, whatever the order in which layers were defined. A parameter
+    vector is its weights row by row, then its bias. The loss is cross-entropy (binary cross-entropy for one logit),
+    whatever the network was trained with: a network does not reveal label smoothing or squared error. Weight decay
+    belongs to the optimiser and not to the objective, so it is not in H.
 
     Args:
         network: on the device to compute on; it ends in an `nn.Linear` with a bias. It is run in evaluation mode and
-            comes back in its own, see `datagradient.influence.modules`.
+            its own mode is restored afterwards, see `datagradient.influence.modules`.
         to_tensor: turns the inputs of a batch into what the network takes: a tensor, or a tuple or mapping of tensors.
         inputs: n training inputs: an array, a tuple or mapping of arrays, or `datagradient.influence.batches.Samples`.
-        labels: training labels as `NetworkProblem` takes them.
+        labels: training labels, in the form that `NetworkProblem` takes.
         rows: the training samples that H is averaged over; None for all.
         batch_size: samples at once; the results do not depend on it.
         weights: (n,) factors of the training samples' losses; None for 1.
 
     Raises:
-        SolverError: the network, its inputs or the labels cannot be represented, as where the logits are not those of
-            the last linear layer, or that layer is frozen.
+        SolverError: the network, its inputs or the labels cannot be represented, e.g. because the logits are not the
+            output of the last linear layer, or that layer is frozen.
     """
 
     def __init__(
@@ -75,22 +75,22 @@ class LastLayerProblem(LinearProblem):
             self.few_inputs = first_pass(network, lambda: self._checked_activations(few, x))
 
     def inputs(self, features: Any) -> np.ndarray:
-        """Return what the last layer takes of some samples: (n, width), float64."""
+        """Return the last layer's inputs for some samples: (n, width), float64."""
         return _activations(self._batches(features))
 
     @cached_property
     def curvature_inputs(self) -> np.ndarray:
-        """What the last layer takes of the samples that H is averaged over; kept for `project` if these are all."""
+        """The last layer's inputs for the samples that H is averaged over; kept for `project` if these are all."""
         if self.rows is not None:
             return self.inputs(self.features[self.rows])
         self._passed = list(self._batches(self.features))
         return _activations(self._passed)
 
     def project(self, direction: np.ndarray) -> np.ndarray:
-        """Return g_iᵀ·direction for every training sample, batch after batch: at most one forward pass.
+        """Return g_iᵀ·direction for every training sample, batch by batch, with at most one forward pass.
 
-        Memory is flat in n, unless H is averaged over all samples. By torch alone: between its batches, NumPy's own
-        threads would keep the processor busy with waiting.
+        Memory does not grow with n, unless H is averaged over all samples. Only torch is used: NumPy's own threads
+        would spin between torch's batches and keep the processor busy.
         """
         weights, bias = (torch.from_numpy(part) for part in self._parts(direction))
         labels, products = torch.from_numpy(self.labels.astype(np.int64, copy=not self.labels.flags.writeable)), []
@@ -108,7 +108,7 @@ class LastLayerProblem(LinearProblem):
 
     @torch.no_grad()
     def _batches(self, features: Any) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yield the number of the first sample, what the last layer takes, and the network's logits."""
+        """Yield the number of the first sample, the last layer's inputs, and the network's logits."""
         seen = []
         hook = self.layer.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
         try:
@@ -129,9 +129,9 @@ class LastLayerProblem(LinearProblem):
             hook.remove()
 
     def _checked_activations(self, few: Samples, x: Inputs) -> np.ndarray:
-        """Return what the last layer takes of the first samples, of which `x` are the first batch.
+        """Return the last layer's inputs for the first samples, of which `x` is the first batch.
 
-        Refuses a network with something after its last linear layer, or one whose logits depend on chance.
+        A network with further operations after its last linear layer, or with random logits, is refused.
         """
         batches = list(self._batches(few))
         activations, logits = (torch.cat(parts).double().numpy() for parts in list(zip(*batches, strict=True))[1:])
@@ -146,7 +146,7 @@ class LastLayerProblem(LinearProblem):
         return activations
 
     def _check_minimum(self) -> None:
-        """Training ends before a minimum, and weight decay is no part of the objective: there is nothing to check."""
+        """Check nothing: training ends before a minimum, and weight decay is not part of the objective."""
 
     def class_numbers(self, labels: Any, n: int, part: str) -> np.ndarray:
         """Return the labels of n samples of a part (``"training"``, ``"validation"``) as numbers, or refuse them."""

@@ -9,30 +9,30 @@ import numpy as np
 from datagradient.influence.glm import CHECKED, GeneralisedLinearProblem, probabilities_of, weighted
 from datagradient.influence.solvers import Matvec, SolverError
 
-SINGLE = 1e-4  # agreement of margins that a library computes in single precision
+SINGLE = 1e-4  # tolerance for margins that a library computes in single precision
 
 
 class LeafProblem(GeneralisedLinearProblem):
     """Boosted trees with their structure held fixed: θ is the node values, tree after tree.
 
     The margin of class k is the sum of the values of the leaves that a sample falls into, over the trees
-    of that class: a linear model on one-hot leaf indicators. Our choice, where the paper is silent.
+    of that class: a linear model on one-hot leaf indicators. The paper does not specify this; it is our choice.
 
     Args:
-        features: training features, as `nodes_of` takes them.
+        features: training features, in the form that `nodes_of` takes.
         labels: training labels (n,) as the model was trained on them.
-        values: for each tree the values of its nodes; inner nodes, which no sample ends in, have 0.
+        values: for each tree the values of its nodes; inner nodes, in which no sample ends, have 0.
         classes: for each tree the margin that it adds to.
-        n_margins: 1 for two classes and otherwise one a class.
+        n_margins: 1 for two classes, otherwise one per class.
         offset: the margins (n_margins,) before the first tree.
-        penalty: on the leaf values, beside the *mean* loss; XGBoost's own stands beside the *sum*, so that a
-            refit without a sample has the same, and no sample carries a share of it.
-        nodes_of: returns the node that each sample ends in, for every tree: (n, trees) integers.
+        penalty: on the leaf values, added to the *mean* loss. XGBoost's own penalty is added to the *sum*, so a
+            refit without a sample keeps it, and no sample carries a share of it.
+        nodes_of: returns the node in which each sample ends, for every tree: (n, trees) integers.
         margins_of: returns the margins (n, n_margins) of samples, offset included; or the changes of the margins
             along a direction in the node values. A library's own prediction is several times faster than reading
             out the nodes.
         rows: the training samples that H is averaged over; None for all.
-        check_samples: refuses training samples that are not those that the trees were trained on, before a solve.
+        check_samples: called before a solve; refuses samples other than those that the trees were trained on.
         weights: (n,) factors of the training samples' losses; None for 1.
     """
 
@@ -58,7 +58,7 @@ class LeafProblem(GeneralisedLinearProblem):
         self.trees = [slice(end - len(tree), end) for end, tree in zip(ends, values, strict=True)]
 
     def inputs(self, features: Any) -> np.ndarray:
-        """Return the node that each sample ends in, for every tree."""
+        """Return the node in which each sample ends, for every tree."""
         return self._nodes_of(features)
 
     def margins(self, theta: np.ndarray, inputs: np.ndarray) -> np.ndarray:
@@ -87,10 +87,10 @@ class LeafProblem(GeneralisedLinearProblem):
         return changes
 
     def check(self) -> None:
-        """Refuse a booster whose margins are not the sums of its leaves, and samples that it was not trained on.
+        """Check that the booster's margins are the sums of its leaves, and that it was trained on these samples.
 
         Raises:
-            SolverError: they are not, or the gradient is not that of the mean loss.
+            SolverError: one of the two is not so, or the gradient is not that of the mean loss.
         """
         super().check()
         self._check_samples()

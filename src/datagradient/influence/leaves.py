@@ -11,14 +11,14 @@ from datagradient.influence.glm import probabilities_of
 from datagradient.influence.solvers import SolverError
 
 OBJECTIVES = ("binary:logistic", "multi:softprob", "multi:softmax")
-# The trees that the penalty is checked on. With the right one a tenth of the gaps are below GAP, by rounding 1e-8, also
-# where monotone constraints clip values; with one that is wrong by a tenth they are above 3e-6.
+# Number of trees on which the penalty is checked. With the right penalty a tenth of the gaps are below GAP (rounding
+# gives 1e-8), even if monotone constraints clip values; if the penalty is wrong by a tenth they are above 3e-6.
 TREES, GAP = 20, 1e-6
-CURVATURE = 0.01  # share that the root of the first tree may differ by from the training samples
+CURVATURE = 0.01  # share by which the curvature at the root of the first tree may differ from the training samples'
 
 
 def best_rounds(booster: xgb.Booster) -> xgb.Booster:
-    """Return the rounds that XGBoost's classifiers predict with: to the best one, where training stopped early."""
+    """Return the rounds that XGBoost's classifiers use to predict: up to the best one if training stopped early."""
     best = booster.attr("best_iteration")
     if best is None or int(best) + 1 >= booster.num_boosted_rounds():
         return booster
@@ -29,10 +29,10 @@ def best_rounds(booster: xgb.Booster) -> xgb.Booster:
 
 
 def content_of(booster: xgb.Booster, n_classes: int, l2: float) -> dict:
-    """Return a booster's JSON, or refuse what leaf values with a penalty λ do not represent.
+    """Return a booster's JSON, or refuse a booster that leaf values with a penalty λ do not represent.
 
     Raises:
-        SolverError: the message names what was found and what is supported.
+        SolverError: the message names what the booster has and what is supported.
     """
     content = json.loads(bytes(booster.save_raw("json")))
     learner = content["learner"]
@@ -43,7 +43,7 @@ def content_of(booster: xgb.Booster, n_classes: int, l2: float) -> dict:
 
 
 def told_penalty(booster: xgb.Booster) -> float:
-    """Return the penalty λ on leaf values that a booster says; one that was read from a file says the default, 1."""
+    """Return the penalty λ on leaf values that a booster states; one read from a file states the default, 1."""
     return float(_training_parameters(booster).get("lambda", 1))
 
 
@@ -51,7 +51,7 @@ def classes_of(booster: xgb.Booster) -> int:
     """Return the number of classes that a booster was trained for.
 
     Raises:
-        SolverError: its objective is not one of classes.
+        SolverError: its objective is not a classification objective.
     """
     learner = json.loads(booster.save_config())["learner"]
     if learner["objective"]["name"] not in OBJECTIVES:
@@ -66,7 +66,7 @@ def offset_of(content: dict, n_margins: int) -> np.ndarray:
 
 
 def without_offset(content: dict, n_margins: int) -> dict:
-    """Return the booster's JSON, of the same trees, with a base_score that adds nothing to a margin."""
+    """Return the booster's JSON with the same trees and a base_score that adds nothing to a margin."""
     learner = content["learner"]
     stored = learner["learner_model_param"]["base_score"]
     neutral = ",".join(["5E-1" if n_margins == 1 else "0E0"] * np.size(json.loads(stored)))
@@ -105,14 +105,14 @@ def _unlike_loss(learner: dict, n_classes: int) -> str:
 
 
 def check_samples(content: dict, booster: xgb.Booster, offset: np.ndarray, n: float) -> None:
-    """Refuse training samples, whose weights sum to n, that are not those of the first tree, by its root.
+    """Check by the curvature at the root of the first tree that it was trained on these samples (weights sum to n).
 
     Raises:
-        SolverError: it is more than that of n samples of weight 1, or, where all samples trained every tree, less.
+        SolverError: the curvature is larger than that of the samples; or smaller, if every tree used all samples.
     """
     model = content["learner"]["gradient_booster"]["model"]
     p = probabilities_of(offset[None])[0, model["tree_info"][0]]
-    # XGBoost takes twice the diagonal of the Hessian for several classes.
+    # For several classes, XGBoost uses twice the diagonal of the Hessian.
     expected = n * max(p * (1 - p), 1e-16) * (1 if len(offset) == 1 else 2)
     ratio = float(model["trees"][0]["sum_hessian"][0]) / expected
     if ratio > 1 + CURVATURE or (ratio < 1 - CURVATURE and _uses_all_samples(booster)):
@@ -128,7 +128,7 @@ def _uses_all_samples(booster: xgb.Booster) -> bool:
 
 
 def _knows_training(booster: xgb.Booster) -> bool:
-    """Return whether a booster tells its training parameters: one that was read from a file tells the defaults."""
+    """Return whether a booster states its training parameters: one read from a file states the defaults."""
     copy = xgb.Booster()
     copy.load_model(booster.save_raw("ubj"))
     return _training_parameters(booster) != _training_parameters(copy)
@@ -143,16 +143,16 @@ def _unlike_penalty(booster: xgb.Booster, learner: dict, l2: float) -> str:
     for key in ("alpha", "max_delta_step"):
         if float(stored.get(key, 0)):
             return f"{key} {float(stored[key]):g}; supported is 0, as leaf values have an L2 penalty alone"
-    told, trees = float(stored.get("lambda", 1)), learner["gradient_booster"]["model"]["trees"]
+    stated, trees = float(stored.get("lambda", 1)), learner["gradient_booster"]["model"]["trees"]
     few = trees[:: -(-len(trees) // TREES)]
     undetermined = _fits(few, 2 * l2 + 1)
-    known = undetermined and _knows_training(booster)
-    if not (told == np.float32(l2) or (told == 1 and not known)) or not _fits(few, l2):
+    states_training = undetermined and _knows_training(booster)
+    if not (stated == np.float32(l2) or (stated == 1 and not states_training)) or not _fits(few, l2):
         return (
-            f"the leaf values are not those of lambda = {l2:g} (the booster says {told:g}) without L1 penalty and "
+            f"the leaf values are not those of lambda = {l2:g} (the booster says {stated:g}) without L1 penalty and "
             "max_delta_step; pass the booster's reg_lambda as l2"
         )
-    if undetermined and not known:
+    if undetermined and not states_training:
         return (
             f"cannot tell whether lambda = {l2:g} from the leaf values, and a booster read from a file does not say; "
             "pass the booster as it was trained, or train trees with more splits"
@@ -167,10 +167,11 @@ def _fits(trees: list[dict[str, Any]], l2: float) -> bool:
 
 
 def _gaps(tree: dict[str, Any], l2: float) -> np.ndarray:
-    """Return how far the sum of gradients of each inner node is from that of its children, as a share of both.
+    """Return the gap between each inner node's sum of gradients and that of its children, relative to their sizes.
 
-    A node's weight is −(sum of gradients) / (sum of curvatures + λ), a leaf's value that times the learning rate. That
-    is fitted here: by those sums, or, where inner nodes are too few for that, by the gains of the splits.
+    A node's weight is −(sum of gradients) / (sum of curvatures + λ); a leaf's value is that times the learning rate.
+    The learning rate is fitted here: from those sums or, if there are too few inner nodes, from the gains of the
+    splits.
     """
     left, right, curvature = (np.array(tree[key]) for key in ("left_children", "right_children", "sum_hessian"))
     leaf, inner = left < 0, np.flatnonzero(left >= 0)
@@ -192,8 +193,8 @@ def _gaps(tree: dict[str, Any], l2: float) -> np.ndarray:
 def _rate_by_gains(squares: np.ndarray, leaf: np.ndarray, gains: np.ndarray) -> float:
     """Return a tree's learning rate, from each node's (sum of gradients)² / (sum of curvatures + λ).
 
-    The gain of a split is by how much they are more at its two children: all gains together are what the leaves,
-    without the learning rate, have more than the root.
+    The gain of a split is the increase of these from the node to its two children. The sum of all gains is therefore
+    the difference between the leaves, without the learning rate, and the root.
     """
     of_leaves, expected = squares[leaf].sum(), squares[0] + gains[~leaf].sum()
     return float(np.sqrt(of_leaves / expected)) if of_leaves > 0 and expected > 0 else 1.0

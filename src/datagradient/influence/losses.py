@@ -1,8 +1,8 @@
-"""Losses of a network's outputs: one value a sample, and the curvature by the outputs.
+"""Losses of a network's outputs: one value per sample, and the curvature with respect to the outputs.
 
 With f_i the outputs of sample i and ℓ its loss, the Gauss–Newton matrix is the mean of J_iᵀ M_i J_i, M_i = ∂²ℓ/∂f_i²
-(Schraudolph 2002). Cross-entropy, binary cross-entropy and squared error have M_i in closed form; another loss gets it
-by differentiation.
+(Schraudolph 2002). For cross-entropy, binary cross-entropy and squared error M_i has a closed form; for other losses
+it is computed by differentiation.
 """
 
 import copy
@@ -26,7 +26,7 @@ class Loss(Protocol):
         """Return the labels of n samples of a part ("training", "validation") in the form that `values` takes.
 
         Raises:
-            SolverError: they are no labels of a network with such outputs (of a few samples).
+            SolverError: the labels do not fit a network with such outputs (of a few samples).
         """
 
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class CrossEntropy:
 
 
 class BinaryCrossEntropy:
-    """Binary cross-entropy of one logit (n, 1); labels 0 and 1, floats and the shape (n, 1) too."""
+    """Binary cross-entropy of one logit (n, 1); labels 0 and 1, also as floats or with shape (n, 1)."""
 
     def targets(self, labels: Any, outputs: Tensor, n: int, part: str) -> Tensor:
         """Return class numbers (n,)."""
@@ -71,7 +71,7 @@ class BinaryCrossEntropy:
 
 
 class SquaredError:
-    """The mean over a sample's outputs of (f − y)², as torch's MSELoss; labels in the shape of the outputs."""
+    """The mean over a sample's outputs of (f − y)², like torch's MSELoss; labels in the shape of the outputs."""
 
     def targets(self, labels: Any, outputs: Tensor, n: int, part: str) -> Tensor:
         """Return labels (n, …) in the shape of the outputs; a last axis of length 1 may be left out."""
@@ -95,9 +95,9 @@ class SquaredError:
 
 
 class Differentiated:
-    """A loss of the caller's, ``function(outputs, targets) -> (n,)``, whose curvature is differentiated.
+    """A loss defined by the caller, ``function(outputs, targets) -> (n,)``; its curvature is found by differentiation.
 
-    It must be twice differentiable in the outputs; where it is not convex in them, a solve may meet negative curvature,
+    It must be twice differentiable in the outputs. If it is not convex in them, a solve may meet negative curvature,
     which is an error.
     """
 
@@ -138,15 +138,15 @@ LOSSES: dict[str, Callable[[], Loss]] = {
 
 
 def loss_for(loss: "str | Callable | Loss | None", outputs: Tensor) -> Loss:
-    """Return the loss of a network with some outputs.
+    """Return the loss of a network, given its outputs for a few samples.
 
     Args:
-        loss: one of `LOSSES`, or a function (outputs, targets) -> (n,); a loss module of torch's that returns a mean is
-            taken without it. None for cross-entropy, or binary cross-entropy where there is one logit.
-        outputs: of a few samples.
+        loss: one of `LOSSES`, or a function (outputs, targets) -> (n,). A torch loss module that returns a mean is used
+            with reduction "none". None means cross-entropy, or binary cross-entropy for one logit.
+        outputs: for a few samples.
 
     Raises:
-        SolverError: no such loss, or one for outputs of another shape.
+        SolverError: there is no such loss, or it is for outputs of another shape.
     """
     if loss is None:
         return BinaryCrossEntropy() if outputs.dim() == 2 and outputs.shape[1] == 1 else CrossEntropy()
@@ -168,7 +168,7 @@ def loss_for(loss: "str | Callable | Loss | None", outputs: Tensor) -> Loss:
 
 
 def takes_logits(loss: "str | Callable | Loss | None") -> bool:
-    """Return whether a loss is of logits (n, classes) or (n, 1), which the checks of outputs then ask for."""
+    """Return whether a loss takes logits (n, classes) or (n, 1); the outputs are then checked for that form."""
     return loss is None or loss in ("cross_entropy", "binary_cross_entropy")
 
 

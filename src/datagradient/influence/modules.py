@@ -1,7 +1,7 @@
-"""Running a network that belongs to the caller: it comes back as it was given.
+"""Running the caller's network and restoring its state.
 
-Passes are in evaluation mode, with the problem's own tensors for parameters and buffers. For the length of a pass the
-network is in that state, so that two threads must not share one.
+Passes run in evaluation mode, with the problem's own tensors as parameters and buffers. The network is in that state
+during a pass, so two threads must not share one network.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,10 +17,10 @@ from datagradient.influence.batches import Arrays, Batches, Inputs, Samples, lea
 from datagradient.influence.solvers import SolverError
 
 PRECISIONS = (torch.float32, torch.float64)
-PUSH, SLACK = 50, 1e-4  # the size of the parameters that drive a logit out of [0, 1], and how far out it must be
+PUSH, SLACK = 50, 1e-4  # size of the parameters that drive a logit out of [0, 1], and how far out it must be
 PASSES_DIFFER = (
-    "two passes over the same samples differ: the network has dropout, batch normalisation or another layer by which a "
-    "sample's loss depends on its batch or on chance"
+    "two passes over the same samples differ: the network has dropout, batch normalisation or another layer that makes "
+    "a sample's loss random or dependent on its batch"
 )
 FAST_ATTENTION = (
     (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
@@ -32,7 +32,7 @@ FAST_ATTENTION = (
 
 @contextmanager
 def evaluation(network: nn.Module) -> Iterator[None]:
-    """Within this context a network is in evaluation mode; then every module is in its own mode again."""
+    """Put a network in evaluation mode within this context; afterwards every module's mode is restored."""
     modes = [(module, module.training) for module in network.modules()]
     try:
         if any(mode for _, mode in modes):
@@ -45,16 +45,16 @@ def evaluation(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def restored_generators(device: torch.device) -> Iterator[None]:
-    """Within this context torch's generators may be drawn from; then they are in their former state again."""
+    """Restore the state of torch's random generators after this context."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """Within this context attention is made of operations that have a forward-mode derivative.
+    """Within this context attention uses operations that have a forward-mode derivative.
 
-    Torch's own context, `sdpa_kernel`, takes as long as a small network's pass.
+    Torch's own context, `sdpa_kernel`, takes as long as a pass through a small network.
     """
     before = [enabled() for enabled, _ in FAST_ATTENTION]
     try:
@@ -70,15 +70,15 @@ def outputs_of(network: nn.Module, tensors: dict[str, Tensor], x: Inputs) -> Ten
     """Return a network's outputs (n, …) in evaluation mode.
 
     Args:
-        network: its other parameters are used as they are, and copies of its other buffers.
-        tensors: by the names of the parameters and buffers that they take the place of.
+        network: its other parameters are used as they are; its other buffers are copied.
+        tensors: replacements, by the names of the parameters and buffers they replace.
         x: samples: a tensor, several (a tuple) or several by name (a mapping).
 
     Raises:
-        SolverError: the network's output is neither a tensor nor a mapping that holds one as ``"logits"``, or has not
-            one row a sample.
+        SolverError: the network's output is neither a tensor nor a mapping with a tensor ``"logits"``, or does not
+            have one row per sample.
     """
-    # Copied in every pass: what changes in one must be a tensor of its own derivative.
+    # Copied in every pass: a buffer that a pass changes must be a tensor with a derivative of its own.
     buffers = {name: tensors.get(name, value).clone() for name, value in network.named_buffers()}
     arguments, named = ((), dict(x)) if isinstance(x, Mapping) else (x if isinstance(x, tuple) else (x,), {})
     with evaluation(network), plain_attention():
@@ -99,10 +99,10 @@ def outputs_of(network: nn.Module, tensors: dict[str, Tensor], x: Inputs) -> Ten
 
 
 def logits_of(network: nn.Module, tensors: dict[str, Tensor], x: Inputs) -> Tensor:
-    """Return a network's logits (n, classes) or (n, 1) in evaluation mode; arguments and errors are `outputs_of`'s.
+    """Return a network's logits (n, classes) or (n, 1) in evaluation mode; arguments are those of `outputs_of`.
 
     Raises:
-        SolverError: the output is no matrix.
+        SolverError: as for `outputs_of`, or the output is not a matrix.
     """
     logits = outputs_of(network, tensors, x)
     if logits.dim() != 2:
@@ -115,12 +115,12 @@ def logits_of(network: nn.Module, tensors: dict[str, Tensor], x: Inputs) -> Tens
 
 
 def refuse_probabilities(network: nn.Module, x: Inputs, outputs: Tensor) -> None:
-    """Refuse a network that returns probabilities in place of logits.
+    """Refuse a network that returns probabilities instead of logits.
 
-    A logit may lie in [0, 1] by chance. But other parameters move it out, one way or the other.
+    Logits may happen to lie in [0, 1], but changing a parameter in one direction or the other moves them out.
 
     Raises:
-        SolverError: the outputs lie in [0, 1] whichever parameter changes.
+        SolverError: the outputs stay in [0, 1] whichever parameter changes.
     """
     if not outputs.numel() or not within_unit_interval(outputs):
         return
@@ -132,16 +132,15 @@ def refuse_probabilities(network: nn.Module, x: Inputs, outputs: Tensor) -> None
 
 
 def within_unit_interval(outputs: Tensor) -> bool:
-    """Return whether all outputs that are numbers lie in [0, 1], up to rounding."""
+    """Return whether all outputs that are not NaN lie in [0, 1], up to rounding."""
     return not ((outputs < -SLACK) | (outputs > 1 + SLACK)).any()
 
 
 def trainable(network: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters that are not frozen, by name, detached; shared ones once.
+    """Return the parameters that are not frozen, by name, detached; shared parameters appear once.
 
     Raises:
-        SolverError: there is none, they are of several types or devices or of a type that is too coarse, or one is not
-            finite.
+        SolverError: there is none, their types or devices differ, their type is too coarse, or one is not finite.
     """
     parameters = {name: value.detach() for name, value in network.named_parameters() if value.requires_grad}
     if not parameters:
@@ -150,9 +149,9 @@ def trainable(network: nn.Module) -> dict[str, Tensor]:
         )
     forms = {(value.dtype, value.device) for value in parameters.values()}
     if len(forms) > 1 or next(iter(forms))[0] not in PRECISIONS:
-        known = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in forms))
+        types = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in forms))
         raise SolverError(
-            f"neural: the network's parameters are {known}; supported is one of torch.float32 and torch.float64 on one "
+            f"neural: the network's parameters are {types}; supported is one of torch.float32 and torch.float64 on one "
             "device: convert a copy, copy.deepcopy(network).float().to(device)"
         )
     for name, value in network.named_parameters():
@@ -162,10 +161,10 @@ def trainable(network: nn.Module) -> dict[str, Tensor]:
 
 
 def last_linear(network: nn.Module, x: Inputs) -> nn.Linear:
-    """Return the linear layer that runs last when samples, on the network's device, pass through it.
+    """Return the linear layer that runs last when samples, on the network's device, pass through the network.
 
     Raises:
-        SolverError: there is none with a bias, it is frozen, shares its parameters, or runs more than once.
+        SolverError: there is no such layer with a bias, or it is frozen, shares its parameters or runs more than once.
     """
     runs: list[tuple[str, nn.Linear]] = []
     hooks = [
@@ -197,15 +196,15 @@ def last_linear(network: nn.Module, x: Inputs) -> nn.Linear:
 
 
 def as_samples(inputs: Any, to_tensors: Callable[[Any], Inputs], batch_size: int) -> Samples:
-    """Return samples that a network can be run on, batch by batch.
+    """Return samples on which a network can be run, batch by batch.
 
     Args:
-        inputs: an array of n samples, a tuple or mapping of these, or `Samples` as they are.
+        inputs: an array of n samples, a tuple or mapping of arrays, or `Samples`, which are returned unchanged.
         to_tensors: turns the inputs of a batch into what the network takes.
         batch_size: samples at once.
 
     Raises:
-        SolverError: they are no arrays, or become no tensors.
+        SolverError: the inputs are not arrays, or `to_tensors` does not return tensors.
     """
     if isinstance(inputs, Arrays | Batches):
         return inputs
@@ -227,15 +226,15 @@ def _tensors(to_tensors: Callable[[Any], Inputs], inputs: Any) -> Inputs:
 
 
 def writeable(array: Any) -> Any:
-    """Return inputs, copied if they are an array that must not be written to: torch warns of these."""
+    """Return an array, copied if it is read-only: torch warns about read-only arrays."""
     return array.copy() if isinstance(array, np.ndarray) and not array.flags.writeable else array
 
 
 def first_pass(network: nn.Module, run: Callable[[], Any]) -> Any:
-    """Return what `run` gives, which passes samples through a network in a way in which it may fail.
+    """Return the result of `run`, the first pass of samples through a network.
 
     Raises:
-        SolverError: it fails; the message names the innermost layer in which it did.
+        SolverError: the pass fails; the message names the innermost layer in which it failed.
     """
     try:
         return run()
@@ -246,7 +245,7 @@ def first_pass(network: nn.Module, run: Callable[[], Any]) -> Any:
 
 
 def _blame(network: nn.Module, run: Callable[[], Any], error: Exception) -> str:
-    """Run again, and say in which layer it fails."""
+    """Run again, and return a message that names the failing layer."""
     running: list[str] = []
     hooks = []
     for name, layer in network.named_modules():

@@ -1,9 +1,9 @@
 """Influence problem of neural networks: curvature and per-sample products without per-sample gradients.
 
-Products are means over samples whatever the size of the batches. H is the generalised Gauss–Newton matrix
+Products are means over samples, independent of the batch size. H is the generalised Gauss–Newton matrix
 (1/m) Σ_i J_iᵀ M_i J_i (Schraudolph 2002), J_i the Jacobian of a sample's outputs and M_i the second derivative of its
-loss by these, see `datagradient.influence.losses`; or the exact Hessian of the mean loss. Weight decay is the
-optimiser's, no part of the objective, and not in H.
+loss with respect to them, see `datagradient.influence.losses`; or the exact Hessian of the mean loss. Weight decay
+belongs to the optimiser and not to the objective, so it is not in H.
 """
 
 import math
@@ -33,29 +33,30 @@ from datagradient.influence.modules import (
 from datagradient.influence.solvers import Matvec, SolverError
 from datagradient.influence.tangents import written_out_tangents
 
-AGREEMENT = 1e-4  # of two passes over the same samples in single precision
-CHECKED, DIFFERENCED = 32, 4  # samples that two passes are compared on, and that have a finite difference
-# The step of that difference as a share of the parameters, and what it may be off by, in double precision; and where a
-# network cannot compute in double precision. There rounding forbids a step too small for activations to change sides.
+AGREEMENT = 1e-4  # tolerance between two passes over the same samples in single precision
+CHECKED, DIFFERENCED = 32, 4  # samples for the comparison of two passes, and for the finite difference
+# The step of the finite difference as a share of the parameters, and its allowed relative error: in double precision,
+# and in single precision for networks that cannot compute in double. In single precision, rounding rules out a step so
+# small that no activation crosses zero.
 DOUBLE, SINGLE = (1e-7, 0.02), (3e-3, 0.5)
-ROUNDING = 50  # of losses, in units of their precision
+ROUNDING = 50  # rounding error of losses, in units of their precision
 
 
 class NetworkProblem:
     """Gradients and curvature products of a trained network on its training set.
 
-    What a network was trained with cannot be seen from it: a loss that is not told is cross-entropy, for one logit
-    binary cross-entropy, without weights. A parameter vector is all trainable parameters (`requires_grad`) in the
-    network's order, flattened, as a float64 array; those that several layers share count once. The network computes in
-    its own precision.
+    A network does not reveal the loss it was trained with. The default is cross-entropy (binary cross-entropy for one
+    logit) without weights. A parameter vector is all trainable parameters (`requires_grad`) in the network's order,
+    flattened, as a float64 array; parameters shared by several layers count once. The network computes in its own
+    precision.
 
     Args:
-        network: on the device to compute on. It is run in evaluation mode and comes back in its own, see
-            `datagradient.influence.modules`.
+        network: on the device to compute on. It is run in evaluation mode and its own mode is restored afterwards,
+            see `datagradient.influence.modules`.
         to_tensor: turns the inputs of a batch into what the network takes: a tensor, or a tuple or mapping of tensors.
         inputs: n training inputs: an array, a tuple or mapping of arrays, or `datagradient.influence.batches.Samples`.
-        labels: training labels (n,) as the network was trained on them, 0 … classes − 1; NumPy's or torch's. For one
-            logit 0 and 1, floats and the shape (n, 1) too; for another loss what it takes.
+        labels: training labels (n,) as the network was trained on them, 0 … classes − 1; NumPy or torch. For one
+            logit 0 and 1, also as floats or with shape (n, 1); for another loss, whatever it takes.
         rows: the training samples that H is averaged over; None for all.
         batch_size: samples at once; the results do not depend on it.
         curvature: ``"ggn"`` or ``"hessian"``.
@@ -106,11 +107,11 @@ class NetworkProblem:
         samples = as_samples(inputs, self.to_tensor, self.batch_size)
         if not isinstance(samples, Arrays) or samples is inputs:
             return samples
-        # Turned into tensors once, and not in every pass.
+        # Converted into tensors once, not in every pass.
         return Arrays(samples.to_tensors(samples.inputs), lambda tensors: tensors, self.batch_size)
 
     def _first_samples(self) -> Inputs:
-        """Return the first `CHECKED` samples, or the first of the caller's batches where that has fewer."""
+        """Return the first `CHECKED` samples, or the caller's first batch if it is smaller."""
         samples = self.inputs[:CHECKED]
         if isinstance(samples, Arrays):
             samples = Arrays(samples.inputs, samples.to_tensors, CHECKED)
@@ -125,12 +126,12 @@ class NetworkProblem:
         """Return the gradient of the mean loss on any samples, shape of a parameter vector.
 
         Args:
-            inputs: m samples, as the training inputs.
+            inputs: m samples, in the form of the training inputs.
             labels: (m,).
             weights: (m,) factors of their losses; None for 1.
 
         Raises:
-            SolverError: labels that are no classes of the network, or a loss that is not finite.
+            SolverError: a label is not a class of the network, or a loss is not finite.
         """
         total: dict[str, Tensor] = {}
         n = 0
@@ -141,18 +142,18 @@ class NetworkProblem:
         return self._flat(total) / n
 
     def validation_batches(self, inputs: Any, labels: Any, weights: np.ndarray | None = None) -> Iterator[Batch]:
-        """Yield batches of any samples; arguments and errors are those of `mean_gradient`."""
+        """Yield batches of any samples; arguments and errors are as for `mean_gradient`."""
         samples = self._samples(inputs)
         targets = self.loss.targets(labels, self.few_outputs, len(samples), "validation")
         factors = None if weights is None else torch.from_numpy(weights).to(self.dtype)
         return batches_of(samples, targets, factors, self.device)
 
     def matvec(self, vector: np.ndarray) -> np.ndarray:
-        """Return H·vector, the mean over the chosen samples, no damping."""
+        """Return H·vector, the mean over the chosen samples, without damping."""
         return self.sampled(self.rows)(vector)
 
     def sampled(self, rows: np.ndarray) -> Matvec:
-        """Return the product with the H of the given training samples, no damping."""
+        """Return the function that multiplies a vector by the H of the given training samples, without damping."""
         samples = self.curvature_samples if rows is self.rows else self.inputs[rows]
 
         def product(vector: np.ndarray) -> np.ndarray:
@@ -164,10 +165,10 @@ class NetworkProblem:
         return product
 
     def preconditioner(self, damping: float) -> None:
-        """Return None: a network has no cheap one; `ekfac` is asked for by an option of CG."""
+        """Return None: a network has no cheap preconditioner; `ekfac` is selected by an option of CG."""
 
     def ekfac(self, damping: float) -> Matvec:
-        """Return the product with the inverse of EK-FAC's approximation of the GGN, damped."""
+        """Return the function that multiplies by the damped inverse of EK-FAC's approximation of the GGN."""
         if self.weights is not None or not isinstance(self.loss, CrossEntropy | BinaryCrossEntropy):
             raise SolverError("ekfac: is for cross-entropy without weights; use cg without it")
         approximation = EKFAC(self.network, set(self.parameters), self._logits_with_gradients)
@@ -179,7 +180,7 @@ class NetworkProblem:
         return lambda vector: self._flat(approximation.solve(self._parts(vector), damping))
 
     def project(self, direction: np.ndarray) -> np.ndarray:
-        """Return g_iᵀ·direction for every training sample: the tangents of all losses, from one forward-mode pass."""
+        """Return g_iᵀ·direction for every training sample: the tangents of all losses from one forward-mode pass."""
         tangents, products = self._parts(direction), []
         for batch in self.train_batches(self.inputs):
             losses, product = self._tangents(batch, tangents)
@@ -202,7 +203,7 @@ class NetworkProblem:
         return losses if batch.weights is None else batch.weights.to(losses.dtype) * losses
 
     def outputs(self, parameters: dict[str, Tensor], x: Inputs) -> Tensor:
-        """Return the network's outputs (n, …), for a known loss logits (n, classes) or (n, 1)."""
+        """Return the network's outputs (n, …); for a loss of `LOSSES` on logits these are (n, classes) or (n, 1)."""
         return self._run(self.network, parameters, x)
 
     def _logits_with_gradients(self, x: Inputs) -> Tensor:
@@ -224,7 +225,7 @@ class NetworkProblem:
         return first_pass(self.network, lambda: jvp(gradient, (self.parameters,), (tangents,))[1])
 
     def train_batches(self, samples: Samples, rows: np.ndarray | None = None) -> Iterator[Batch]:
-        """Yield batches of training samples, of which `rows` says the positions (None for all)."""
+        """Yield batches of training samples at the positions `rows` (None for all)."""
         whole = rows is None or len(rows) == len(self.labels)
         labels = self.labels if whole else self.labels[rows]
         weights = self.weights if whole or self.weights is None else self.weights[rows]
@@ -242,10 +243,10 @@ class NetworkProblem:
         return torch.cat([parts[name].reshape(-1) for name in self.parameters]).double().cpu().numpy()
 
     def check(self) -> None:
-        """Refuse a network whose derivatives are not those of its own losses: finite differences on a few samples.
+        """Check by finite differences on a few samples that the derivatives are those of the network's losses.
 
         Raises:
-            SolverError: the two differ, as where a part of the network is detached or has derivatives of its own.
+            SolverError: they disagree, e.g. because a part of the network is detached or defines its own derivatives.
         """
         try:
             self._check_derivatives(torch.float64, *DOUBLE)
@@ -273,7 +274,7 @@ class NetworkProblem:
         losses, gradient = _gradient(losses_at, theta)
         differences, backward = (ahead - behind) / 2, sum((gradient[name] * step[name]).sum() for name in theta)
         allowed = off * differences.norm() + ROUNDING * torch.finfo(precision).eps * (1 + losses.norm())
-        # Samples' parts may cancel in a sum: both comparisons are by their sizes.
+        # Contributions of samples may cancel in a sum, so both comparisons are relative to their sizes.
         gaps = (differences - forward).norm(), (differences.sum() - backward).abs() / math.sqrt(len(losses))
         if not max(gaps) <= allowed:
             raise SolverError(
@@ -284,14 +285,14 @@ class NetworkProblem:
             )
 
     def _few_batch(self, part: slice, precision: torch.dtype | None = None) -> Batch:
-        """Return some of the first samples, in a precision if one is given."""
+        """Return a slice of the first samples, converted to a precision if one is given."""
         x = mapped(lambda x: x[part].to(precision if precision and x.is_floating_point() else x.dtype), self.few)
         part = slice(part.start, part.start + length(x))
         weights = None if self.weights is None else self.weights[part].to(self.device)
         return Batch(part.start, x, self.labels[part].to(self.device), weights)
 
     def _check_agreement(self) -> None:
-        """Refuse a network whose loss for a sample depends on chance or on the other samples of its batch."""
+        """Refuse a network whose loss for a sample is random or depends on the other samples of its batch."""
         half = length(self.few) // 2
         parts = [slice(0, half), slice(half, None)] if half else [slice(0, None)]
         whole, *several = (
@@ -327,7 +328,7 @@ def _gradient(
 
 
 def _random_step(parameters: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Return a random direction in which every tensor changes by about a share of its size; it is always the same."""
+    """Return a fixed random direction in which every tensor changes by about the given share of its size."""
     random = torch.Generator().manual_seed(0)
     return {
         name: share * (value.square().mean().sqrt() + 0.01) * torch.randn(value.shape, generator=random).to(value)

@@ -1,7 +1,7 @@
-"""The solvers and their options by name. Imports nothing: configuration and command line use it."""
+"""The solvers and their options by name. Imports nothing, because configuration and command line use it."""
 
-# Solver -> its options, beside `PROBLEM_OPTIONS`: on how many samples, and by which matrix, curvature is measured, and
-# which parameters of a network count. The function of a solver stands in `SOLVES` of `datagradient.influence.scores`.
+# Solver -> its options. `PROBLEM_OPTIONS` apply to all solvers: the number of samples and the matrix for curvature, and
+# the parameters of a network that count. `SOLVES` of `datagradient.influence.scores` holds each solver's function.
 SOLVERS = {
     "cg": ("damping", "tolerance", "max_iterations", "preconditioner"),
     "explicit": ("damping", "tolerance"),
@@ -10,8 +10,8 @@ SOLVERS = {
 }
 PROBLEM_OPTIONS = ("samples", "curvature", "parameters")
 CURVATURES, PARAMETERS = ("ggn", "hessian"), ("last", "all")
-PRECONDITIONERS = ("own", "ekfac")  # of CG: the model family's own, if it has one; EK-FAC is for networks
-# What each option may be, as `datagradient.pipeline.schema` reads it.
+PRECONDITIONERS = ("own", "ekfac")  # for CG: that of the model family, if it has one; EK-FAC is for networks
+# The legal values of each option, in the form that `datagradient.pipeline.schema` reads.
 SOLVER_OPTIONS = {
     "damping": {"type": "number", "ge": 0},
     "tolerance": {"type": "number", "ge": 0},

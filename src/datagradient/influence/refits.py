@@ -1,13 +1,13 @@
-"""What removing one sample really does near the trained parameters θ₀: a proximal refit.
+"""The actual effect of removing one sample near the trained parameters θ₀: a proximal refit.
 
 It minimises
 
     mean_i D_i(θ, θ₀) + δ/2 ‖θ − θ₀‖² + Σ_j penalty_j/2 (θ_j − θ₀_j)² − (1/n) [ℓ(z, θ) + penalty's share of z],
 
-D_i being the Bregman divergence of the weighted loss in the outputs, for cross-entropy the Kullback–Leibler divergence
-of the predictions from those of θ₀, over the samples that curvature is averaged over. A converged S gives its first
-order (Bae et al. 2022, arXiv 2209.05364). Where θ₀ is a minimum, δ = 0 and curvature is averaged over all samples, as
-for logistic regression, it is the exact refit without z.
+where D_i is the Bregman divergence of the weighted loss in the outputs (for cross-entropy the Kullback–Leibler
+divergence of the predictions from those of θ₀), averaged over the samples that curvature is averaged over. A converged
+S is its first-order approximation (Bae et al. 2022, arXiv 2209.05364). If θ₀ is a minimum, δ = 0 and curvature is
+averaged over all samples, as for logistic regression, it is the exact refit without z.
 """
 
 import copy
@@ -30,16 +30,16 @@ from datagradient.influence.labels import count
 from datagradient.influence.scores import solve
 from datagradient.influence.solvers import SolverError
 
-# Steps of Newton's method with the curvature at θ₀, mixed by Anderson (1965): the curvature that goes with the sample
-# is of low rank. Then the share of the first gradient that counts as converged, and how well each step is solved for.
+# Newton steps with the curvature at θ₀, and the number of them that Anderson mixing (1965) combines: the removed
+# sample's curvature has low rank. Then the share of the first gradient that counts as converged.
 STEPS, MIXED, CONVERGED = 60, 10, 1e-6
-SOLVER = {"name": "cg", "tolerance": 1e-3, "max_iterations": 3000}
+SOLVER = {"name": "cg", "tolerance": 1e-3, "max_iterations": 3000}  # for each Newton step
 Gradient, Loss = Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], float]
 
 
 @dataclass(frozen=True)
 class Refit:
-    """The change of the mean validation loss, and whether the gradient came down to `CONVERGED` of the first."""
+    """The change of the mean validation loss, and whether the gradient fell to `CONVERGED` of the first one."""
 
     change: float
     converged: bool
@@ -48,16 +48,16 @@ class Refit:
 def proximal_refit(
     problem: Any, validation: tuple[Any, Any], sample: int, damping: float, weights: np.ndarray | None = None
 ) -> Refit:
-    """Return what removing one training sample does to the mean validation loss, near the trained parameters.
+    """Return how removing one training sample changes the mean validation loss, near the trained parameters.
 
-    Not a number, and not converged, for a problem that is neither of cross-entropy in closed form nor a network.
+    The result is NaN and not converged for a problem that is neither cross-entropy in closed form nor a network.
 
     Args:
-        problem: of the trained model on its training set.
+        problem: the trained model on its training set.
         validation: features and labels, as `datagradient.influence.scores.score` takes them.
         sample: position of the training sample.
         damping: δ.
-        weights: of the validation samples' losses; None for 1.
+        weights: factors of the validation samples' losses; None for 1.
     """
     from scipy.linalg import LinAlgWarning
     from scipy.optimize import NoConvergence, anderson
@@ -74,16 +74,16 @@ def proximal_refit(
         return solve(problem, slope, damping=damping, **SOLVER)[0]
 
     slope = gradient(theta)
-    unit = np.linalg.norm(newton(slope))  # what one sample of thousands moves is far below the minimiser's own limits
+    unit = np.linalg.norm(newton(slope))  # one sample of thousands moves θ by far less than the minimiser's own limits
     if unit == 0:
         return Refit(0.0, True)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", LinAlgWarning)  # from the last steps, which are all alike
+            warnings.simplefilter("ignore", LinAlgWarning)  # raised by the last steps, which are nearly equal
             moved = anderson(lambda x: newton(gradient(theta + unit * x)) / unit, np.zeros_like(theta), alpha=-1.0,
                              M=MIXED, maxiter=STEPS, f_tol=CONVERGED / 10)  # fmt: skip
-    except NoConvergence as found:
-        moved = found.args[0]
+    except NoConvergence as unfinished:
+        moved = unfinished.args[0]
     except SolverError:
         return Refit(float("nan"), False)
     refit = theta + unit * moved
@@ -95,7 +95,8 @@ def _linear(
     problem: GeneralisedLinearProblem, validation: tuple, sample: int, damping: float, weights: np.ndarray | None
 ) -> tuple[np.ndarray, Gradient, Loss]:
     theta0, n, rows = problem.theta, len(problem.labels), slice(sample, sample + 1)
-    known, before, factors = problem.curvature_inputs, problem.curvature_probabilities, problem.curvature_weights
+    curvature_inputs, factors = problem.curvature_inputs, problem.curvature_weights
+    before = problem.curvature_probabilities
     removed, label = problem.inputs(problem.features[rows]), np.asarray(problem.labels)[rows]
     factor = None if problem.weights is None else problem.weights[rows]
     share = problem.penalty if isinstance(problem, LinearProblem) and problem.shared_penalty else 0.0
@@ -108,9 +109,9 @@ def _linear(
         return probabilities_of(problem.margins(theta, inputs) + problem.offset)
 
     def gradient(theta: np.ndarray) -> np.ndarray:
-        moved = weighted(probabilities(theta, known) - before, factors)
+        moved = weighted(probabilities(theta, curvature_inputs) - before, factors)
         residuals = weighted(residuals_of(probabilities(theta, removed), label), factor)
-        whole = problem.adjoint(moved, known) / len(before) + (damping + problem.penalty) * (theta - theta0)
+        whole = problem.adjoint(moved, curvature_inputs) / len(before) + (damping + problem.penalty) * (theta - theta0)
         return whole - (problem.adjoint(residuals, removed) + share * theta) / n
 
     def loss(theta: np.ndarray) -> float:
@@ -122,7 +123,7 @@ def _linear(
 def _network(
     problem: Any, validation: tuple, sample: int, damping: float, weights: np.ndarray | None
 ) -> tuple[np.ndarray, Gradient, Loss]:
-    """The parameters of a network that count, in double precision."""
+    """Return start, gradient and loss in a network's scored parameters, computed in double precision."""
     import torch
     from torch import Tensor
 
@@ -138,7 +139,7 @@ def _network(
                 for batch in batches]  # fmt: skip
 
     row, n = np.array([sample]), len(problem.labels)
-    known, removed = (doubled(problem.train_batches(samples, rows)) for samples, rows in
+    curvature_batches, removed = (doubled(problem.train_batches(samples, rows)) for samples, rows in
                       ((problem.curvature_samples, problem.rows), (problem.inputs[row], row)))  # fmt: skip
     held_out = doubled(problem.validation_batches(*validation, weights))
 
@@ -150,13 +151,13 @@ def _network(
         outputs = exact.outputs(theta0, batch.inputs).detach().requires_grad_()
         return torch.autograd.grad(exact.losses_of(outputs, batch).sum(), outputs)[0]
 
-    slopes = [output_slope(batch) for batch in known]
+    slopes = [output_slope(batch) for batch in curvature_batches]
 
     def gradient(theta: np.ndarray) -> np.ndarray:
         at = torch.from_numpy(theta).to(start.device).requires_grad_()
-        for batch, slope in zip(known, slopes, strict=True):
+        for batch, slope in zip(curvature_batches, slopes, strict=True):
             outputs = exact.outputs(parts(at), batch.inputs)
-            # The Bregman divergence, but for what does not depend on θ.
+            # The Bregman divergence, without the terms that do not depend on θ.
             ((exact.losses_of(outputs, batch).sum() - (slope * outputs).sum()) / len(problem.rows)).backward()
         gone = sum(exact.losses(parts(at), batch).sum() for batch in removed)
         (damping * (at - start).square().sum() / 2 - gone / n).backward()

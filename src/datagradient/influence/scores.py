@@ -1,4 +1,4 @@
-"""From S to scores and the dataset contribution score. The sign of influence is stated here, once."""
+"""From S to scores and the dataset contribution score. The sign of influence is defined only here."""
 
 import time
 from collections.abc import Iterator
@@ -13,8 +13,9 @@ from datagradient.seeds import generator
 
 
 class Problem(Protocol):
-    """What a model family provides to be scored: `labels` of n training samples, and `rows`, those that H is
-    averaged over (None for all).
+    """What a model family must provide for scoring.
+
+    `labels` are those of the n training samples; `rows` are the samples that H is averaged over (None for all).
     """
 
     labels: Any
@@ -24,19 +25,19 @@ class Problem(Protocol):
         """The samples that H is averaged over."""
 
     def check(self) -> None:
-        """Raise a `SolverError` where the gradients are not those of the trained model's own objective."""
+        """Raise a `SolverError` if the gradients are not those of the trained model's own objective."""
 
     def matvec(self, vector: np.ndarray) -> np.ndarray:
         """Return the product with the curvature H of the training objective."""
 
     def preconditioner(self, damping: float) -> Matvec | None:
-        """Return the product with an approximation of (H + δI)⁻¹, or None where none pays."""
+        """Return the product with an approximation of (H + δI)⁻¹, or None if a preconditioner would not save time."""
 
     def sampled(self, rows: np.ndarray) -> Matvec:
         """Return the product with the curvature averaged over the given training samples."""
 
     def mean_gradient(self, features: Any, labels: np.ndarray) -> np.ndarray:
-        """Return the gradient of the mean loss on the given samples. Problems that have weights take `weights` too."""
+        """Return the gradient of the mean loss on the given samples; problems with weights also take `weights`."""
 
     def project(self, direction: np.ndarray) -> np.ndarray:
         """Return g_iᵀ·direction for every training sample."""
@@ -44,7 +45,7 @@ class Problem(Protocol):
 
 @dataclass(frozen=True)
 class Direction:
-    """S = (H + δI)⁻¹ ∇L_V, with ∇L_V, the solver's record and seconds by step."""
+    """S = (H + δI)⁻¹ ∇L_V, together with ∇L_V, the solver's record and the seconds of each step."""
 
     solution: np.ndarray
     validation_gradient: np.ndarray
@@ -54,7 +55,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class Scores:
-    """Influence of every training sample (n,), and S, which further samples can be scored with."""
+    """Influence of every training sample (n,), and S, with which further samples can be scored."""
 
     influence: np.ndarray
     direction: Direction
@@ -80,7 +81,7 @@ def score(
     I_i = −g_iᵀ S with S = (H + δI)⁻¹ ∇L_V: the change of the validation loss per unit of extra
     weight on sample i (Koh and Liang 2017, eq. 2). **I_i > 0: harmful, I_i < 0: helpful.** Removing
     sample i changes the validation loss by about −I_i / n. g_i is the gradient of the sample's part of the
-    training objective: of its loss, and of a penalty that stands beside the mean loss.
+    training objective: of its loss and of its share of a penalty on the mean loss.
 
     Args:
         problem: the trained model on its training set.
@@ -89,10 +90,10 @@ def score(
         name: the solver, one of `SOLVERS`.
         seed: drives the mini-batches of ``"lissa"``.
         weights: factors of the validation samples' losses; None for 1.
-        options: the solver's own, see `SOLVERS`.
+        options: options of the solver, see `SOLVERS`.
 
     Raises:
-        SolverError: there is no validation sample, a label is no class of the model, a gradient or score is not
+        SolverError: there is no validation sample, a label is not a class of the model, a gradient or score is not
             finite, or the problem is not that of the trained model (see its `check`).
     """
     direction = find_direction(problem, features, labels, name, seed, weights, **options)
@@ -110,12 +111,12 @@ def find_direction(
     weights: np.ndarray | None = None,
     **options: float,
 ) -> Direction:
-    """Return S, the part of `score` that is done once for all training samples; arguments and errors are `score`'s."""
+    """Return S, the part of `score` shared by all training samples; arguments and errors are those of `score`."""
     if not len(labels):
         raise SolverError("no validation sample to compute influence against")
     clock = [time.perf_counter()]
-    told = {} if weights is None else {"weights": weights}
-    gradient = problem.mean_gradient(features, labels, **told)
+    weight_argument = {} if weights is None else {"weights": weights}
+    gradient = problem.mean_gradient(features, labels, **weight_argument)
     if not np.all(np.isfinite(gradient)):
         raise SolverError("the gradient of the validation loss is not finite: a validation sample or the model is not")
     clock.append(time.perf_counter())
@@ -128,7 +129,7 @@ def find_direction(
 
 
 def influence_along(problem: Problem, solution: np.ndarray, first: int = 0) -> np.ndarray:
-    """Return I_i = −g_iᵀS of every training sample of a problem; `first` is the number of its first sample."""
+    """Return I_i = −g_iᵀS of every training sample of a problem; `first` is the position of its first sample."""
     influence = -problem.project(solution)
     if not np.all(np.isfinite(influence)):
         sample = first + int(np.argmin(np.isfinite(influence)))
@@ -137,7 +138,7 @@ def influence_along(problem: Problem, solution: np.ndarray, first: int = 0) -> n
 
 
 def curvature_rows(n: int, samples: int | None, seed: int) -> np.ndarray | None:
-    """Return which of n training samples curvature is averaged over: `samples` of them at random, None for all."""
+    """Return the training samples that curvature is averaged over: `samples` of the n at random, or None for all."""
     if samples is None or samples >= n:
         return None
     return np.sort(generator(seed, "curvature").choice(n, size=samples, replace=False))
@@ -182,7 +183,7 @@ def _by_lissa(
     return lissa(problem.matvec, b, _minibatches(problem, batch_size, random), random, **options)
 
 
-# Solver -> the function that solves (H + δI) x = b for a problem by it; its options stand in `SOLVERS`.
+# Solver -> the function that solves (H + δI) x = b for a problem; its options are listed in `SOLVERS`.
 SOLVES = {"cg": _by_cg, "explicit": _explicitly, "lissa": _by_lissa, "ekfac": _by_ekfac}
 
 
@@ -193,7 +194,7 @@ def _ekfac(problem: Problem, damping: float) -> Matvec:
 
 
 def _minibatches(problem: Problem, size: int, random: np.random.Generator) -> Iterator[Matvec]:
-    """Yield products with the curvature of mini-batches that avoid the samples that residuals come from."""
+    """Yield products with the curvature of mini-batches, drawn without the samples used for the residuals."""
     samples, rows = np.arange(len(problem.labels)), problem.rows
     others = samples if rows is None or len(rows) == len(samples) else np.setdiff1d(samples, rows)
     if len(others) < size:
@@ -207,8 +208,8 @@ def _minibatches(problem: Problem, size: int, random: np.random.Generator) -> It
 def dataset_contribution(influence: np.ndarray) -> dict[str, float]:
     """Return the summaries of one iteration's scores.
 
-    ``dcs``: mean of tanh(−I_i / s), s the standard deviation, in [−1, 1]; positive when few harmful
-    samples stand against many mildly helpful ones. ``helpful_share``: share of samples with I_i < 0.
+    ``dcs``: mean of tanh(−I_i / s), s the standard deviation, in [−1, 1]; positive if a few harmful
+    samples are outnumbered by many mildly helpful ones. ``helpful_share``: share of samples with I_i < 0.
     ``mean_harm``: mean of max(I_i, 0). ``stationarity``: |Σ I_i| / Σ |I_i|, near 0 at an optimum.
     These are our definitions; the paper's abstract says only "a normalized aggregate".
     """

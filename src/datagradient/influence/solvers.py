@@ -1,6 +1,6 @@
-"""Solvers of (H + δI) x = b. They know nothing of models: ``(matvec, b, options) -> (x, record)``.
+"""Solvers of (H + δI) x = b, independent of models: ``(matvec, b, options) -> (x, record)``.
 
-Damping δ is added here, once, and means the same for every solver.
+Damping δ is added only here and means the same for every solver.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,22 +11,22 @@ import numpy as np
 from datagradient.errors import UserError
 
 Matvec = Callable[[np.ndarray], np.ndarray]
-INDEFINITE = 1e-6  # of the largest eigenvalue: more is no rounding of single precision
-# LiSSA: steps of the power iteration, checks of the residual in a repeat, the rise that is too much, restarts.
+INDEFINITE = 1e-6  # share of the largest eigenvalue; a more negative one is not rounding error of single precision
+# LiSSA: steps of the power iteration, checks of the residual per repeat, the largest tolerated rise, restarts.
 POWER_ITERATIONS, CHECKS, RISE, RESTARTS = 10, 4, 1.1, 6
 
 
 @dataclass(frozen=True)
 class SolverRecord:
-    """What a solver did; it is saved beside the scores.
+    """What a solver did; it is saved with the scores.
 
     Attributes:
         solver: the solver's name.
-        status: ``"converged"``; ``"unconverged"`` when the budget ended first; ``"truncated"`` after a number of
-            steps that was fixed beforehand, which regularises; ``"approximate"`` for an approximate inverse.
+        status: ``"converged"``; ``"unconverged"`` if the budget ran out first; ``"truncated"`` after a number of
+            steps fixed in advance, which regularises; ``"approximate"`` for an approximate inverse.
         iterations: steps taken.
-        products: Hessian-vector products computed, the final check of the residual included.
-        residual: ‖b − (H + δI)x‖ / ‖b‖, computed afresh at the end.
+        products: Hessian-vector products computed, including the final check of the residual.
+        residual: ‖b − (H + δI)x‖ / ‖b‖, recomputed at the end.
         damping: δ.
         tolerance: the residual that counts as converged.
     """
@@ -51,14 +51,14 @@ class SolverError(UserError):
 def explicit(
     matvec: Matvec, b: np.ndarray, *, damping: float = 0.0, tolerance: float = 1e-8
 ) -> tuple[np.ndarray, SolverRecord]:
-    """Form the matrix with one product per parameter and solve directly: the oracle for small problems.
+    """Form the matrix with one product per parameter and solve directly: the reference for small problems.
 
     Directions in which H + δI is zero (the common shift of all biases of a multinomial model) are left
     out of x, as in a pseudo-inverse.
 
     Raises:
-        SolverError: b has a part in those directions, so that no solution exists; H + δI has a negative eigenvalue; or
-            a number is not finite.
+        SolverError: b has a component in those directions, so that no solution exists; H + δI has a negative
+            eigenvalue; or a number is not finite.
     """
     _check(b, "explicit", damping, tolerance)
     matrix = np.array([matvec(unit) + damping * unit for unit in np.eye(len(b))]).T
@@ -74,7 +74,7 @@ def explicit(
     return x, SolverRecord("explicit", "converged", 1, len(b) + 1, residual, damping, tolerance)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # numbers that are not finite end in an error
+@np.errstate(over="ignore", invalid="ignore")  # non-finite numbers raise an error below
 def cg(
     matvec: Matvec,
     b: np.ndarray,
@@ -84,7 +84,7 @@ def cg(
     max_iterations: int = 1000,
     preconditioner: Matvec | None = None,
 ) -> tuple[np.ndarray, SolverRecord]:
-    """Conjugate gradients (Hestenes and Stiefel 1952), preconditioned where an approximate inverse is given.
+    """Conjugate gradients (Hestenes and Stiefel 1952), preconditioned if an approximate inverse is given.
 
     Args:
         matvec: the product with the symmetric positive semi-definite H, without damping.
@@ -92,11 +92,11 @@ def cg(
         damping: δ ≥ 0, added to the operator.
         tolerance: relative residual to reach; 0 to take `max_iterations` steps whatever the residual: stopping
             early leaves out directions of small curvature, as damping does.
-        max_iterations: the budget; a solve that ends there without its tolerance is marked unconverged.
+        max_iterations: the budget; a solve that reaches it before the tolerance is marked unconverged.
         preconditioner: the product with a symmetric positive definite approximation of (H + δI)⁻¹.
 
     Raises:
-        SolverError: a number is not finite, or a direction of non-positive curvature was met.
+        SolverError: a number is not finite, or a direction has non-positive curvature.
     """
     _check(b, "cg", damping, tolerance, max_iterations)
     precondition = preconditioner or (lambda vector: vector)
@@ -105,7 +105,7 @@ def cg(
     energy = residual @ direction
     target, iterations = tolerance * np.linalg.norm(b), 0
     while iterations < max_iterations and np.linalg.norm(residual) > target:
-        if energy == 0:  # the residual is at the end of what numbers can hold
+        if energy == 0:  # the residual is below the smallest representable number
             break
         if not np.isfinite(energy):
             raise SolverError(
@@ -125,7 +125,7 @@ def cg(
         direction = preconditioned + (energy / previous) * direction
         iterations += 1
     reached = _relative_residual(matvec, b, x, damping)
-    # The residual that CG updates drifts from the true one by rounding: allow that and no more.
+    # The residual that CG updates drifts from the true one by rounding: allow for that, but no more.
     status = "truncated" if tolerance == 0 else "converged" if reached <= 2 * tolerance else "unconverged"
     _check_solution(x, "cg", damping)
     return x, SolverRecord("cg", status, iterations, iterations + 1, reached, damping, tolerance)
@@ -144,15 +144,15 @@ def lissa(
 ) -> tuple[np.ndarray, SolverRecord]:
     """LiSSA (Agarwal, Bullins and Hazan 2017): x ← x + (b − (H_B + δI) x) / σ over mini-batches B.
 
-    The scale σ is the largest eigenvalue of H + δI, found by power iteration. Where the residual rises, σ is
-    doubled and the repeat starts again. In Koh and Liang's code and in its descendants damping means H + δσI;
-    here it is δ, as everywhere.
+    The scale σ is the largest eigenvalue of H + δI, found by power iteration. If the residual rises, σ is
+    doubled and the repeat restarts. In Koh and Liang's code and its descendants damping means H + δσI;
+    here it is δ, as for the other solvers.
 
     Args:
-        matvec: the product with H on a fixed held-out part of the training set: σ and residuals come from it.
+        matvec: the product with H on a fixed held-out part of the training set, used for σ and the residuals.
         b: right-hand side.
         minibatches: products with the H of mini-batches, drawn from the rest of the training set.
-        random: draws the start of the power iteration.
+        random: draws the starting vector of the power iteration.
         damping: δ ≥ 0.
         tolerance: relative residual that counts as converged.
         max_iterations: steps in each repeat.
@@ -194,9 +194,10 @@ def lissa(
 def direct(
     matvec: Matvec, b: np.ndarray, inverse: Matvec, name: str, *, damping: float = 0.0
 ) -> tuple[np.ndarray, SolverRecord]:
-    """Apply an approximate inverse of H + δI once; the record tells how far from the exact solution that is.
+    """Apply an approximate inverse of H + δI once; the record says how far the result is from the exact solution.
 
-    Its residual is no measure of the scores: an approximate inverse can rank samples better than an exact one.
+    The residual does not measure the quality of the scores: an approximate inverse can rank samples better than an
+    exact one.
     """
     _check(b, name, damping)
     x = inverse(b)
@@ -218,7 +219,7 @@ def _largest_eigenvalue(matvec: Matvec, start: np.ndarray, damping: float) -> fl
 
 
 def _check(b: np.ndarray, name: str, damping: float, tolerance: float = 0.0, *counts: int) -> None:
-    """Refuse a right-hand side or options for which no status would mean anything."""
+    """Refuse a right-hand side or options for which the status would be meaningless."""
     if not np.isfinite(b).all():
         raise SolverError(f"{name}: the right-hand side is not finite at parameter {int(np.argmin(np.isfinite(b)))}")
     if not 0 <= damping < np.inf:

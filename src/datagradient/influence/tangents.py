@@ -1,4 +1,4 @@
-"""Whether a pass is a forward-mode one, for which layers may have a derivative of their own."""
+"""Whether a pass is in forward mode, for which layers may define their own derivative."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ _written_out = ContextVar("written_out", default=False)
 
 @contextmanager
 def written_out_tangents() -> Iterator[None]:
-    """Within this context a forward-mode pass over the layers is cheap, and they have no gradient.
+    """Make forward-mode passes over the layers cheap within this context; the layers then have no gradient.
 
-    It changes no layer: a context belongs to its thread, may stand in another, and ends with an error too.
+    No layer is changed. The context belongs to its thread, can be nested, and also ends when an error is raised.
     """
     token = _written_out.set(True)
     try:

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees by XGBoost; influence is computed for the leaf values, the trees' structure held fixed."""
+"""Gradient-boosted trees by XGBoost; influence is computed for the leaf values, with the tree structure held fixed."""
 
 import json
 import time
@@ -26,10 +26,10 @@ FAMILY = {
         "rounds": {"type": "whole", "ge": 1, "le": 100_000, "default": 200},
         "depth": {"type": "whole", "ge": 1, "le": 20, "default": 4},
         "learning_rate": {"type": "number", "gt": 0, "le": 1, "default": 0.1},
-        "subsample": {"type": "number", "gt": 0, "le": 1, "default": 0.5},  # share of the samples that each round sees
-        "columns": {"type": "number", "gt": 0, "le": 1, "default": 0.3},  # share of the features that each split sees
+        "subsample": {"type": "number", "gt": 0, "le": 1, "default": 0.5},  # share of the samples used in each round
+        "columns": {"type": "number", "gt": 0, "le": 1, "default": 0.3},  # share of the features used for each split
         "max_features": {"type": "whole", "ge": 1, "default": 2000},  # of texts, the most frequent words
-        "l2": {"type": "number", "ge": 0, "default": 1.0},  # XGBoost's lambda, beside the sum of losses
+        "l2": {"type": "number", "ge": 0, "default": 1.0},  # XGBoost's lambda, added to the sum of losses
         "max_bins": {"type": "whole", "ge": 2, "le": 65_535, "default": 64},
     },
     "solver": {
@@ -37,14 +37,14 @@ FAMILY = {
         "damping": 0.1,
         "tolerance": 1.0e-2,
         "max_iterations": 300,
-        "samples": 2000,  # that curvature is averaged over; None for the whole training set
+        "samples": 2000,  # number that curvature is averaged over; None for the whole training set
     },
 }
 
 
 @dataclass(frozen=True)
 class BoostedModel:
-    """An XGBoost booster, the columns of the features that it takes, and its penalty λ on leaf values."""
+    """An XGBoost booster, the feature columns that it uses, and its penalty λ on leaf values."""
 
     booster: xgb.Booster
     columns: np.ndarray
@@ -60,12 +60,13 @@ def fit(
     Args:
         features: (n, d), dense or CSR.
         labels: (n,), values 0 … n_classes − 1, every class present.
-        n_classes: number of classes; one tree a round for two, otherwise one a class.
-        settings: ``rounds``, ``depth``, ``learning_rate``; ``subsample``, the share of samples each round sees;
-            ``columns``, the share of features each split sees; ``max_features``, of sparse features only the most
-            frequent are used; ``l2``, XGBoost's λ, beside the *sum* of losses; ``max_bins`` of a histogram.
+        n_classes: number of classes; one tree per round for two, otherwise one per round and class.
+        settings: ``rounds``, ``depth``, ``learning_rate``; ``subsample``, the share of samples used in each round;
+            ``columns``, the share of features used for each split; ``max_features``, the number of most frequent
+            sparse features that are used; ``l2``, XGBoost's λ, added to the *sum* of losses; ``max_bins`` of a
+            histogram.
         seed: drives the sampling.
-        weights: of the samples' losses (n,); None for 1. A sample of weight 0 takes part in the sampling alone.
+        weights: factors of the samples' losses (n,); None for 1. A sample of weight 0 only takes part in the sampling.
 
     Returns:
         The model, and a record: optimiser, rounds, and the seconds inside the fit.
@@ -103,21 +104,21 @@ def problem(
     parameters: str = "all",
     weights: np.ndarray | None = None,
 ) -> LeafProblem:
-    """Return the influence problem of the leaf values on the training set; the arguments are `logistic.problem`'s.
+    """Return the influence problem of the leaf values on the training set; arguments are those of `logistic.problem`.
 
-    Where training stopped early, the problem is that of the best rounds. Weights of samples, and margins that training
-    started from, must not have been used: a solve refuses those that change the first tree's total curvature, the
-    others are not known to a booster.
+    If training stopped early, the problem is that of the best rounds. The booster must have been trained without
+    weights of samples and without starting margins: a solve refuses those that change the first tree's total
+    curvature; others cannot be detected from a booster.
 
     Raises:
-        SolverError: a kind of booster, objective or penalty that leaf values with λ = `l2` do not represent.
+        SolverError: leaf values with λ = `l2` do not represent the kind of booster, its objective or its penalty.
     """
     features = features if hasattr(features, "tocsr") else np.asarray(features)
     trained, n_margins = best_rounds(model.booster), 1 if model.n_classes == 2 else model.n_classes
     content = content_of(trained, model.n_classes, model.l2)
     stored_trees = content["learner"]["gradient_booster"]["model"]
     changed, trees = without_offset(content, n_margins), stored_trees["trees"]
-    # A leaf has no children, and its value stands where an inner node has its threshold.
+    # A leaf has no children; its value is stored where an inner node has its threshold.
     leaves = [np.array(tree["left_children"]) < 0 for tree in trees]
     stored = [np.array(tree["split_conditions"]) for tree in trees]
     smallest = np.min_scalar_type(max(map(len, leaves)))
@@ -162,7 +163,7 @@ def load(path: Path) -> tuple[BoostedModel, dict]:
 
 
 def _most_frequent(features: Any, limit: int) -> np.ndarray:
-    """Return the columns to use, in order: all of a dense matrix, the most often non-zero of a sparse one."""
+    """Return the columns to use, in order: all of a dense matrix, those most often non-zero of a sparse one."""
     if not hasattr(features, "tocsr") or features.shape[1] <= limit:
         return np.arange(features.shape[1])
     return np.sort(np.argsort(-features.getnnz(axis=0), kind="stable")[:limit])
@@ -173,7 +174,7 @@ def _margins(booster: xgb.Booster, features: Any, model: BoostedModel) -> np.nda
 
 
 def _take(features: Any, columns: np.ndarray) -> Any:
-    """Return the columns that a booster takes."""
+    """Return the feature columns that a booster uses."""
     features = features if hasattr(features, "tocsr") else np.asarray(features)
     if len(columns) == features.shape[1]:
         return features

@@ -20,7 +20,7 @@ FAMILY = {
     "colour": "#0072B2",
     "marker": "o",
     "settings": {
-        "l2": {"type": "number", "gt": 0, "default": 1.0e-4},  # penalty beside the mean loss
+        "l2": {"type": "number", "gt": 0, "default": 1.0e-4},  # penalty added to the mean loss
         "tolerance": {"type": "number", "gt": 0, "default": 1.0e-6},  # on the largest entry of the gradient
         "max_iterations": {"type": "whole", "ge": 1, "default": 10_000},
     },
@@ -35,7 +35,7 @@ FAMILY = {
 
 @dataclass(frozen=True)
 class LogisticModel:
-    """Weights (classes, features) and bias (classes,); a single row where there are two classes."""
+    """Weights (classes, features) and bias (classes,); a single row for two classes."""
 
     weights: np.ndarray
     bias: np.ndarray
@@ -51,10 +51,10 @@ def fit(
         features: (n, d), dense or CSR.
         labels: (n,), values 0 … n_classes − 1, every class present.
         n_classes: number of classes.
-        settings: ``l2``, of the penalty (l2 / 2)·‖weights‖² beside the *mean* loss (the bias is free);
+        settings: ``l2``, of the penalty (l2 / 2)·‖weights‖² added to the *mean* loss (without the bias);
             ``tolerance`` on the largest entry of the gradient; ``max_iterations``.
-        seed: unused, the optimum does not depend on one.
-        weights: of the samples' losses (n,); None for 1. The mean is over their sum.
+        seed: unused, because the optimum does not depend on it.
+        weights: factors of the samples' losses (n,); None for 1. The mean divides by their sum.
 
     Returns:
         The model, and a record: optimiser, iterations, and the seconds inside the fit.
@@ -110,13 +110,13 @@ def problem(
     """Return the influence problem of the model on its training set.
 
     Args:
-        model: the trained model, at the minimum of the mean loss plus its L2 penalty. Checked before a solve: an L1
-            penalty, weights of classes or samples, a bias that is held at 0, or another `l2` are refused.
+        model: the trained model, at the minimum of the mean loss plus its L2 penalty. This is checked before a solve:
+            an L1 penalty, weights of classes or samples, a bias fixed at 0, or another `l2` are refused.
         features: training features.
         labels: training labels, 0 … classes − 1.
         rows: the training samples that H is averaged over; None for all.
-        curvature: Gauss–Newton matrix or Hessian: the same for this model.
-        parameters: the last layer's or all: the same for this model.
+        curvature: Gauss–Newton matrix or Hessian; they are the same for this model.
+        parameters: those of the last layer or all; they are the same for this model.
     """
     return LinearProblem(as_float64(features), labels, model.weights, model.bias, model.l2, rows)
 

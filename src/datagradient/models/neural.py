@@ -30,10 +30,10 @@ FAMILY = {
     "colour": "#D55E00",
     "marker": "s",
     "settings": {
-        # An MLP, a pooled embedding or a CNN, as the data ask for; or resnet18 for images.
+        # small: an MLP, a pooled embedding or a CNN, depending on the kind of data; or resnet18 for images.
         "network": {"words": ("small", "resnet18"), "default": "small"},
         "width": {"type": "whole", "ge": 1, "le": 4096, "default": 32},
-        # Of texts; 0 and 1 stand for no word and for an unknown one.
+        # For texts; 0 and 1 stand for padding and for an unknown word.
         "vocabulary": {"type": "whole", "ge": 3, "le": 100_000, "default": 10_000},
         "epochs": {"type": "whole", "ge": 1, "le": 100_000, "default": 8},
         "batch_size": {"type": "whole", "ge": 1, "default": 64},
@@ -46,24 +46,24 @@ FAMILY = {
         "damping": 0.1,
         "tolerance": 1.0e-2,
         "max_iterations": 300,
-        "samples": 5000,  # that curvature is averaged over; None for the whole training set
+        "samples": 5000,  # number that curvature is averaged over; None for the whole training set
         "curvature": "ggn",  # or hessian; the same for the last layer
         "parameters": "last",  # influence by the last layer's parameters, the others held fixed; or all
-        "preconditioner": "own",  # of cg: the problem's own, where it has one; or ekfac, for all parameters
-        # By the kind of data, what overrides the above; chosen by paper_tables/benchmarks/solvers.md.
+        "preconditioner": "own",  # of cg: the problem's own, if it has one; or ekfac, for all parameters
+        # Overrides by kind of data, chosen from paper_tables/benchmarks/solvers.md.
         "table": {"parameters": "all", "damping": 0.03, "samples": 1000},
-        # A fixed number of steps, not a tolerance; three is the only number that was tried with EK-FAC.
+        # A fixed number of steps instead of a tolerance; with EK-FAC only three steps were tried.
         "text": {"parameters": "all", "damping": 0.01, "samples": 500, "preconditioner": "ekfac", "tolerance": 0,
                  "max_iterations": 3},
     },
 }  # fmt: skip
-SCORING_BATCH = {"image": 200, "text": 500, "table": 2000}  # small enough to stay in the processor's cache
-WARM_UP = 0.2  # share of the steps in which the learning rate rises
+SCORING_BATCH = {"image": 200, "text": 500, "table": 2000}  # small enough for the processor's cache
+WARM_UP = 0.2  # share of the steps during which the learning rate rises
 
 
 @dataclass(frozen=True)
 class NeuralModel:
-    """A network in evaluation mode, and what is needed to build it again."""
+    """A network in evaluation mode, and the facts needed to rebuild it."""
 
     network: nn.Module
     kind: str
@@ -75,18 +75,18 @@ class NeuralModel:
 def fit(
     inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, seed: int, weights: np.ndarray | None = None
 ) -> tuple[NeuralModel, dict]:
-    """Train a network, the same one for the same seed.
+    """Train a network; the same seed gives the same network.
 
     Args:
         inputs: bytes (n, height, width, channels) of images, token numbers (n, length) of texts, or
-            real numbers (n, features) of tables; the kind of network follows from that.
+            real numbers (n, features) of tables; they determine the kind of network.
         labels: (n,), values 0 … n_classes − 1.
         n_classes: number of classes.
         settings: ``network``, ``width``, ``vocabulary``: see `datagradient.models.networks.build`; ``epochs``,
             ``batch_size``, ``learning_rate`` (the highest of the cycle), ``weight_decay`` (AdamW's, decoupled);
             ``precision``, ``"float32"`` or ``"bfloat16"`` for mixed precision.
         seed: drives initialisation and the order of samples.
-        weights: of the samples' losses (n,); None for 1. A sample of weight 0 keeps its place in the order alone.
+        weights: factors of the losses (n,); None for 1. A sample of weight 0 only keeps its place in the order.
 
     Returns:
         The model, and a record: optimiser, steps, mean loss of every epoch, and the seconds inside the fit.
@@ -99,7 +99,7 @@ def fit(
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"]
     )
-    # The first optimiser of a process imports torch's compiler, which is not what training takes.
+    # The clock starts here because the first optimiser of a process imports torch's compiler.
     start = time.perf_counter()
     samples, targets = samples.to(device), torch.from_numpy(labels).to(device)
     factors = None if weights is None else torch.from_numpy(weights).float().to(device)
@@ -137,9 +137,9 @@ def _mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tenso
 
 
 def to_tensor(inputs: np.ndarray) -> tuple[str, Tensor]:
-    """Return the kind of the inputs, and the inputs as the network takes them; images become channels-last."""
+    """Return the kind of the inputs, and the inputs as tensors for the network; images become channels-last."""
     if inputs.ndim == 4:
-        # A view of the same memory, which is in the channels-last order that convolutions are fastest in.
+        # A view of the same memory, which has the channels-last order, the fastest one for convolutions.
         return "image", torch.from_numpy(np.ascontiguousarray(inputs)).permute(0, 3, 1, 2)
     if np.issubdtype(inputs.dtype, np.integer):
         return "text", torch.from_numpy(inputs.astype(np.int32))
@@ -166,16 +166,16 @@ def problem(
 ) -> NetworkProblem | LastLayerProblem:
     """Return the influence problem of the network on its training set.
 
-    The loss is plain cross-entropy. A network does not say what it was trained with: weights of classes or samples,
-    label smoothing and squared error cannot be seen from it, and scores are then of another loss than it minimises.
+    The loss is plain cross-entropy. A network does not reveal its training loss: if it was trained with weights of
+    classes or samples, label smoothing or squared error, the scores refer to a different loss than it minimises.
 
     Args:
-        model: the trained model; its network is left as it is, and where it is.
+        model: the trained model; its network is not changed or moved.
         inputs: training inputs.
         labels: training labels.
         rows: the training samples that H is averaged over; None for all.
         curvature: ``"ggn"`` or ``"hessian"``; the same for the last layer.
-        parameters: ``"last"`` for those of the last layer, the others held fixed; ``"all"`` for all.
+        parameters: ``"last"`` for those of the last layer, with the others held fixed; ``"all"`` for all.
     """
     network = _on(best_device(), model.network)
     options = {"rows": rows, "batch_size": SCORING_BATCH[model.kind]}
@@ -204,7 +204,7 @@ def load(path: Path) -> tuple[NeuralModel, dict]:
 
 
 def _on(device: torch.device, network: nn.Module) -> nn.Module:
-    """Return a network on a device: itself, or a copy, so that it stays where its owner put it."""
+    """Return a network on a device: the network itself or a copy, so that the original is not moved."""
     return network if next(network.parameters()).device == device else copy.deepcopy(network).to(device)
 
 

@@ -1,1 +1,1 @@
-"""The workflow's files and jobs: layout, configuration, provenance, what one job does."""
+"""The workflow's files and jobs: layout, configuration, provenance, and the work of single jobs."""

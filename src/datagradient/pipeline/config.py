@@ -1,4 +1,4 @@
-"""Validation of the merged configuration, before any job runs. Imports nothing heavy: the Snakefile uses it."""
+"""Validation of the merged configuration before any job runs. Imports nothing heavy, because the Snakefile uses it."""
 
 import copy
 import functools
@@ -50,19 +50,19 @@ from datagradient.pipeline.schema import (
 )
 
 COMMAND_LINE = "command line (--config)"
-LARGEST_GRID = 100_000  # models to train: Snakemake holds a job for each, where a job does one
+LARGEST_GRID = 100_000  # models to train; if a job trains one model, Snakemake holds a job for each
 _ABSENT = object()
 
 
 def validate(config: dict, files: list[Path]) -> dict:
-    """Check a merged configuration and return a copy with every default filled in, and nothing that is not used.
+    """Check a merged configuration; return a copy with all defaults filled in and without unused keys.
 
-    The model families' defaults are those that their modules declare, as if these were the first configuration files.
+    The defaults of the model families are declared by their modules, which count as the first configuration files.
 
     Args:
-        config: the merged content of `files`, and of what the command line overrides.
-        files: configuration files, later ones override earlier ones; they are read again for what a merged
-            configuration no longer shows: which file is at fault, and keys that stand twice.
+        config: the merged content of `files` and of the overrides on the command line.
+        files: configuration files; later ones override earlier ones. They are read again to find the file at fault and
+            duplicate keys, which a merged configuration no longer shows.
 
     Raises:
         UserError: one line with file, key, value and what is legal there.
@@ -81,7 +81,7 @@ def read_validated(path: Path) -> dict:
     """Read config.json, the validated configuration that the workflow writes for its jobs.
 
     Raises:
-        UserError: it is none, in one line with the key, what stands there and what is legal.
+        UserError: the file is not a validated configuration; one line with the key, its value and what is legal.
     """
     config = read_json(path)
     for check in (_validated, _complete, _rates, _experiments, _policies, _split):
@@ -100,7 +100,7 @@ def model_settings(config: dict, dataset: str, model: str, noise: str) -> dict:
 
 @functools.cache
 def _schema(validated: bool = False) -> TypeAdapter:
-    """Return what a merged configuration may hold, or one that was validated, whose defaults are filled in."""
+    """Return the type of a merged configuration, or of a validated one, whose defaults are filled in."""
     families, datasets = modules("models"), modules("data/sets")
     needed = None if validated else ()
     overrides = some_of({model: _settings(model, by_noise, needed) for model in families})
@@ -131,7 +131,7 @@ def _settings(model: str, kind: Callable, needed: tuple | None = None) -> Any:
 
 
 def _preset() -> Any:
-    """Return the type of a preset's name, which is a folder beside others."""
+    """Return the type of a preset's name, which is also the name of a folder."""
 
     def free(name: str) -> str:
         if name in RESERVED:
@@ -143,7 +143,7 @@ def _preset() -> Any:
 
 
 def _noise() -> Any:
-    """Return the type of noise rates: paths hold their names, so that a name must hold all of a rate."""
+    """Return the type of noise rates; their names appear in paths, so a name must represent its rate exactly."""
 
     def in_paths(rate: float) -> float:
         name = noise_name(rate)
@@ -156,7 +156,7 @@ def _noise() -> Any:
 
 
 def _experiment_types(families: list[str], datasets: list[str]) -> dict[str, Any]:
-    """Return the types of the experiments besides refinement; each may be null."""
+    """Return the types of the experiments other than refinement; each may be null."""
     scaled = mapping({"models": list_of(tuple(families)), "sizes": list_of(SIZE)})
     content = {
         "scalability": {"repeats": value(REPEATS), "datasets": some_of(dict.fromkeys(datasets, scaled))},
@@ -175,7 +175,7 @@ def _declarations() -> dict[Path, dict]:
 
 
 def _merged(base: Any, new: Any) -> Any:
-    """Return `base` with what `new` overrides: mappings key by key, as Snakemake merges configuration files."""
+    """Return `base` overridden by `new`; mappings are merged key by key, as Snakemake merges configuration files."""
     if not (isinstance(base, dict) and isinstance(new, dict)):
         return new
     return {**base, **{key: _merged(base[key], value) if key in base else value for key, value in new.items()}}
@@ -186,9 +186,9 @@ def _structure(config: dict) -> list[Problem]:
 
 
 def _file_of(path: Sequence, contents: dict[Path, dict], config: dict) -> str:
-    """Return the file whose value for the key at `path` counts: the last one that holds it, or the command line."""
+    """Return the file whose value for the key at `path` is used: the last one that has it, or the command line."""
     while _lookup(config, path) is _ABSENT:
-        path = path[:-1]  # of a key that is missing: where it would stand
+        path = path[:-1]  # for a missing key, the mapping that would contain it
     value = _lookup(config, path)
     for file, content in reversed(contents.items()):
         in_file = _lookup(content, path)
@@ -212,7 +212,7 @@ def _validated(config: dict) -> list[Problem]:
 
 
 def _complete(config: dict) -> Iterator[Problem]:
-    """Yield the models that a data set of a validated configuration has no settings of, or that have no solver."""
+    """Yield the models without settings for a data set, or without a solver, in a validated configuration."""
     for model in config["models"]:
         if model not in config["model_settings"]:
             yield Problem(("model_settings", model), "missing, and the preset has this model")
@@ -222,7 +222,7 @@ def _complete(config: dict) -> Iterator[Problem]:
 
 
 def _rates(config: dict) -> Iterator[Problem]:
-    """Yield the settings that differ by noise rate, and are not as many as there are rates."""
+    """Yield the settings given by noise rate whose number differs from that of the rates."""
     for dataset, options in config["datasets"].items():
         for model, settings in ((options or {}).get("models") or {}).items():
             for key, setting in settings.items():
@@ -232,7 +232,7 @@ def _rates(config: dict) -> Iterator[Problem]:
 
 
 def _size(config: dict) -> Iterator[Problem]:
-    """Yield grids that no machine can hold."""
+    """Yield a problem if the grid is too large for any machine."""
     sizes = (config["datasets"], config["models"], config["noise"], trained_policies(config), config["seeds"])
     trained = math.prod(map(len, sizes)) * config["iterations"]
     if trained > LARGEST_GRID:
@@ -251,7 +251,7 @@ def _policies(config: dict) -> Iterator[Problem]:
 
 
 def _experiments(config: dict) -> Iterator[Problem]:
-    """Yield shards of jobs that do several models, and experiments that lack what they are made from."""
+    """Yield shards for jobs that do several models, and experiments whose requirements are missing."""
     if config["shards"] > 1 and config["one_job"] != "step":
         yield Problem(("shards",), f"{config['shards']} are for one_job: step, and one_job is {config['one_job']}")
     if config["sensitivity"] and not config["fidelity"]:
@@ -271,7 +271,7 @@ def _experiments(config: dict) -> Iterator[Problem]:
 
 
 def _solvers(config: dict) -> Iterator[Problem]:
-    """Yield options of a solver that do not go together, for any kind of data."""
+    """Yield incompatible options of a solver, for any kind of data."""
     for model, entry in config["model_settings"].items():
         for kind in MODALITIES:
             for key, text in _misfits(_applying(entry["solver"], kind), declared(model).solver):
@@ -285,16 +285,16 @@ def _filled(config: dict) -> dict:
     for entry in full["model_settings"].values():
         entry["solver"] = {kind: _applying(entry["solver"], kind) for kind in MODALITIES}
     for name, options in full["datasets"].items():
-        own = options or {}
-        models = {model: {**entry["settings"], **(own.get("models") or {}).get(model, {})}
+        overrides = options or {}
+        models = {model: {**entry["settings"], **(overrides.get("models") or {}).get(model, {})}
                   for model, entry in full["model_settings"].items()}  # fmt: skip
-        limits = {key: own.get(key) for key in ("max_development", "max_test")}
+        limits = {key: overrides.get(key) for key in ("max_development", "max_test")}
         full["datasets"][name] = {**limits, "models": models}
     return full
 
 
 def _misfits(solver: dict, family_solver: dict) -> Iterator[tuple[str, str]]:
-    """Yield the options of a solver for one kind of data that do not go with the others or the family, and why."""
+    """Yield the options of a solver for one kind of data that conflict with others or with the family, and why."""
     for key in PROBLEM_OPTIONS[1:]:
         if key in solver and key not in family_solver:
             yield key, "this family has no such choice"
@@ -308,6 +308,7 @@ def _misfits(solver: dict, family_solver: dict) -> Iterator[tuple[str, str]]:
 
 
 def _applying(solver: dict, kind: str) -> dict:
-    """Return the solver for one kind of data without the options that it does not have."""
-    own = solver_for(solver, kind)
-    return {key: value for key, value in own.items() if key in ("name", *SOLVERS[own["name"]], *PROBLEM_OPTIONS)}
+    """Return the solver for one kind of data, restricted to the options that it supports."""
+    selected = solver_for(solver, kind)
+    supported = ("name", *SOLVERS[selected["name"]], *PROBLEM_OPTIONS)
+    return {key: value for key, value in selected.items() if key in supported}

@@ -1,4 +1,4 @@
-"""Where results lie, and the names there are to choose from. Imports nothing heavy: the Snakefile uses it."""
+"""Paths of the results, and the names to choose from. Imports nothing heavy, because the Snakefile uses it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,25 +11,25 @@ PREPARED = "{root}/{dataset}/prepared/seed-{seed}"
 NOISE = PREPARED + "/noise-{noise}"
 CELL = "{root}/{dataset}/{model}/noise-{noise}/{policy}/seed-{seed}/iter-{iteration}"
 GUARD = "{root}/{dataset}/{model}/noise-{noise}/guarded/seed-{seed}/guard.json"
-REFINED = "{root}/{dataset}/{model}/noise-{noise}/seed-{seed}.json"  # the last file of a seed's refinement
-SCALE = "{root}/{dataset}/scalability/features.npz"  # as much of a data set as there is, for measurements of cost
+REFINED = "{root}/{dataset}/{model}/noise-{noise}/seed-{seed}.json"  # the last file written in a seed's refinement
+SCALE = "{root}/{dataset}/scalability/features.npz"  # a whole data set, for measurements of cost
 SCALE_ROWS = "{root}/{dataset}/scalability/{model}/{sizes}/rows.json"
 POLICIES = tuple(policies.POLICIES)
-GUARDED = "guarded"  # trains nothing: it stops the policy `influence` where the selection part says so
-# What one job refines: all of a model family on a data set; one noise rate and seed of that; or one step of one model.
+GUARDED = "guarded"  # trains nothing: it stops the policy `influence` according to the selection part
+# The work of one job: all models of a family on a data set; those of one noise rate and seed; or one step of one model.
 JOBS = ("family", "seed", "step")
-# Names that no preset can have: of files in config/, and of folders beside those of presets.
+# Names that no preset can have: those of files in config/, and of folders next to those of presets.
 RESERVED = ("defaults", "claims", "benchmarks", "mlartifacts", "mlflow", "mlruns", "verdict")
 BASELINE = "baseline"  # the policy of iteration 0, which all policies share
 
 
 def modules(folder: str) -> list[str]:
-    """Return the names of the modules in a folder of the package: one is one data set, or one model."""
+    """Return the names of the modules in a folder of the package; each module is a data set or a model family."""
     return sorted(path.stem for path in (Path(__file__).parents[1] / folder).glob("[a-z]*.py"))
 
 
 def solver_for(options: dict, modality: str) -> dict:
-    """Return a solver and its options for one kind of data: what stands under the kind's name overrides the rest."""
+    """Return a solver and its options for one kind of data; options under the kind's name override the others."""
     return {**{key: value for key, value in options.items() if key not in MODALITIES}, **(options.get(modality) or {})}
 
 
@@ -40,7 +40,7 @@ def root(preset: str) -> str:
 
 @dataclass(frozen=True)
 class Cell:
-    """The keys of one trained model, and where its files lie. Iteration 0 of every policy is the shared baseline."""
+    """The keys of one trained model, and the paths of its files. Iteration 0 of every policy is the shared baseline."""
 
     root: str | Path
     dataset: str
@@ -57,7 +57,7 @@ class Cell:
         return Path(CELL.format(**{**self.__dict__, "policy": policy}))
 
     def file(self, name: str) -> Path:
-        """Return one of them."""
+        """Return the path of one of these files."""
         return self.folder / name
 
     @property
@@ -72,26 +72,26 @@ class Cell:
 
     @property
     def kept(self) -> Path | None:
-        """Which samples are left; none for the unrefined model, which all are used for."""
+        """The samples that are left; None for the unrefined model, which uses all."""
         return self.file("kept.npz") if self.iteration else None
 
     @property
     def guard(self) -> Path:
-        """Which iteration the policy ``guarded`` keeps."""
+        """The iteration that the policy ``guarded`` keeps."""
         return Path(GUARD.format(**self.__dict__))
 
     @property
     def refined(self) -> Path:
-        """What is written when all iterations of all policies are done."""
+        """The file written when all iterations of all policies are done."""
         return Path(REFINED.format(**self.__dict__))
 
     def at(self, **keys: object) -> "Cell":
-        """Return the same with other keys."""
+        """Return a cell with some keys replaced."""
         return replace(self, **keys)
 
 
 def scale_rows(config: dict, root: str | Path) -> list[str]:
-    """Return the files of measurements of cost: one for all sizes where a job does all of a family, or one for each."""
+    """Return the files of cost measurements: one for all sizes if a job does a whole family, otherwise one for each."""
     plans = (config["scalability"] or {}).get("datasets", {})
     return [
         SCALE_ROWS.format(root=root, dataset=dataset, model=model, sizes="-".join(map(str, sizes)))
@@ -104,7 +104,7 @@ def scale_rows(config: dict, root: str | Path) -> list[str]:
 def varied(config: dict, root: str | Path, kind: str) -> list[Path]:
     """Return the files that sensitivity.csv or fractions.csv is made from, by `kind`.
 
-    Of sensitivity those of the first seed and the highest noise rate, of fractions those of the first three seeds.
+    For sensitivity, these are of the first seed and the highest noise rate; for fractions, of the first three seeds.
     """
     first, noise = config["seeds"][0], noise_names(config)[-1]
     wanted = {"sensitivity": [{"seed": first, "noise": noise}],
@@ -113,17 +113,17 @@ def varied(config: dict, root: str | Path, kind: str) -> list[Path]:
 
 
 def gallery_of(config: dict, root: str | Path, dataset: str) -> Cell:
-    """Return the model whose scores choose the samples that a data set's gallery shows."""
+    """Return the model whose scores select the samples in a data set's gallery."""
     return Cell(root, dataset, config["models"][-1], noise_name(min(config["noise"])), config["seeds"][0])
 
 
 def noise_name(rate: float) -> str:
-    """Return a noise rate as it stands in paths and tables: 0 and 0.2, not 0.0 and 0.20."""
+    """Return a noise rate in the form used in paths and tables: 0 and 0.2, not 0.0 and 0.20."""
     return f"{rate:g}"
 
 
 def noise_names(config: dict) -> list[str]:
-    """Return the noise rates of a configuration as they stand in paths and tables."""
+    """Return the noise rates of a configuration in the form used in paths and tables."""
     return [noise_name(rate) for rate in config["noise"]]
 
 
@@ -132,7 +132,7 @@ def grid(config: dict, **fixed: object) -> Iterator[dict]:
 
     Args:
         config: a validated configuration.
-        fixed: keys to hold, e.g. ``dataset="adult"``.
+        fixed: keys to hold fixed, e.g. ``dataset="adult"``.
     """
     for dataset in config["datasets"]:
         for model in config["models"]:

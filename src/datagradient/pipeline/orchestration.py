@@ -1,7 +1,7 @@
-"""Where a run's time goes: what a clock on the wall counts, and how much of it is training, predicting and scoring.
+"""The time of a run: wall time, and how much of it is training, predicting and scoring.
 
-`Clock` is kept by the process that runs the workflow, across runs that were interrupted; it lies in clock.json beside
-the results.
+The process that runs the workflow keeps the `Clock`, also across interrupted runs; it is stored in clock.json with the
+results.
 """
 
 import json
@@ -15,29 +15,29 @@ COLUMNS = (
     "cores", "runs", "wall_seconds", "fit_seconds", "cross_validation_seconds", "predict_seconds", "score_seconds",
     "outside_share",
 )  # fmt: skip
-AFTERWARDS = 300.0  # seconds after a run in which a report is still part of it
+AFTERWARDS = 300.0  # seconds after a run during which a report still counts as part of it
 
 
 class Clock:
-    """The times of the workflow's runs of one preset, in seconds since 1970; each run is written as it goes on.
+    """The times of the workflow's runs of one preset, in seconds since 1970; a run is written while it continues.
 
     Args:
         path: clock.json.
         started: when this run began.
-        cores: that it has.
-        anew: whether it makes all results again, so that earlier runs do not count.
+        cores: number of cores of this run.
+        starts_over: whether this run recreates all results, so that earlier runs do not count.
     """
 
-    def __init__(self, path: Path, started: float, cores: int, anew: bool = False):
+    def __init__(self, path: Path, started: float, cores: int, starts_over: bool = False):
         try:
-            before = read_json(path, "runs")["runs"] if path.exists() and not anew else []
-        except Exception:  # a damaged clock is no reason not to run
+            before = read_json(path, "runs")["runs"] if path.exists() and not starts_over else []
+        except Exception:  # a damaged clock must not stop the run
             before = []
         self.path, self.runs = path, [*before, {"started": started, "finished": started, "cores": cores}]
         self.tick()
 
     def tick(self) -> None:
-        """Note that this run goes on until now at least."""
+        """Record that this run has lasted until now."""
         self.runs[-1]["finished"] = time.time()
         with replacing(self.path) as stream:
             json.dump({"runs": self.runs}, stream, indent=1)
@@ -46,10 +46,10 @@ class Clock:
 def write_orchestration(results: Path) -> None:
     """Write orchestration.csv of a preset, one row, from clock.json, metrics.csv and the jobs' own timings.
 
-    The wall time is that of all runs together, each from its first line of output to its last job, or to the report
-    where one was made after it. Inside are the seconds that models are trained, cross-validated, asked for predictions
-    and scored, as the jobs measure them; everything else is outside: starting programs, loading, preparing,
-    experiments, statistics, tables, figures, MLflow, Snakemake.
+    The wall time is that of all runs together, each from its first line of output to its last job, or to a report made
+    afterwards. The time inside is that of training, cross-validation, prediction and scoring, as measured by the jobs;
+    everything else is outside: starting programs, loading, preparing, experiments, statistics, tables, figures,
+    MLflow, Snakemake.
 
     Args:
         results: results/<preset>.

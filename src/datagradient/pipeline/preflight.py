@@ -1,4 +1,4 @@
-"""What the chosen seeds can show at all, said before any job runs. Imports nothing heavy: the Snakefile uses it."""
+"""What the chosen seeds can show at best, printed before any job runs. Imports nothing heavy, for the Snakefile."""
 
 import math
 
@@ -7,10 +7,10 @@ METRICS = 2  # accuracy and F1
 
 
 def preflight(config: dict) -> str:
-    """Return the smallest p that the seeds of a configuration can reach, and what is left of it after BH.
+    """Return the smallest p that the seeds of a configuration can reach, and the resulting q after BH.
 
     A family is all comparisons of one policy with one other at one noise rate. If k of its m comparisons are unanimous
-    over n seeds and the others are not, the smallest q is p·m/k, p being the smallest p-value that n pairs can have.
+    over n seeds and the others are not, the smallest q is p·m/k, where p is the smallest p-value possible for n pairs.
     """
     n, units = len(config["seeds"]), len(config["seeds"]) * len(config["datasets"])
     m = METRICS * len(config["datasets"]) * len(config["models"])

@@ -15,10 +15,10 @@ from datagradient.pipeline.provenance import stamp
 
 
 def write_prepared(dataset: Dataset, keys: np.ndarray, seed: int, plan: SplitPlan, path: Path) -> None:
-    """Split, extract features, and write ``features.npz`` to `path` and ``data.json`` beside it.
+    """Split, extract features, and write ``features.npz`` to `path` and ``data.json`` next to it.
 
-    The latter holds the sizes of the parts, how many samples of one part stand in another, and how columns were read
-    where that is a guess.
+    data.json holds the sizes of the parts, how many samples of one part also occur in another, and how columns were
+    read if that is a guess.
 
     Args:
         dataset: the raw samples.
@@ -40,19 +40,19 @@ def write_prepared(dataset: Dataset, keys: np.ndarray, seed: int, plan: SplitPla
     arrays |= {f"labels_{name}": dataset.labels[rows] for name, rows in parts.items()}
     arrays |= {f"rows_{name}": rows for name, rows in parts.items()}
     write_arrays(path, facts, **arrays)
-    pairs = [(one, other) for i, other in enumerate(PARTS) for one in PARTS[i + 1 :]]
-    repeats = {f"{one}_rows_in_{other}": int(np.isin(keys[parts[one]], keys[parts[other]]).sum())
-               for one, other in pairs}  # fmt: skip
+    pairs = [(later, earlier) for i, earlier in enumerate(PARTS) for later in PARTS[i + 1 :]]
+    repeats = {f"{later}_rows_in_{earlier}": int(np.isin(keys[parts[later]], keys[parts[earlier]]).sum())
+               for later, earlier in pairs}  # fmt: skip
     content = {"sizes": {name: len(rows) for name, rows in parts.items()}, "n_features": features["train"].shape[1],
                "repeats": repeats, "columns": said, "provenance": facts}  # fmt: skip
     write_json(path.with_name("data.json"), content)
 
 
 def prepare_seeds(dataset: str, plan: SplitPlan, out: dict[int, Path]) -> None:
-    """Read a data set once; split it by each seed and write its features, `out` saying where: ``features.npz``.
+    """Read a data set once, split it by each seed, and write its features to the paths in `out` (``features.npz``).
 
-    Beside it come data.json (sizes, and how columns were read) and read.json (the files that the data set was read
-    from).
+    Next to each, data.json (sizes, and how columns were read) and read.json (the files that the data set was read from)
+    are written.
     """
     with progress(f"load {dataset}"), reading() as paths:
         samples = sets.load(dataset)

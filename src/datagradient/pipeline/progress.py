@@ -1,7 +1,7 @@
-"""What a run of the workflow shows: one line of progress, and of a job that failed what it was and why.
+"""The output of a workflow run: one line of progress, and for each failed job its name and the reason.
 
-Snakemake speaks through the standard library's logging. `show` puts a handler of ours beside its own, and a filter on
-its own that keeps back what the line says better. Its log file below .snakemake/log has everything as before.
+Snakemake reports through the standard library's logging. `show` adds a handler to Snakemake's own, and a filter that
+suppresses messages the line of progress replaces. Snakemake's log file below .snakemake/log still has everything.
 """
 
 import contextlib
@@ -15,18 +15,18 @@ from typing import Any, TextIO
 
 KEYS = ("dataset", "model", "noise", "policy", "seed", "iteration", "sizes", "kind")
 CHATTER = ("Select jobs to execute", "Execute ", "Complete log", "Exiting because a job", "Shutting down", "Touching")
-PAUSE = 10.0  # seconds between two lines where the output is no terminal
-LOG_LINES = 6  # of a failed job's log
+PAUSE = 10.0  # seconds between two lines if the output is not a terminal
+LOG_LINES = 6  # last lines shown of a failed job's log
 
 
 def show(preset: str, jobs: Iterable[Any], tick: Callable[[], None], quiet: Collection[Any]) -> None:
-    """Show the progress of the jobs that are about to run on standard error, in place of Snakemake's own messages.
+    """Show the progress of the jobs that are about to run on standard error, instead of Snakemake's own messages.
 
     Args:
-        preset: the name that the line begins with.
+        preset: the name at the beginning of the line.
         jobs: Snakemake's jobs.
-        tick: is called whenever a job is done.
-        quiet: what Snakemake was asked to be quiet about; of ``progress`` it then says nothing, to us neither.
+        tick: called whenever a job is done.
+        quiet: Snakemake's option --quiet; with ``progress``, Snakemake reports no progress, and we show none.
     """
     from snakemake.logging import logger
     from snakemake.settings.enums import Quietness
@@ -40,7 +40,7 @@ def show(preset: str, jobs: Iterable[Any], tick: Callable[[], None], quiet: Coll
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Return whether a message of Snakemake says what the line of progress does not."""
+    """Return whether a message of Snakemake adds to the line of progress."""
     event, failed_command = getattr(record, "event", None), getattr(record, "exception", "")
     if event is not None:
         return event == "error" and failed_command not in ("RuleException", "CalledProcessError")
@@ -50,7 +50,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 class Progress(logging.Handler):
     """Turns Snakemake's events into one line: jobs done of all, time left, and what runs.
 
-    On a terminal the line is written over, elsewhere a new one appears every `PAUSE` seconds at most.
+    On a terminal the line is overwritten; elsewhere a new line appears at most every `PAUSE` seconds.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Progress(logging.Handler):
     ):
         super().__init__()
         self.preset, self.waiting, self.tick, self.stream = preset, rules, tick, stream
-        self.total, self.done, self.failed = rules.total(), 0, 0
+        self.total, self.completed, self.failed = rules.total(), 0, 0
         self.running: dict[int, tuple[str, str, float]] = {}
         self.spent: dict[str, list[float]] = defaultdict(list)
         self.start, self.last_line = time.monotonic(), -PAUSE
@@ -66,7 +66,7 @@ class Progress(logging.Handler):
         self.is_terminal = stream.isatty()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take one event."""
+        """Handle one event."""
         event = getattr(record, "event", None)
         try:
             if event == "job_info":
@@ -80,7 +80,7 @@ class Progress(logging.Handler):
             self.handleError(record)
 
     def seconds_left(self) -> float | None:
-        """Return about how long the rest takes, from the jobs of the same rules that are done; None at first."""
+        """Return an estimate of the remaining time from finished jobs of the same rules; None at first."""
         finished = [seconds for of_rule in self.spent.values() for seconds in of_rule]
         if not finished:
             return None
@@ -97,12 +97,12 @@ class Progress(logging.Handler):
 
     def _finish(self, jobid: int) -> None:
         rule, _, begun = self.running.pop(jobid, ("", "", time.monotonic()))
-        self.done += 1
+        self.completed += 1
         if rule:
             self.waiting[rule] -= 1
             self.spent[rule].append(time.monotonic() - begun)
         self.tick()
-        self._say(last=self.done + self.failed == self.total)
+        self._say(last=self.completed + self.failed == self.total)
 
     def _fail(self, job: dict) -> None:
         rule, what, _ = self.running.pop(job["jobid"], ("", job["rule_name"], 0.0))
@@ -116,10 +116,10 @@ class Progress(logging.Handler):
         if not self.shows_line or not (last or self.is_terminal or now - self.last_line >= PAUSE):
             return
         self.last_line, left = now, self.seconds_left()
-        parts = [f"{self.preset}: {self.done} of {self.total} jobs done"]
+        parts = [f"{self.preset}: {self.completed} of {self.total} jobs done"]
         if self.failed:
             parts.append(f"{self.failed} failed")
-        if left is not None and self.done < self.total:
+        if left is not None and self.completed < self.total:
             parts.append(f"about {duration(left)} left")
         if self.running:
             parts.append("running: " + "; ".join(what for _, what, _ in self.running.values()))
@@ -147,7 +147,7 @@ def duration(seconds: float) -> str:
 
 
 def _end_of_log(logs: list[str]) -> str:
-    """Return the last lines of a job's log, below its name."""
+    """Return the last lines of a job's logs, each below the log's name."""
     text = ""
     for log in logs:
         try:
@@ -169,7 +169,7 @@ def _width(stream: TextIO) -> int:
 
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[None]:
-    """Say what runs, and how long it took, on standard error."""
+    """Report on standard error what runs, and how long it took."""
     print(f"{what} …", end=" ", file=sys.stderr, flush=True)
     start, end = time.perf_counter(), "failed"
     try:

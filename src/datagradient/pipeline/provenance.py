@@ -1,4 +1,4 @@
-"""What made a result: preset, configuration, seed, code version, libraries, machine."""
+"""The origin of a result: preset, configuration, seed, code version, libraries, machine."""
 
 import functools
 import hashlib
@@ -12,10 +12,10 @@ from pathlib import Path
 from datagradient import __version__
 from datagradient.errors import UserError
 
-# What files that are read together must have in common.
+# Facts that must agree between files that are read together.
 SHARED = ("dataset", "seed", "noise", "model", "settings", "training_set")
 
-# The workflow sets this variable once, so that a job need not ask git, and knows its preset.
+# The workflow sets this variable once, so that a job knows its preset and need not run git.
 RUN_VARIABLE = "DATAGRADIENT_RUN"
 LIBRARIES = (
     "numpy", "scipy", "scikit-learn", "scikit-image", "statsmodels", "cleanlab", "mlflow", "snakemake", "xgboost",
@@ -32,7 +32,7 @@ def git_commit() -> str:
     """Return the commit of the code, with ``-dirty`` when the working tree differs, or ``unknown``."""
     try:
         if not (Path(_git("rev-parse", "--show-toplevel")) / "src" / "datagradient").is_dir():
-            return "unknown"  # installed inside somebody else's repository
+            return "unknown"  # installed inside another repository
         commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
@@ -63,10 +63,10 @@ def library_versions() -> dict[str, str]:
 
 
 def check_shared(files: dict[str | Path, dict], *ignored: str) -> None:
-    """Refuse files that do not belong together: other data, seed, noise, model, settings or training set.
+    """Refuse files that do not belong together: different data, seed, noise, model, settings or training set.
 
     Args:
-        files: for each file the facts that it holds; a fact that a file does not hold is not compared.
+        files: the facts stored in each file; facts missing from a file are not compared.
         ignored: names of `SHARED` that may differ.
 
     Raises:
@@ -76,10 +76,10 @@ def check_shared(files: dict[str | Path, dict], *ignored: str) -> None:
     for path, facts in files.items():
         for key in SHARED:
             if key in facts and key not in ignored:
-                other, value = first.setdefault(key, (path, facts[key]))
+                first_path, value = first.setdefault(key, (path, facts[key]))
                 if value != facts[key]:
                     name = key.replace("_", " ")
-                    raise UserError(f"{path}: does not belong to {other}: its {name} is {facts[key]}, there it is "
+                    raise UserError(f"{path}: does not belong to {first_path}: its {name} is {facts[key]}, there it is "
                                     f"{value}; give files of the same run, or make them again")  # fmt: skip
 
 

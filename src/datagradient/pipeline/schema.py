@@ -1,9 +1,9 @@
-"""What a setting may be: declared as plain data, checked by pydantic, refused in words that fit into one line.
+"""Legal values of settings: declared as plain data, checked by pydantic, refused with a one-line message.
 
-A declaration is one of two things: a tuple of words, of which the setting is one; or a mapping with ``type``
-(``"whole"`` or ``"number"``), limits as pydantic calls them (``gt``, ``ge``, ``lt``, ``le``), and ``null: True`` where
-null is legal too. Whole numbers are at most `LARGEST` unless they say otherwise; other numbers are 0 or between
-`FINEST` and `COARSEST` in size, which the libraries' float32 holds, and never -0.0, which makes another path than 0.0.
+A declaration is either a tuple of words, one of which is the setting, or a mapping with ``type``
+(``"whole"`` or ``"number"``), limits with pydantic's names (``gt``, ``ge``, ``lt``, ``le``), and ``null: True`` if
+null is legal. Whole numbers are at most `LARGEST` unless declared otherwise. Other numbers are 0 or between `FINEST`
+and `COARSEST` in size, which the libraries' float32 can hold, and never -0.0, whose path differs from that of 0.0.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
 from pydantic import Field, TypeAdapter, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
-from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
+from typing_extensions import TypedDict  # required by pydantic before Python 3.12
 
 from datagradient.data import MODALITIES
 from datagradient.errors import shown
@@ -31,25 +31,25 @@ SEVERAL = {"type": "whole", "ge": 2, "le": 10_000}
 LIMIT = {"type": "whole", "ge": 100, "null": True}
 SIZE = {"type": "whole", "ge": 100, "le": 10**7}
 SEED = {"type": "whole", "ge": 0, "le": 2**32 - 1}
-CHUNK = {"type": "whole", "ge": 1, "le": 10**7}  # samples that are held in memory at once
+CHUNK = {"type": "whole", "ge": 1, "le": 10**7}  # samples held in memory at once
 _PLAIN = re.compile(r"[\w-]{1,60}")
 
 
 class Problem(NamedTuple):
-    """A value that is not legal: the keys that lead to it, what is wrong, whether it is an unknown key."""
+    """An illegal value: the keys that lead to it, what is wrong, and whether it is an unknown key."""
 
     path: tuple
     text: str
     unknown: bool = False
 
     def __str__(self) -> str:
-        """Return the keys, joined by full stops, and what is wrong."""
+        """Return the keys, joined by dots, and what is wrong."""
         keys = ".".join(part if isinstance(part, str) and _PLAIN.fullmatch(part) else shown(part) for part in self.path)
         return f"{keys}: {self.text}" if keys else self.text
 
 
 def problems(kind: TypeAdapter, content: object) -> list[Problem]:
-    """Return what is wrong with `content`, unknown keys first; nothing where it is what `kind` says."""
+    """Return the problems of `content`, unknown keys first; an empty list if it is of type `kind`."""
     try:
         kind.validate_python(content)
     except ValidationError as error:
@@ -71,12 +71,12 @@ def value(declaration: Declaration) -> Any:
 
 
 def by_noise(declaration: Declaration) -> Any:
-    """Return the pydantic type of a value, or a list of one for each noise rate; words are the same for all."""
-    one = value(declaration)
+    """Return the pydantic type of a value or of a list with one value per noise rate; words are not by rate."""
+    kind = value(declaration)
     if isinstance(declaration, tuple):
-        return one
-    several = Annotated[list[one], Field(strict=True, min_length=1)]
-    return refusing(one | several, f"{in_words(declaration)}, or one for each noise rate")
+        return kind
+    several = Annotated[list[kind], Field(strict=True, min_length=1)]
+    return refusing(kind | several, f"{in_words(declaration)}, or one for each noise rate")
 
 
 def text() -> Any:
@@ -85,7 +85,7 @@ def text() -> Any:
 
 
 def refusing(kind: Any, words: str) -> Any:
-    """Return a type that says in `words` what is legal, whatever is wrong with a value."""
+    """Return a type whose message is always `words`, which say what is legal."""
 
     def check(content: object, handler: Callable) -> object:
         try:
@@ -100,13 +100,13 @@ def refusing(kind: Any, words: str) -> Any:
 
 
 def listed(kind: Any, words: str, least: int = 1, alike: Callable[[Any], Any] = lambda entry: entry) -> Any:
-    """Return the pydantic type of a list of at least so many entries, of which no two are `alike`.
+    """Return the pydantic type of a list with at least `least` entries, no two of which are `alike`.
 
     Args:
         kind: the type of an entry.
         words: what is legal for an entry.
         least: 1 or 2.
-        alike: what must differ between entries.
+        alike: returns the value that must differ between entries.
     """
     many = "one entry" if least == 1 else "two entries"
     words = f"a list without repeats of at least {many}, each {words}"
@@ -128,7 +128,7 @@ def list_of(declaration: Declaration, least: int = 1) -> Any:
 
 
 def mapping(keys: dict[str, Any], needed: Iterable[str] | None = None, null: bool = False) -> Any:
-    """Return the pydantic type of a mapping with these keys, each with its own type, all needed unless it is said."""
+    """Return the pydantic type of a mapping with these keys and types; all keys are needed unless `needed` is given."""
     needed = tuple(keys if needed is None else needed)
     return _mapping(keys, needed, f"a mapping with the keys {', '.join(keys)}", least=0, null=null)
 
@@ -139,24 +139,24 @@ def some_of(keys: dict[str, Any]) -> Any:
 
 
 def solver_options() -> dict[str, Any]:
-    """Return the types of a solver's name and options, and of what overrides them by the kind of data."""
+    """Return the types of a solver's name and options, and of their overrides by kind of data."""
     options = {"name": value(tuple(SOLVERS)), **{name: value(legal) for name, legal in SOLVER_OPTIONS.items()}}
     return {**options, **dict.fromkeys(MODALITIES, mapping(options, needed=(), null=True))}
 
 
 def stream_plan() -> dict[str, Any]:
-    """Return the types of what is scored as a stream."""
+    """Return the types of the settings for scoring a stream."""
     return {"trained_on": value(CHUNK), "chunk": value(CHUNK), "sizes": list_of(SIZE)}
 
 
 def chunk_problem(plan: dict) -> str:
-    """Return what is wrong with the sizes of a stream, or nothing."""
+    """Return the problem with the sizes of a stream, or ""."""
     whole = all(size % plan["chunk"] == 0 for size in plan["sizes"])
     return "" if whole else f"{shown(plan['sizes'])} are not all multiples of the chunk, {plan['chunk']}"
 
 
 def in_words(declaration: Declaration) -> str:
-    """Return what is legal, as it stands in a message after "is not"."""
+    """Return a description of the legal values that fits after "is not" in a message."""
     if isinstance(declaration, tuple):
         return f"one of {', '.join(declaration)}"
     low, high = (next((key for key in pair if key in declaration), None) for pair in (("gt", "ge"), ("lt", "le")))
@@ -218,7 +218,7 @@ def _problem(error: dict) -> Problem:
 
 
 def _hint(content: object, words: str) -> str:
-    """Return what to write where a number was read as text, or a word as true or false; mostly nothing."""
+    """Return a hint if a number was read as text, or a word as true or false; otherwise ""."""
     if isinstance(content, float) and content == 0:
         return "; write 0.0" if "[0" in words or "at least 0" in words else ""
     if isinstance(content, float) and math.isfinite(content) and not _in_range(content):
@@ -236,7 +236,7 @@ def _hint(content: object, words: str) -> str:
 
 
 def _as_yaml(number: float) -> str:
-    """Return a number as YAML 1.1 reads it: 1.0e-07, where 1e-07 is text."""
+    """Return a number in a form that YAML 1.1 reads as a number: 1.0e-07, because 1e-07 would be text."""
     if number.is_integer() and abs(number) < LARGEST:
         return str(int(number))
     mantissa, e, exponent = repr(number).partition("e")

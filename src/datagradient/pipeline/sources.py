@@ -1,4 +1,4 @@
-"""A hash of the code that one command runs, so that editing the package reruns what it must and no more."""
+"""A hash of the code that one command runs, so that editing the package reruns only what is affected."""
 
 import ast
 import functools
@@ -8,21 +8,21 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
 NAME = PACKAGE.name
-RUNS_ALL = ("main", "parser")  # functions of `commands.main` that every command runs through
-# Of the policies the layout takes names, which the configuration holds, and so the settings of the jobs that need them.
+RUNS_ALL = ("main", "parser")  # functions of `commands.main` that every command runs
+# The layout uses only the names of policies, which are in the configuration and thus in the settings of their jobs.
 NAMES_ALONE = ("pipeline/layout.py", f"{NAME}.refine.policies")
-DECLARED = ("FAMILY", "POLICIES")  # where families and policies declare what they are
-LOOKS = ("colour", "marker", "target", "description")  # of that, what only figures depend on
-STYLE = "report/style.py"  # reached by what draws; reads the declarations of all families
+DECLARED = ("FAMILY", "POLICIES")  # the names of the declarations of families and policies
+LOOKS = ("colour", "marker", "target", "description")  # parts of a declaration on which only figures depend
+STYLE = "report/style.py"  # reached by commands that draw; it reads the declarations of all families
 
 
 @functools.cache
 def source_hash(command: str, *modules: str) -> str:
-    """Return a hash of what one command does: of the syntax trees, so that docstrings, comments and help do not count.
+    """Return a hash of one command's code: of its syntax trees, so that docstrings, comments and help do not count.
 
-    The code is the command's function in its file of `commands` and its options there, what every command runs through,
-    and all modules of the package that these can reach. Imports are read from the source, those inside functions too;
-    nothing is imported. What families and policies declare of their looks counts for commands that draw alone.
+    The code is the command's function in its file of `commands` and its options there, the functions that every command
+    runs, and all modules of the package that these can reach. Imports are read from the source, including those inside
+    functions; nothing is imported. The looks declared by families and policies count only for commands that draw.
 
     Args:
         command: the name of its function.
@@ -34,7 +34,7 @@ def source_hash(command: str, *modules: str) -> str:
         names = {name for part in used for name in _names(part)}
         imported |= _imports(used)
         for node in tree.body:
-            # The commands' own files: what a command needs of them is known.
+            # Imports from the files of commands are skipped: the parts that a command uses are already covered.
             wanted = isinstance(node, ast.ImportFrom) and node.module != f"{NAME}.commands"
             if wanted and names & {alias.asname or alias.name for alias in node.names}:
                 imported |= _imports([node])
@@ -59,7 +59,7 @@ def _file_of(command: str) -> Path:
 
 
 def _used(tree: ast.Module, wanted: Iterable[str], command: str | None = None) -> list[ast.AST]:
-    """Return the parts of a file that some functions run: these, and what they name; of a command its options too."""
+    """Return the given functions of a file and all that they use; for a command also its options."""
     defined = {name: node for node in tree.body for name in _defined(node)}
     waiting, used, seen = list(wanted), [], set()
     if command:
@@ -87,7 +87,7 @@ def _names(part: ast.AST) -> list[str]:
 
 @functools.cache
 def _tree(path: Path, with_looks: bool = False) -> ast.Module:
-    """Return a module's syntax tree without docstrings, the help texts of options and, unless it is said, looks."""
+    """Return a module's syntax tree without docstrings, help texts of options and, by default, looks."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
@@ -101,7 +101,7 @@ def _tree(path: Path, with_looks: bool = False) -> ast.Module:
 
 
 def _leave_out(node: ast.AST, names: tuple[str, ...]) -> None:
-    """Take keys of a mapping, or keywords of a call, out of its syntax tree."""
+    """Remove keys of a mapping, or keywords of a call, from its syntax tree."""
     if isinstance(node, ast.Dict):
         pairs = zip(node.keys, node.values, strict=True)
         kept = [(key, value) for key, value in pairs if not (isinstance(key, ast.Constant) and key.value in names)]
@@ -111,15 +111,15 @@ def _leave_out(node: ast.AST, names: tuple[str, ...]) -> None:
 
 
 def _reach(names: set[str]) -> set[Path]:
-    found: set[Path] = set()
+    reached: set[Path] = set()
     waiting = [_file(name) for name in names]
     while waiting:
         path = waiting.pop()
-        if path is not None and path not in found:
-            found.add(path)
+        if path is not None and path not in reached:
+            reached.add(path)
             place = str(path.relative_to(PACKAGE).as_posix())
             waiting += [_file(name) for name in _imports([_tree(path)]) if (place, name) != NAMES_ALONE]
-    return found
+    return reached
 
 
 def _imports(trees: Iterable[ast.AST]) -> set[str]:

@@ -1,4 +1,4 @@
-"""Reading what a model is trained and measured on from the files of 'prepare', 'noise' and 'prune'."""
+"""Reading a model's training and evaluation data from the files of 'prepare', 'noise' and 'prune'."""
 
 import functools
 from pathlib import Path
@@ -32,7 +32,7 @@ def load_training_set(form: str, data: str | Path, labels: str | Path, kept: str
     positions = np.arange(len(clean))
     if kept is not None:
         arrays, kept_facts = read_arrays(kept, "positions")
-        # The scores that kept.npz was made by are those of a model of an earlier training set.
+        # kept.npz was made from the scores of a model with an earlier training set.
         check_shared({labels: noise_facts, kept: kept_facts}, "training_set")
         positions = _checked(arrays["positions"], len(clean), kept)
     kept_labels, n_classes = noisy["labels"][positions], len(meta["class_names"])
@@ -47,7 +47,7 @@ def load_training_set(form: str, data: str | Path, labels: str | Path, kept: str
 
 
 def _checked(positions: np.ndarray, n: int, kept: str | Path) -> np.ndarray:
-    """Return positions that are whole numbers from 0 to n − 1, none twice."""
+    """Return the positions; refuse any but distinct whole numbers from 0 to n − 1."""
     whole = positions.ndim == 1 and np.issubdtype(positions.dtype, np.integer)
     if not whole or len(np.unique(positions)) < len(positions) or ((positions < 0) | (positions >= n)).any():
         raise UserError(f"{kept}: positions are not different whole numbers from 0 to {n - 1}; make it with 'prune'")
@@ -56,16 +56,16 @@ def _checked(positions: np.ndarray, n: int, kept: str | Path) -> np.ndarray:
 
 def load_part(form: str, data: str | Path, part: str) -> tuple[Any, np.ndarray]:
     """Read the samples, in the form that a model family takes, and the true labels of one part."""
-    # A table's vectors are what networks take too.
+    # Networks also take a table's feature vectors.
     name = "features" if read_meta(data)["modality"] == "table" else form
     return _read_part(f"{name}_{part}", f"labels_{part}", str(data), Path(data).stat().st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=len(PREFIXES) + 1)
 def _read_part(name: str, labels: str, data: str, _: int) -> tuple[Any, np.ndarray]:
-    """Read two arrays. Those of the last file stay in memory: a job does many models of one prepared data set.
+    """Read two arrays. Recently read arrays stay in memory, because a job does many models of one prepared data set.
 
-    Nobody may write into them: the next model gets the same.
+    They must not be modified: the next model gets the same arrays.
     """
     arrays, _ = read_arrays(data, name, labels)
     return arrays[name], arrays[labels]

@@ -1,4 +1,4 @@
-"""What the Snakefile needs besides rules. Imports only what Snakemake itself depends on."""
+"""Functions of the Snakefile other than rules. Imports only what Snakemake itself depends on."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from datagradient.pipeline.orchestration import Clock
 from datagradient.pipeline.progress import show
 from datagradient.pipeline.provenance import RUN_VARIABLE, run_facts
 
-TRAINING = ("train", "refine")  # what the rules that train models are called, or begin with
+TRAINING = ("train", "refine")  # names, or beginnings of names, of the rules that train models
 _lock = None
 _clock: Clock | None = None
 
@@ -26,27 +26,27 @@ def start(config: dict, files: list[str]) -> dict:
         sys.exit(f"configuration: {error}")
     source = str(Path(__file__).parents[2])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
-    # Without conda the jobs use the Python that runs Snakemake, also when its environment is not activated.
+    # Without conda the jobs use the Python that runs Snakemake, even if its environment is not activated.
     os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     os.environ[RUN_VARIABLE] = run_facts(full)
     return full
 
 
 def begin(preset: str, workflow: Any) -> None:
-    """Show the progress of the jobs that are about to run, and start the clock that orchestration.csv is made from."""
+    """Show the progress of the jobs that are about to run, and start the clock for orchestration.csv."""
     import psutil
 
     global _clock
     jobs, results = list(workflow.dag.needrun_jobs()), Path(root(preset))
     trained = [job for job in workflow.dag.jobs if job.rule.name.startswith(TRAINING)]
-    anew = (results / "metrics.csv").exists() and bool(trained) and all(map(workflow.dag.needrun, trained))
+    starts_over = (results / "metrics.csv").exists() and bool(trained) and all(map(workflow.dag.needrun, trained))
     cores = workflow.resource_settings.cores or workflow.resource_settings.nodes or 1
-    _clock = Clock(results / "clock.json", psutil.Process().create_time(), cores, anew)
+    _clock = Clock(results / "clock.json", psutil.Process().create_time(), cores, starts_over)
     show(preset, jobs, _clock.tick, workflow.output_settings.quiet or ())
 
 
 def end(preset: str) -> None:
-    """Write orchestration.csv and its table, where the run was one of the whole preset."""
+    """Write orchestration.csv and its table if the run covered the whole preset."""
     results = Path(root(preset))
     if _clock is not None and (results / "metrics.csv").exists():
         _clock.tick()
@@ -55,9 +55,9 @@ def end(preset: str) -> None:
 
 
 def lock(preset: str) -> None:
-    """Keep two runs out of the same results. The system frees the lock even when a run is killed.
+    """Prevent two runs on the same results. The system releases the lock even if a run is killed.
 
-    Snakemake's own lock (switched off in the default profile) outlives a kill and then has to be
+    Snakemake's own lock (switched off in the default profile) survives a kill and then has to be
     removed by hand.
     """
     import fcntl

@@ -1,4 +1,4 @@
-"""Figures of the experiments: cost as the training set grows, fidelity, and an appendix on what scores depend on."""
+"""Figures of the experiments: cost as the training set grows, fidelity, and an appendix on sensitivity."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -42,18 +42,18 @@ def scalability(results: Path) -> plt.Figure:
     cells = list(dict.fromkeys((row["dataset"], row["model"]) for row in rows))
     drawing, axes = plt.subplots(2, len(cells), figsize=(1.75 * len(cells) + 0.5, 3.6), squeeze=False, sharex="col")
     for (dataset, model), (above, below) in zip(cells, axes.T, strict=True):
-        own = [row for row in rows if (row["dataset"], row["model"]) == (dataset, model)]
-        n = [int(row["n"]) for row in own]
+        cell_rows = [row for row in rows if (row["dataset"], row["model"]) == (dataset, model)]
+        n = [int(row["n"]) for row in cell_rows]
 
-        def column(name: str, own: list[dict] = own) -> list[float]:
-            return [float(row[name]) for row in own]
+        def column(name: str, cell_rows: list[dict] = cell_rows) -> list[float]:
+            return [float(row[name]) for row in cell_rows]
 
         above.plot(n, column("train_seconds"), "s-", color="#D55E00", markersize=3, linewidth=1, label="training")
         above.plot(n, column("influence_seconds"), "o-", color="#0072B2", markersize=3, linewidth=1, label="influence")
-        if own[0]["predicted_seconds"] != "nan":  # of families that the cost model is for
+        if cell_rows[0]["predicted_seconds"] != "nan":  # only for families covered by the cost model
             above.plot(n, column("predicted_seconds"), "x:", color="black", markersize=4, linewidth=0.8,
                        label="influence, by the cost model")  # fmt: skip
-        bottom = [0.0] * len(own)
+        bottom = [0.0] * len(cell_rows)
         for step, colour in STEP_COLOURS.items():
             parts = [
                 value / train for value, train in zip(column(f"{step}_seconds"), column("train_seconds"), strict=True)
@@ -98,12 +98,13 @@ def fidelity(results: Path) -> plt.Figure:
     drawing, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, sharex=True, squeeze=False)
     styles = {**METHOD_STYLE, "proximal": POLICY_STYLE["guarded"], "retrained": POLICY_STYLE["random"]}
     for axis, (kind, noise) in zip(axes[0], panels, strict=True):
-        some = [row for row in rows if (row["kind"], row["noise"]) == (kind, noise)]
-        methods = list(dict.fromkeys(row["method"] for row in some))
+        panel_rows = [row for row in rows if (row["kind"], row["noise"]) == (kind, noise)]
+        methods = list(dict.fromkeys(row["method"] for row in panel_rows))
         for shift, method in enumerate(methods):
-            own = [row for row in some if row["method"] == method and row["correlation"] != "nan"]
-            x, errors = values_and_errors(own, ("correlation", "low", "high"), 1)
-            y = [cells.index((row["dataset"], row["model"])) + 0.22 * (shift - (len(methods) - 1) / 2) for row in own]
+            method_rows = [row for row in panel_rows if row["method"] == method and row["correlation"] != "nan"]
+            x, errors = values_and_errors(method_rows, ("correlation", "low", "high"), 1)
+            offset = 0.22 * (shift - (len(methods) - 1) / 2)
+            y = [cells.index((row["dataset"], row["model"])) + offset for row in method_rows]
             axis.errorbar(
                 x,
                 y,
@@ -134,8 +135,8 @@ def single(results: Path) -> plt.Figure:
         for j, model in enumerate(models):
             axis = axes[i, j]
             for k, noise in enumerate(noises):
-                own = [row for row in rows if (row["dataset"], row["model"], row["noise"]) == (dataset, model, noise)]
-                x, y = ([float(row[name]) for row in own] for name in ("predicted", "proximal"))
+                cell = [row for row in rows if (row["dataset"], row["model"], row["noise"]) == (dataset, model, noise)]
+                x, y = ([float(row[name]) for row in cell] for name in ("predicted", "proximal"))
                 axis.plot(x, y, linestyle="", markersize=3.5, label=noise_words(noise), **NOISE_STYLE[k % 2])
             axis.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0)
             axis.ticklabel_format(style="sci", scilimits=(0, 0))
@@ -147,7 +148,7 @@ def single(results: Path) -> plt.Figure:
 
 
 def sensitivity(what: str) -> Callable[[Path], plt.Figure]:
-    """Return the figure of one thing that is varied: quality, and agreement with the default's scores."""
+    """Return the figure of one variation: quality, and agreement with the default's scores."""
 
     def draw(results: Path) -> plt.Figure:
         """Draw a column for each data set, a row for each measure, and the models as lines."""
@@ -167,9 +168,9 @@ def sensitivity(what: str) -> Callable[[Path], plt.Figure]:
                 axis = axes[i, j]
                 models = list(dict.fromkeys(row["model"] for row in rows))
                 for shift, model in enumerate(models):
-                    own = [row for row in rows if (row["dataset"], row["model"]) == (dataset, model) and row[column]]
-                    own.sort(key=lambda row: values.index(row["value"]))
-                    _draw_model(axis, own, column, values, model, 0.1 * (shift - (len(models) - 1) / 2))
+                    points = [row for row in rows if (row["dataset"], row["model"]) == (dataset, model) and row[column]]
+                    points.sort(key=lambda row: values.index(row["value"]))
+                    _draw_model(axis, points, column, values, model, 0.1 * (shift - (len(models) - 1) / 2))
                 axis.set_xlim(-0.4, len(values) - 0.6)
                 axis.set_xticks(range(len(values)), values, rotation=30, fontsize=6)
                 if column == "jaccard":
@@ -185,17 +186,17 @@ def sensitivity(what: str) -> Callable[[Path], plt.Figure]:
     return draw
 
 
-def _draw_model(axis: plt.Axes, own: list[dict], column: str, values: list[str], model: str, shift: float) -> None:
-    """Draw one model's points: joined where values are numbers, hollow where the solve did not converge."""
+def _draw_model(axis: plt.Axes, points: list[dict], column: str, values: list[str], model: str, shift: float) -> None:
+    """Draw one model's points: joined if values are numbers, hollow if the solve did not converge."""
     style = MODEL_STYLE[model]
-    places, y = [values.index(row["value"]) + shift for row in own], [float(row[column]) for row in own]
-    joined = [k for k, row in enumerate(own) if row["value"] == "all" or not _in_words(row["value"])]
+    places, y = [values.index(row["value"]) + shift for row in points], [float(row[column]) for row in points]
+    joined = [k for k, row in enumerate(points) if row["value"] == "all" or not _in_words(row["value"])]
     axis.plot([places[k] for k in joined], [y[k] for k in joined], linewidth=1, color=style["color"])
     axis.plot(places, y, markersize=3.5, clip_on=False, label=model, **{**style, "linestyle": ""})
     if column == "lds":
-        low, high = ([float(row[name]) for row in own] for name in ("lds_low", "lds_high"))
+        low, high = ([float(row[name]) for row in points] for name in ("lds_low", "lds_high"))
         axis.vlines(places, low, high, color=style["color"], linewidth=0.7, alpha=0.6)
-    for place, row, height in zip(places, own, y, strict=True):
+    for place, row, height in zip(places, points, y, strict=True):
         if row["default"] == "1":
             axis.plot(place, height, "o", markersize=9, markerfacecolor="none", color="black", clip_on=False,
                       label="default")  # fmt: skip
@@ -209,9 +210,9 @@ def fractions(results: Path) -> plt.Figure:
     rows = read_rows(results / "fractions.csv")
     drawing, panels = new_panels(results, rows)
     for key, axis in panels.items():
-        own = [row for row in rows if panel_of(row) == key]
-        for policy, seed in dict.fromkeys((row["policy"], row["seed"]) for row in own):
-            line = [row for row in own if (row["policy"], row["seed"]) == (policy, seed)]
+        panel_rows = [row for row in rows if panel_of(row) == key]
+        for policy, seed in dict.fromkeys((row["policy"], row["seed"]) for row in panel_rows):
+            line = [row for row in panel_rows if (row["policy"], row["seed"]) == (policy, seed)]
             x, y = ([100 * float(row[name]) for row in line] for name in ("fraction", "accuracy_change"))
             axis.plot(x, y, linewidth=0.8, markersize=3, alpha=0.8, label=policy, **POLICY_STYLE[policy])
         axis.axhline(0, color="0.6", linewidth=0.8, zorder=0)

@@ -1,4 +1,4 @@
-"""Tables of the experiments: cost as the training set grows, fidelity, what scores depend on."""
+"""Tables of the experiments: cost as the training set grows, fidelity, sensitivity of scores."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 from datagradient.files import read_rows
 from datagradient.report.formats import dataset_titles, number, with_interval
 
-# Table -> the file beside the results that says which code they were measured by.
+# Table -> the file with the results that states the code of the measurement.
 MEASUREMENTS = {"scalability": "scalability", "slopes": "scalability", "streamed": "streamed", "fidelity": "fidelity",
                 "sensitivity": "sensitivity"}  # fmt: skip
 
 
 def scalability(results: Path) -> list[dict]:
-    """What training and influence cost by the size of the training set."""
+    """Cost of training and influence by size of the training set."""
     titles = dataset_titles(results)
     return [
         {
@@ -39,7 +39,7 @@ def scalability(results: Path) -> list[dict]:
 
 
 def slopes(results: Path) -> list[dict]:
-    """How time grows with the training set."""
+    """Growth of time with the size of the training set."""
     titles, table = dataset_titles(results), {}
     names = {"influence": "Influence", "train": "Training", "setup": "Setting up", "val_gradient": "Gradient of V",
              "solve": "Solve", "projection": "Projection"}  # fmt: skip
@@ -90,7 +90,7 @@ def fidelity(results: Path) -> list[dict]:
 
 
 def sensitivity(results: Path) -> list[dict]:
-    """What scores depend on."""
+    """Sensitivity of the scores."""
     titles = dataset_titles(results)
     columns = {"kendall": ("Kendall", 2), "jaccard": ("Jaccard", 2), "auroc": ("AUROC", 3)}
     return [

@@ -1,4 +1,4 @@
-"""The figures. They read the small result tables and draw; nothing is computed here."""
+"""The figures, drawn from the small result tables. Nothing is computed here."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,9 +33,9 @@ def write_figures(names: list[str], results: Path, folder: Path) -> None:
     """Draw figures to a folder, each as PNG and as PDF.
 
     Args:
-        names: of `FIGURES`.
+        names: keys of `FIGURES`.
         results: folder of the small result tables.
-        folder: where to.
+        folder: target folder.
     """
     for name in names:
         if name not in FIGURES:
@@ -46,7 +46,7 @@ def write_figures(names: list[str], results: Path, folder: Path) -> None:
 
 
 def pipeline(_: Path) -> plt.Figure:
-    """What is computed, in which order."""
+    """The steps of the computation and their order."""
     boxes = {
         "raw data": (0, 1), "split by seed\ntrain · influence ·\nselection · test": (1, 1),
         "flip labels\n(training part only)": (2, 1), "train on $D_k$\n→ $\\theta_k$": (3, 1),
@@ -92,14 +92,14 @@ def f1(results: Path) -> plt.Figure:
 
 
 def contribution(results: Path) -> plt.Figure:
-    """Dataset contribution score against test accuracy, iteration after iteration."""
+    """Dataset contribution score against test accuracy, by iteration."""
     rows = read_rows(results / "iterations.csv")
     drawing, panels = new_panels(results, rows)
     style = POLICY_STYLE["influence"]
     for key, axis in panels.items():
-        own = [row for row in rows if panel_of(row) == key and row["policy"] in ("baseline", "influence")]
+        panel_rows = [row for row in rows if panel_of(row) == key and row["policy"] in ("baseline", "influence")]
         (x, x_errors), (y, y_errors) = (
-            values_and_errors([row for row in own if row["metric"] == metric], ("mean", "low", "high"), scale)
+            values_and_errors([row for row in panel_rows if row["metric"] == metric], ("mean", "low", "high"), scale)
             for metric, scale in (("dcs", 1), ("accuracy", 100))
         )
         axis.errorbar(x, y, xerr=x_errors, yerr=y_errors, linewidth=0.6, markersize=3, linestyle="-", **style)
@@ -125,10 +125,10 @@ def optimism(results: Path) -> plt.Figure:
             if row["policy"] not in ("influence", "uniform"):
                 continue
             keys = ("dataset", "model", "noise", "policy", "iteration")
-            same = [other for other in rows if other["metric"] == "val_accuracy"
-                    and all(other[key] == row[key] for key in keys)]  # fmt: skip
-            (x, x_errors), (y, y_errors) = (values_and_errors(some, ("change", "change_low", "change_high"), 100)
-                                            for some in (same, [row]))  # fmt: skip
+            same = [candidate for candidate in rows if candidate["metric"] == "val_accuracy"
+                    and all(candidate[key] == row[key] for key in keys)]  # fmt: skip
+            (x, x_errors), (y, y_errors) = (values_and_errors(point_rows, ("change", "change_low", "change_high"), 100)
+                                            for point_rows in (same, [row]))  # fmt: skip
             style = MODEL_STYLE.get(row["model"], {"color": "0.3", "marker": "o"})
             face = style["color"] if row["policy"] == "influence" else "white"
             label = f"{row['model']}, {row['policy']}"
@@ -174,9 +174,9 @@ def controls(results: Path) -> plt.Figure:
         axis = axes[i, j]
         axis.axvline(0, color="0.6", linewidth=0.8, zorder=0)
         for k, noise in enumerate(noises):
-            own = {row["policy"]: row for row in tests
+            panel_tests = {row["policy"]: row for row in tests
                    if (row["dataset"], row["model"], row["noise"]) == (dataset, model, noise)}  # fmt: skip
-            x, errors = values_and_errors([own[policy] for policy in policies],
+            x, errors = values_and_errors([panel_tests[policy] for policy in policies],
                                            ("mean_difference", "t_low", "t_high"), 100)  # fmt: skip
             places = [place + 0.24 * (k - (len(noises) - 1) / 2) for place in range(len(policies))]
             axis.errorbar(x, places, xerr=errors, linestyle="", markersize=3.5, linewidth=1, label=noise_words(noise),
@@ -218,14 +218,16 @@ def effects(results: Path) -> plt.Figure:
 
 
 def detection(results: Path) -> plt.Figure:
-    """Share of the flipped labels found against the share of the training set looked at."""
+    """Share of the flipped labels found against the inspected share of the training set."""
     curves = read_rows(results / "detection_curves.csv")
     drawing, panels = new_panels(results, curves)
     for key, axis in panels.items():
-        own = [row for row in curves if panel_of(row) == key]
+        panel = [row for row in curves if panel_of(row) == key]
         axis.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0)
-        for score in dict.fromkeys(row["score"] for row in own):
-            x, y = ([100 * float(row[name]) for row in own if row["score"] == score] for name in ("looked_at", "found"))
+        for score in dict.fromkeys(row["score"] for row in panel):
+            x, y = (
+                [100 * float(row[name]) for row in panel if row["score"] == score] for name in ("looked_at", "found")
+            )
             axis.plot(x, y, linewidth=1.1, markersize=3, markevery=10, label=score, **POLICY_STYLE[score])
     finish(drawing, panels, "Training samples looked at, the most suspicious first [%]", "Flipped labels found [%]")
     return drawing
@@ -241,12 +243,12 @@ def solvers(results: Path) -> plt.Figure:
     size = (2.3 * len(datasets) + 0.4, 2.0 * len(strips) + 0.4)
     drawing, axes = plt.subplots(len(strips), len(datasets), figsize=size, squeeze=False, sharex=True)
     for (i, (column, noise)), (j, dataset) in ((a, b) for a in enumerate(strips) for b in enumerate(datasets)):
-        axis, own = axes[i, j], [row for row in rows if row["dataset"] == dataset and row["noise"] == noise]
+        axis, panel_rows = axes[i, j], [row for row in rows if row["dataset"] == dataset and row["noise"] == noise]
         for solver, style in SOLVER_STYLE.items():
-            some = [row for row in own if (LAST if row["parameters"] == "last" else row["solver"]) == solver]
-            x, y = ([float(row[key]) for row in some] for key in ("forward_passes", column))
+            points = [row for row in panel_rows if (LAST if row["parameters"] == "last" else row["solver"]) == solver]
+            x, y = ([float(row[key]) for row in points] for key in ("forward_passes", column))
             axis.plot(x, y, linestyle="", markersize=4, alpha=0.8, label=solver, **style)
-        for row in own:
+        for row in panel_rows:
             if row["default"] == "1":
                 axis.plot(float(row["forward_passes"]), float(row[column]), "o", markersize=10, markerfacecolor="none",
                           color="black", label="default")  # fmt: skip
@@ -270,10 +272,10 @@ def _over_iterations(results: Path, metric: str, label: str) -> plt.Figure:
     rows = [row for row in read_rows(results / "iterations.csv", "metric", "policy") if row["metric"] == metric]
     drawing, panels = new_panels(results, rows)
     for key, axis in panels.items():
-        own = [row for row in rows if panel_of(row) == key]
-        start = [row for row in own if row["policy"] == "baseline"]
+        panel_rows = [row for row in rows if panel_of(row) == key]
+        start = [row for row in panel_rows if row["policy"] == "baseline"]
         for shift, policy in enumerate(OVER_ITERATIONS):
-            line = [*start, *(row for row in own if row["policy"] == policy)]
+            line = [*start, *(row for row in panel_rows if row["policy"] == policy)]
             if len(line) == len(start):
                 continue
             mean, errors = values_and_errors(line, ("change", "change_low", "change_high"), 100)
@@ -281,6 +283,6 @@ def _over_iterations(results: Path, metric: str, label: str) -> plt.Figure:
             axis.errorbar(x, mean, yerr=errors, label=policy, capsize=1.5, markersize=3, linewidth=1,
                           **POLICY_STYLE[policy])  # fmt: skip
         axis.axhline(0, color="0.6", linewidth=0.8, zorder=0)
-        axis.set_xticks(range(max(int(row["iteration"]) for row in own) + 1))
+        axis.set_xticks(range(max(int(row["iteration"]) for row in panel_rows) + 1))
     finish(drawing, panels, "Iteration", label)
     return drawing

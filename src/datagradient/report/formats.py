@@ -1,4 +1,4 @@
-"""How numbers of the small result tables are written in the paper's tables."""
+"""Formats of numbers in the paper's tables."""
 
 from pathlib import Path
 from statistics import mean, stdev
@@ -7,7 +7,7 @@ from datagradient.files import read_rows
 
 
 def extent(rows: list[dict], column: str) -> str:
-    """Return the range of a whole-numbered column, or its one value."""
+    """Return the range of a column of whole numbers, or its only value."""
     values = [int(row[column]) for row in rows]
     return str(min(values)) if min(values) == max(values) else f"{min(values)}–{max(values)}"
 
@@ -35,7 +35,7 @@ def percent(share: str) -> str:
 
 
 def share(part: str, whole: str) -> str:
-    """Return a part of a whole in percent, or a dash where there is none."""
+    """Return a part of a whole in percent, or a dash if the whole is 0."""
     return percent(float(part) / float(whole)) if float(whole) else "–"
 
 
@@ -55,7 +55,7 @@ def p_value(value: str) -> str:
 
 
 def number(value: str, digits: int = 2) -> str:
-    """Return a number with so many decimals."""
+    """Return a number with the given number of decimals."""
     return f"{float(value):.{digits}f}"
 
 
@@ -65,5 +65,5 @@ def with_interval(row: dict, value: str, low: str, high: str) -> str:
 
 
 def dataset_titles(results: Path) -> dict[str, str]:
-    """Return what tables and figures call each data set."""
+    """Return the title of each data set in tables and figures."""
     return {row["dataset"]: row["title"] for row in read_rows(results / "data.csv")}

@@ -1,4 +1,4 @@
-"""The most harmful and the most helpful training samples of one model, shown."""
+"""Galleries of the most harmful and the most helpful training samples of one model."""
 
 import textwrap
 from pathlib import Path
@@ -18,11 +18,11 @@ KINDS = {"harmful": -1, "helpful": 1}
 
 
 def write_gallery(scores: Path, data: Path, out: Path) -> None:
-    """Draw the samples with the largest and the smallest influence to `out` (PNG), and beside it as PDF.
+    """Draw the samples with the largest and the smallest influence to `out` (PNG), and next to it as PDF.
 
     Args:
         scores: scores.npz of a model.
-        data: features.npz that the model was trained on; the raw samples are loaded from their source.
+        data: features.npz that the model was trained on; raw samples are loaded from their source.
         out: path of the PNG file.
     """
     arrays, facts = read_arrays(scores)
@@ -39,11 +39,11 @@ def write_gallery(scores: Path, data: Path, out: Path) -> None:
     chosen = {kind: order[::sign][:SHOWN] for kind, sign in KINDS.items()}
     draw = _images if dataset.modality == "image" else _texts
     with plt.rc_context(STYLE):
-        found = {
+        shown = {
             kind: [(place, dataset.take(rows["rows_train"][arrays["positions"][[place]]])) for place in places]
             for kind, places in chosen.items()
         }
-        drawing = draw(dataset, found, arrays, facts["model"])
+        drawing = draw(dataset, shown, arrays, facts["model"])
         save(drawing, out)
 
 
@@ -52,9 +52,9 @@ def _caption(dataset: Dataset, arrays: dict, place: int) -> str:
     return f"{dataset.class_names[arrays['labels'][place]]}{flipped}\nI = {arrays['influence'][place]:+.2g}"
 
 
-def _images(dataset: Dataset, found: dict, arrays: dict, model: str) -> plt.Figure:
-    drawing, axes = plt.subplots(len(found), SHOWN, figsize=(6.9, 2.7), squeeze=False)
-    for strip, (kind, samples) in zip(axes, found.items(), strict=True):
+def _images(dataset: Dataset, shown: dict, arrays: dict, model: str) -> plt.Figure:
+    drawing, axes = plt.subplots(len(shown), SHOWN, figsize=(6.9, 2.7), squeeze=False)
+    for strip, (kind, samples) in zip(axes, shown.items(), strict=True):
         for axis, (place, image) in zip(strip, samples, strict=False):
             axis.imshow(image[0].squeeze(), cmap="gray", interpolation="nearest")
             axis.set_title(_caption(dataset, arrays, place), fontsize=6)
@@ -65,9 +65,9 @@ def _images(dataset: Dataset, found: dict, arrays: dict, model: str) -> plt.Figu
     return drawing
 
 
-def _texts(dataset: Dataset, found: dict, arrays: dict, model: str) -> plt.Figure:
-    drawing, axes = plt.subplots(1, len(found), figsize=(9.5, 0.36 * SHOWN + 0.6))
-    for axis, (kind, samples) in zip(axes, found.items(), strict=True):
+def _texts(dataset: Dataset, shown: dict, arrays: dict, model: str) -> plt.Figure:
+    drawing, axes = plt.subplots(1, len(shown), figsize=(9.5, 0.36 * SHOWN + 0.6))
+    for axis, (kind, samples) in zip(axes, shown.items(), strict=True):
         axis.set_axis_off()
         axis.set_title(f"most {kind}", loc="left")
         for line, (place, sample) in enumerate(samples):
@@ -79,7 +79,7 @@ def _texts(dataset: Dataset, found: dict, arrays: dict, model: str) -> plt.Figur
 
 
 def _in_short(dataset: Dataset, sample: object) -> str:
-    """Return a text's beginning, or the columns of a table's row, on a few lines."""
+    """Return the beginning of a text, or the columns of a table's row, on a few lines."""
     if dataset.modality == "table":
         row = sample.iloc[0]
         text = ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"

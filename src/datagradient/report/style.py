@@ -1,4 +1,4 @@
-"""What the figures have in common: colours, marks, panels, and how they are saved."""
+"""Common parts of the figures: colours, markers, panels, and saving."""
 
 import itertools
 from pathlib import Path
@@ -17,16 +17,16 @@ from datagradient.pipeline.layout import modules
 from datagradient.refine.policies import POLICIES
 from datagradient.report.formats import dataset_titles
 
-# Okabe and Ito's colours, told apart by most colour-blind readers; markers tell them apart in print.
+# Okabe and Ito's colours, which most colour-blind readers can distinguish; in print, markers distinguish the lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "P", "v", "D", "X", "*", "<", ">", "p", "h")
 
 
 def styles(wanted: list[tuple[str, str | None, str | None]]) -> dict[str, dict[str, str]]:
-    """Return the style of lines by name, from the names with the colours and markers that they want.
+    """Return the style of lines by name, given each name's requested colour and marker.
 
-    A name that wants none, or one that an earlier name has, gets the first that nobody wants; when all are taken, they
-    are used again from the beginning.
+    A name with no request, or whose request an earlier name already has, gets the first that no name requests. When
+    all are used, they start again from the beginning.
     """
     chosen = {}
     for k, palette in ((1, COLOURS), (2, MARKERS)):
@@ -56,25 +56,25 @@ STYLE = {
     "figure.constrained_layout.use": True, "legend.frameon": False, "pdf.fonttype": 42,
 }  # fmt: skip
 NOISE_WORDS = {"0": "as published"}
-PANEL, DPI = (2.2, 1.55), 200  # inches; dots an inch
+PANEL, DPI = (2.2, 1.55), 200  # inches; dots per inch
 
 
 def save(drawing: plt.Figure, out: Path) -> None:
-    """Write a figure as PNG to `out` and as PDF beside it.
+    """Write a figure as PNG to `out` and as PDF next to it.
 
-    By the canvases' own methods: `savefig` draws a figure twice for each.
+    The canvases' own methods are used, because `savefig` draws a figure twice for each format.
     """
     drawing.set_dpi(DPI)
     with replacing(out.with_suffix(".png"), "wb") as stream:
         FigureCanvasAgg(drawing).print_png(stream)
-    drawing.set_layout_engine("none")  # the layout stays as it is: to find it takes half of the time
+    drawing.set_layout_engine("none")  # keep the layout: computing it takes half of the time
     with replacing(out.with_suffix(".pdf"), "wb") as stream:
         FigureCanvasPdf(drawing).print_pdf(stream, metadata={"CreationDate": None})
     plt.close(drawing)
 
 
 def values_and_errors(rows: list[dict], columns: tuple[str, str, str], scale: float) -> tuple[list, list]:
-    """Return values, and what error bars reach below and above them."""
+    """Return values, and the lengths of their error bars below and above."""
     value, low, high = ([scale * float(row[column]) for row in rows] for column in columns)
     below = [max(0.0, v - a) for v, a in zip(value, low, strict=True)]
     return value, [below, [max(0.0, b - v) for v, b in zip(value, high, strict=True)]]
@@ -97,14 +97,14 @@ def new_panels(results: Path, rows: list[dict]) -> tuple[plt.Figure, dict]:
 
 
 def finish(drawing: plt.Figure, panels: dict, x_label: str, y_label: str) -> None:
-    """Give a figure its labels, and one legend of what stands in any of its panels."""
+    """Add axis labels to a figure, and one legend of the lines in all of its panels."""
     drawing.supxlabel(x_label, fontsize=8)
     drawing.supylabel(y_label, fontsize=8)
     one_legend(drawing, list(panels.values()))
 
 
 def one_legend(drawing: plt.Figure, axes: list[plt.Axes], columns: int | None = None) -> None:
-    """Put one legend above a figure, of everything that has a label in any of some axes."""
+    """Put one legend above a figure, with all labelled lines of the given axes."""
     entries = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     if entries:
         drawing.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns or len(entries))
@@ -116,5 +116,5 @@ def panel_of(row: dict) -> tuple[str, str, str]:
 
 
 def noise_words(noise: str) -> str:
-    """Return how figures name a noise rate."""
+    """Return the name of a noise rate in figures."""
     return NOISE_WORDS.get(noise, f"{float(noise):.0%} flipped")

@@ -1,4 +1,4 @@
-"""The paper's tables as CSV, Markdown and LaTeX. They format the small result tables and compute nothing."""
+"""The paper's tables as CSV, Markdown and LaTeX, formatted from the small result tables. Nothing is computed here."""
 
 import re
 from collections.abc import Callable
@@ -22,16 +22,16 @@ from datagradient.report.formats import (
 )
 
 Rows = list[dict[str, str]]
-LONG = 40  # rows, from which a table runs over several pages
+LONG = 40  # rows; a longer table runs over several pages
 
 
 def write_tables(names: list[str], results: Path, folder: Path) -> None:
     """Write tables to a folder, each as CSV, as Markdown, and as LaTeX with booktabs.
 
     Args:
-        names: of `TABLES`.
+        names: keys of `TABLES`.
         results: folder of the small result tables.
-        folder: where to.
+        folder: target folder.
     """
     for name in names:
         if name not in TABLES:
@@ -66,14 +66,14 @@ def _write_table(name: str, results: Path, out: Path) -> None:
 
 
 def _measured_by(provenance: Path) -> str:
-    """Return a line with the code that an experiment was measured by, which may be later than the run's."""
+    """Return a line with the commit of an experiment's code, which may be later than that of the run."""
     content = read_json(provenance)
     commits = sorted({run["git_commit"] for run in content.get("runs", [content])})
     return f"measured by {', '.join(commits)}\n"
 
 
 def verdict(results: Path) -> list[dict]:
-    """The paper's claims, what was measured, and the verdict on each."""
+    """The paper's claims, our measurements, and the verdict on each claim."""
 
     def value(claim: dict, key: str) -> str:
         return "" if claim[key] is None else f"{claim[key]:.3g}"
@@ -92,9 +92,10 @@ def main(results: Path) -> list[dict]:
     """Refinement by influence against the unrefined baseline and against random removal."""
     tests, titles = read_rows(results / "tests.csv", "policy", "against"), dataset_titles(results)
     same = ("dataset", "model", "noise", "metric")
-    found = {(test["against"], *(test[key] for key in same)): test for test in tests if test["policy"] == "influence"}
+    tests = [test for test in tests if test["policy"] == "influence"]
+    by_control = {(test["against"], *(test[key] for key in same)): test for test in tests}
     rows = []
-    for (against, *where), test in found.items():
+    for (against, *where), test in by_control.items():
         if against != "baseline":
             continue
         row = {
@@ -108,9 +109,10 @@ def main(results: Path) -> list[dict]:
             "d": number(test["d"]),
         }
         for control in ("random", "uniform"):
-            other = found.get((control, *where))
-            if other:
-                row |= {f"Against {control} [95 %]": difference(other), f"q ({control})": p_value(other["q_one_sided"])}
+            control_test = by_control.get((control, *where))
+            if control_test:
+                row[f"Against {control} [95 %]"] = difference(control_test)
+                row[f"q ({control})"] = p_value(control_test["q_one_sided"])
         rows.append({**row, "Unconverged solves": test["solver_unconverged"]})
     return rows
 
@@ -127,7 +129,7 @@ def controls(results: Path) -> list[dict]:
 
 
 def safety(results: Path) -> list[dict]:
-    """How often a policy ends below its own baseline."""
+    """Frequency with which a policy ends below its own baseline."""
     return [
         {
             "Policy": row["policy"],
@@ -146,7 +148,7 @@ def safety(results: Path) -> list[dict]:
 
 
 def rounds(results: Path) -> list[dict]:
-    """What every policy has changed after one round, two and so on."""
+    """Changes by every policy after each round."""
     table: dict[tuple, dict] = {}
     for row in read_rows(results / "rounds.csv"):
         keys = tuple(row[name] for name in ("policy", "noise", "metric"))
@@ -216,7 +218,7 @@ def effects(results: Path) -> list[dict]:
 
 
 def detection(results: Path) -> list[dict]:
-    """How well each score finds flipped labels."""
+    """Detection of flipped labels by each score."""
     titles, cells = dataset_titles(results), {}
     for row in read_rows(results / "detection.csv"):
         cells.setdefault(tuple(row[key] for key in ("dataset", "model", "noise", "score")), []).append(row)
@@ -235,7 +237,7 @@ def detection(results: Path) -> list[dict]:
 
 
 def tracking(results: Path) -> list[dict]:
-    """How far the contribution score follows test accuracy."""
+    """Agreement of the contribution score with test accuracy."""
     return [
         {
             "Score": "(number of the iteration)" if row["score"] == "iteration" else row["score"],
@@ -279,7 +281,7 @@ def iterations(results: Path) -> list[dict]:
 
 
 def costs(results: Path) -> list[dict]:
-    """What training and influence cost."""
+    """Cost of training and influence."""
     titles = dataset_titles(results)
     steps = {
         "Training": "train",
@@ -305,13 +307,13 @@ def costs(results: Path) -> list[dict]:
 
 
 def data(results: Path) -> list[dict]:
-    """What the data sets are, and how many samples stand in two parts."""
+    """The data sets, and the number of samples that occur in two parts."""
     by_set: dict[str, Rows] = {}
     for row in read_rows(results / "data.csv"):
         by_set.setdefault(row["dataset"], []).append(row)
     sizes = {"Train": "n_train", "Influence": "n_influence", "Selection": "n_selection", "Test": "n_test"}
     pairs = [(part, "train") for part in ("Influence", "Selection", "Test")] + [("Test", "influence")]
-    repeats = {f"{one} in {other}": f"{one.lower()}_rows_in_{other}" for one, other in pairs}
+    repeats = {f"{first} in {second}": f"{first.lower()}_rows_in_{second}" for first, second in pairs}
     return [
         {
             "Data set": rows[0]["title"],
@@ -325,7 +327,7 @@ def data(results: Path) -> list[dict]:
 
 
 def orchestration(results: Path) -> list[dict]:
-    """What a run spent outside training and scoring."""
+    """The time of a run outside training and scoring."""
     row = read_rows(results / "orchestration.csv")[0]
     names = {"Wall": "wall", "Training": "fit", "Cross-validation": "cross_validation", "Predicting": "predict",
              "Scoring": "score"}  # fmt: skip
@@ -337,7 +339,7 @@ def orchestration(results: Path) -> list[dict]:
 
 
 def environment(results: Path) -> list[dict]:
-    """What the results were made with: code, libraries, machine, data."""
+    """The origin of the results: code, libraries, machine, data."""
     run = read_json(results / "provenance.json")
     facts = {
         "Preset": run["preset"], "Configuration": run["config_hash"], "Version": run["version"],

@@ -1,8 +1,8 @@
-"""One module a data set, each with ``load() -> Dataset``. A new module here is a new data set.
+"""One module per data set, each with ``load() -> Dataset``. A new module here is a new data set.
 
 The module has the name of its `Dataset`. The files that ``load`` opens for reading in Python, and the folders that it
-lists, become inputs of the workflow: when one changes, the set is prepared again. Files that a library opens by itself
-(pyarrow's readers, HDF5) are not seen: name them in ``FILES``, a tuple of paths in the module.
+lists, become inputs of the workflow: when one changes, the set is prepared again. Files that a library opens outside
+Python (pyarrow's readers, HDF5) are not detected: list them in ``FILES``, a tuple of paths in the module.
 """
 
 import importlib
@@ -15,18 +15,18 @@ from datagradient.errors import UserError
 
 
 def load(name: str) -> Dataset:
-    """Load one data set by name; the configuration has checked that it exists.
+    """Load one data set by name; the configuration has already been checked for it.
 
     Raises:
-        UserError: a file cannot be read, lacks a column or holds a value that ``load`` does not expect; or what it
-            returns is no Dataset of the module's name.
+        UserError: a file cannot be read, lacks a column or holds a value that ``load`` does not expect; or ``load``
+            does not return a Dataset with the module's name.
     """
     module = importlib.import_module(f"{__name__}.{name}")
     try:
         dataset = module.load()
     except UserError:
         raise
-    except (OSError, EOFError, ValueError, LookupError, BadZipFile) as error:  # what readers of files raise
+    except (OSError, EOFError, ValueError, LookupError, BadZipFile) as error:  # raised by readers of files
         lines = [
             frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == module.__file__
         ]

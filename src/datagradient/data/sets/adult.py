@@ -17,12 +17,12 @@ COLUMNS = (
 
 
 def load() -> Dataset:
-    """Load both official parts with all 14 columns; ``?`` stays a value of its own in the columns of words."""
+    """Load both official parts with all 14 columns; in the columns of words, ``?`` stays a separate value."""
     import pandas as pd
 
     files = [fetch(TRAIN), fetch(TEST)]
     options = {"names": COLUMNS, "skipinitialspace": True}
-    # The first line of adult.test is no record, and its labels end in a full stop.
+    # The first line of adult.test is not a record, and its labels end in a full stop.
     parts = [pd.read_csv(files[0].path, **options), pd.read_csv(files[1].path, skiprows=1, **options)]
     table = pd.concat(parts, ignore_index=True)
     income = table.pop("income").str.rstrip(".")

@@ -1,4 +1,4 @@
-"""Extramarital affairs (Fair 1978), the 6,366 survey answers that statsmodels carries."""
+"""Extramarital affairs (Fair 1978), the 6,366 survey answers included in statsmodels."""
 
 from datagradient.data.record import Dataset, class_labels
 

@@ -7,7 +7,7 @@ from datagradient.data.parquet import read_parquet
 from datagradient.data.record import Dataset
 
 REPOSITORY, REVISION = "uoft-cs/cifar10", "0b2714987fa478483af9968de7c934580d0bb9a2"
-COPY = "CIFAR-10 (JPEG copy)"  # pixels went through JPEG once, order shuffled: results are labelled so
+COPY = "CIFAR-10 (JPEG copy)"  # pixels were compressed with JPEG, order shuffled; results say so
 TRAIN = hugging_face(REPOSITORY, REVISION, "plain_text/train-00000-of-00001.parquet", {
     "sha256:8428b53a88a11ac374111006708df51469e315a22ac6d66470afd9c78d2ae883": "CIFAR-10",
     "sha256:aa06102255b92ca59611a60e0c3f2bd06b070d80525af032ffb69ccb5d73bab9": COPY,

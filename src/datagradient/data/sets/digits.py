@@ -1,4 +1,4 @@
-"""Optical digits (Alpaydin and Kaynak 1998), the 1,797 images of 8 × 8 pixels that scikit-learn carries."""
+"""Optical digits (Alpaydin and Kaynak 1998), the 1,797 images of 8 × 8 pixels included in scikit-learn."""
 
 import numpy as np
 

@@ -5,7 +5,7 @@ from datagradient.data.parquet import read_parquet
 from datagradient.data.record import Dataset
 
 REPOSITORY, REVISION = "stanfordnlp/imdb", "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"
-# The second sum of each is the same rows in another Parquet encoding.
+# The second checksum of each file is that of the same rows in another Parquet encoding.
 TRAIN = hugging_face(REPOSITORY, REVISION, "plain_text/train-00000-of-00001.parquet", {
     "sha256:db47d16b5c297cc0dd625e519c81319c24c9149e70e8496de5475f6fa928342c": "IMDB",
     "sha256:f7cffea9e02f1ee74a862af9af991dc8570c2a99366bc36663688a7240304521": "IMDB",

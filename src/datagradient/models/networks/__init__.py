@@ -1,6 +1,6 @@
 """The architectures. None has dropout or batch normalisation: a sample's loss must not depend on its batch.
 
-Every layer supports forward-mode differentiation, and is one that `datagradient.influence.ekfac` knows.
+Every layer supports forward-mode differentiation and is supported by `datagradient.influence.ekfac`.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class MLP(nn.Sequential):
 
 
 class PooledEmbedding(nn.Module):
-    """The mean of learned word vectors and one hidden layer, for token numbers (n, length), 0 for no word."""
+    """The mean of learned word vectors and one hidden layer, for token numbers (n, length); 0 is padding."""
 
     def __init__(self, shape: tuple[int, ...], n_classes: int, settings: dict):
         super().__init__()
@@ -39,14 +39,14 @@ class PooledEmbedding(nn.Module):
         tokens = torch.where(tokens < self.vocabulary, tokens, UNKNOWN)
         is_word = tokens != PADDING
         weights = is_word / is_word.sum(dim=1, keepdim=True).clamp(min=1)
-        # One product makes the mean: forward-mode differentiation of a masked sum takes three times as long.
+        # The mean is one matrix product: forward-mode differentiation of a masked sum takes three times as long.
         vectors = self.embedding(tokens)
         mean = torch.bmm(weights.unsqueeze(1).to(vectors.dtype), vectors).squeeze(1)
         return self.output(torch.relu(self.hidden(mean)))
 
 
 class Images(nn.Module):
-    """Takes bytes (n, channels, height, width) to a network of about unit-sized inputs."""
+    """Scales bytes (n, channels, height, width) to inputs of about unit size, and passes them to a network."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
@@ -58,7 +58,7 @@ class Images(nn.Module):
 
 
 def cnn(shape: tuple[int, ...], n_classes: int, settings: dict) -> nn.Module:
-    """Return three convolutions, each pooled and then normalised by groups, and a linear layer."""
+    """Return three convolutions, each followed by pooling and group normalisation, and a linear layer."""
     width = int(settings["width"])
     channels, height, breadth = shape
     if width % max(1, width // 8) or 2 * width % max(1, width // 4):
@@ -74,7 +74,7 @@ def cnn(shape: tuple[int, ...], n_classes: int, settings: dict) -> nn.Module:
 
 
 def resnet18(shape: tuple[int, ...], n_classes: int, settings: dict) -> nn.Module:
-    """Return torchvision's ResNet-18 with group normalisation and the small stem that CIFAR's images ask for."""
+    """Return torchvision's ResNet-18 with group normalisation and a small stem for images of CIFAR's size."""
     from torchvision.models import resnet18 as torchvision_resnet18
 
     network = torchvision_resnet18(num_classes=n_classes, norm_layer=lambda channels: nn.GroupNorm(32, channels))
@@ -87,7 +87,7 @@ IMAGE_NETWORKS: dict[str, Callable] = {"cnn": cnn, "resnet18": resnet18}
 
 
 def build(kind: str, shape: tuple[int, ...], n_classes: int, settings: dict) -> nn.Module:
-    """Return a network with fresh parameters, drawn from torch's global generator.
+    """Return a network with new parameters, drawn from torch's global generator.
 
     Args:
         kind: ``"image"``, ``"text"`` or ``"table"``.

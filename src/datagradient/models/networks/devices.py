@@ -1,4 +1,4 @@
-"""Which processor a job computes on: a GPU of its own, where there is one."""
+"""The device that a job computes on: a GPU of its own, if there is one."""
 
 import fcntl
 import functools
@@ -13,16 +13,16 @@ import torch
 
 from datagradient.errors import UserError
 
-CHOSEN = "DATAGRADIENT_DEVICE"  # tells the processes that a job starts which device it has
-_held: list[IO] = []  # locks of this process; the system frees them when it ends, also by a kill
+CHOSEN = "DATAGRADIENT_DEVICE"  # tells a job's subprocesses its device
+_held: list[IO] = []  # locks of this process; the system releases them when it ends or is killed
 
 
 @functools.cache
 def best_device() -> torch.device:
-    """Return a GPU that no other job of this user has on this machine, or the processor where there is no GPU.
+    """Return a GPU that no other job of this user holds on this machine, or the CPU if there is no GPU.
 
-    Where all are taken it waits. A scheduler that shows a job only its own GPUs is respected: the locks go by the
-    devices' own names, not by their numbers.
+    If all GPUs are taken it waits. This also works with a scheduler that shows a job only its own GPUs: the locks use
+    the devices' unique names, not their numbers.
     """
     count = torch.cuda.device_count()
     if not count:
@@ -44,7 +44,7 @@ def _chosen(number: str, count: int) -> int:
 
 
 def take(names: list[str], folder: Path, pause: float = 1.0) -> tuple[int, IO]:
-    """Lock the first free one of some devices, waiting for one; return its number, and the lock to hold."""
+    """Lock the first free device, waiting if none is free; return its number and the lock to hold."""
     folder.mkdir(parents=True, exist_ok=True)
     said = False
     while True:

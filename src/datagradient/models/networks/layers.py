@@ -1,10 +1,10 @@
-"""Layers of a CNN whose forward-mode derivative is written out; their values and gradients are torch's own.
+"""Layers of a CNN with an explicit forward-mode derivative; their values and gradients are those of torch.
 
-Torch computes the tangent of a convolution from up to two convolutions and a sum, one of them of zeros for the
-first layer, that of group normalisation in some twenty passes over memory, and that of pooling after pooling a
-second time. A forward-mode pass over a small CNN costs 4.5 plain passes with torch's layers. Outside of the context in
-`datagradient.influence.tangents` they are torch's own: in training, and where a gradient or a second derivative is
-asked for.
+Torch computes the tangent of a convolution from up to two convolutions (for the first layer, one of them of zeros)
+and a sum, that of group normalisation in about twenty passes over memory, and that of pooling by pooling a second
+time. With torch's layers, a forward-mode pass over a small CNN costs as much as 4.5 plain passes. Outside the context
+of `datagradient.influence.tangents`, i.e. in training and for gradients and second derivatives, torch's own layers are
+used.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ from datagradient.influence.tangents import is_written_out
 
 
 class Conv2d(nn.Conv2d):
-    """As `torch.nn.Conv2d` without bias, dilation and groups, padded by zeros."""
+    """`torch.nn.Conv2d` without bias, dilation and groups, padded with zeros."""
 
     def __init__(self, fan_in: int, fan_out: int, kernel_size: int, stride: int = 1, padding: int = 0):
         super().__init__(fan_in, fan_out, kernel_size, stride, padding, bias=False)
@@ -31,7 +31,7 @@ class Conv2d(nn.Conv2d):
 
 
 class GroupNorm(nn.GroupNorm):
-    """As `torch.nn.GroupNorm` for images."""
+    """`torch.nn.GroupNorm` for images."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised images."""
@@ -41,7 +41,7 @@ class GroupNorm(nn.GroupNorm):
 
 
 class MaxPool2(nn.Module):
-    """The largest of each 2 × 2 pixels; height and width are even, or lose their last line."""
+    """The maximum of each 2 × 2 pixels; an odd height or width loses its last line."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return images of half the height and width."""
@@ -115,7 +115,7 @@ class _MaxPool2(Function):
     @staticmethod
     def jvp(ctx: Any, dx: Tensor) -> tuple[Tensor, None]:
         (indices,) = ctx.saved_tensors
-        # Channels last, so that neighbours in memory are gathered together.
+        # Channels last, so that values adjacent in memory are gathered together.
         pixels, chosen = (values.permute(0, 2, 3, 1).flatten(1, 2) for values in (dx, indices))
         tangent = pixels.gather(1, chosen).unflatten(1, indices.shape[2:])
         return tangent.permute(0, 3, 1, 2), None
