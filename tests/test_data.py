@@ -82,8 +82,8 @@ def texts(labels, class_names, is_test=None):
 )
 def test_a_class_too_small_for_every_part_is_refused_in_one_sentence(rare, part):
     dataset = texts([0] * (200 - rare) + [1] * rare, ("a", "rare"))
-    message = (f"^data set made: class rare has {rare} rows?, and with seed 3 is missing from {part}: in every part, "
-               "whatever the seed, a class stands that has 13 rows: bring more rows of it, leave it out, join "
+    message = (f"^data set made: class rare has {rare} rows?, and with seed 3 is missing from {part}: whatever the "
+               "seed, every part contains a class that has 13 rows: bring more rows of it, leave it out, join "
                "it with another, or enlarge shares or limits of the split plan$")  # fmt: skip
     with pytest.raises(UserError, match=message):
         split(dataset, 3, SplitPlan())

@@ -202,12 +202,12 @@ def test_the_mean_loss_is_over_the_sum_of_weights(random, family, settings):
     np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
-def test_single_removals_that_show_chance_alone_have_a_noise_share_near_one(random):
+def test_single_removals_that_show_random_variation_alone_have_a_noise_share_near_one(random):
     n, count, initialisations = 400, 200, 4
     one = {
         "positions": np.arange(count), "predicted": random.normal(size=count), "proximal": random.normal(size=count),
         "converged": np.arange(count) > 2, "scores": random.normal(size=(initialisations, n)),
-        # Each initialisation's changes share the chance of the model that they start from.
+        # Each initialisation's changes share the random variation of the model that they start from.
         "retrained": random.normal(size=(initialisations, count)) + 9 * random.normal(size=(initialisations, 1)),
     }  # fmt: skip
     proximal, retrained = single_rows(single_table(one))

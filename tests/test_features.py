@@ -397,7 +397,7 @@ def test_of_long_texts_the_beginning_and_the_end_are_kept():
 
 @pytest.mark.parametrize("words", [[f"word{i}" for i in range(20)], [""] * 20, ["a b"] * 20])
 def test_texts_without_a_common_word_are_refused_in_a_sentence(words):
-    with pytest.raises(UserError, match="data set made: no word stands in at least 3 of the 10 training texts: bring"):
+    with pytest.raises(UserError, match="data set made: no word occurs in at least 3 of the 10 training texts: bring"):
         texts(words)
 
 

@@ -282,7 +282,7 @@ def test_a_full_disk_is_one_line(source, folder):
 
 def test_a_folder_in_place_of_the_file_is_one_line(source, folder):
     (folder / "file.bin").mkdir()
-    refused(source, r"set/file.bin: a folder stands where the file from .*/file belongs; move it away")
+    refused(source, r"set/file.bin: there is a folder in place of the file from .*/file; move it away")
 
 
 @pytest.mark.parametrize("place", ["cache", "cache/set", "cache/.locks"])

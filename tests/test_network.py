@@ -746,7 +746,7 @@ def test_shared_parameters_count_once_and_in_all_their_places(random):
     assert score(problem, inputs, labels, damping=0.1).record.status == "converged"
     with pytest.raises(SolverError, match="ekfac: layer first shares a parameter with another; use cg"):
         problem.ekfac(0.1)
-    with pytest.raises(SolverError, match="last linear layer, last, runs or stands in several places"):
+    with pytest.raises(SolverError, match="last linear layer, last, runs or appears in several places"):
         last_layer_of(network, inputs, labels)
 
 

@@ -32,7 +32,7 @@ def check_class_names(names: Any, where: str) -> tuple[str, ...]:
                             f"a text such as {str(name)!r}")  # fmt: skip
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
-        raise UserError(f"{where}: class_names: {twice[0]!r} stands there twice: names must differ")
+        raise UserError(f"{where}: class_names: {twice[0]!r} appears twice: names must differ")
     if len(names) < 2:
         raise UserError(f"{where}: class_names has {len(names)} entries, and at least two classes are needed")
     return tuple(str(name) for name in names)
@@ -166,10 +166,10 @@ def check_texts(samples: Any, where: str) -> None:
         if isinstance(text, bytes):
             raise UserError(f"{where}: row {row} is bytes: decode the texts, e.g. text.decode('utf-8')")
         if not isinstance(text, str):
-            raise UserError(f"{where}: row {row} is {_short(text)} ({type(text).__name__}) and no text: leave rows "
+            raise UserError(f"{where}: row {row} is {_short(text)} ({type(text).__name__}) and not a text: leave rows "
                             "without a text out, with their labels")  # fmt: skip
         if half := lone_surrogate(text):
-            raise UserError(f"{where}: row {row} holds {half!r}, half of a surrogate pair, which is no character: read "
+            raise UserError(f"{where}: row {row} holds {half!r}, half of a surrogate pair and not a character: read "
                             "the file in its own encoding, or text.encode('utf-8', 'replace').decode()")  # fmt: skip
 
 
@@ -236,7 +236,7 @@ def _no_image_array(samples: Any) -> str:
 
 def _channels(shape: tuple[int, ...]) -> str:
     if shape[1] in CHANNELS:
-        return "channels stand first: pass samples.transpose(0, 2, 3, 1)"
+        return "channels come first: pass samples.transpose(0, 2, 3, 1)"
     if shape[3] in (2, 4):
         return f"{shape[3]} channels: drop the last, which is opacity: samples[..., :{shape[3] - 1}]"
     return f"{shape[3]} channels, and 1 (grey) or 3 (red, green, blue) are needed as the last axis"

@@ -112,7 +112,7 @@ def _read(series: Any, wanted: str | None, where: str) -> Column:
     elif wanted == "category":
         kind, values = wanted, _words(series)
     elif wanted == "date" and form == "number":
-        raise UserError(f"{where} holds numbers and no dates: use pandas.to_datetime, or set its kind to number")
+        raise UserError(f"{where} holds numbers, not dates: use pandas.to_datetime, or set its kind to number")
     else:
         kind = wanted or form
     name = str(series.name)
@@ -242,7 +242,7 @@ def _factorise(words: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:
     for word, code in numbers.items():
         if half := lone_surrogate(word):
             row = np.flatnonzero(codes == code)[0]
-            raise UserError(f"{where}, row {row} holds {half!r}, half of a surrogate pair, which is no character: read "
+            raise UserError(f"{where}, row {row} holds {half!r}, half of a surrogate pair and not a character: read "
                             "the file in its own encoding")  # fmt: skip
     return codes, list(numbers)
 

@@ -191,7 +191,7 @@ def _texts(dataset: Dataset, parts: dict[str, np.ndarray]) -> dict[str, Any]:
         return _fit_on_train(vectorizer, raw)
     except ValueError:  # an empty vocabulary; the texts themselves have been checked
         n = len(raw["train"])
-        raise UserError(f"{dataset.where}: no word stands in at least {MIN_DOCUMENTS} of the {n} training texts: "
+        raise UserError(f"{dataset.where}: no word occurs in at least {MIN_DOCUMENTS} of the {n} training texts: "
                         "bring more texts, or longer ones with spaces between words") from None  # fmt: skip
 
 

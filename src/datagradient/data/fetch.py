@@ -127,7 +127,7 @@ def download(file: SourceFile, path: Path) -> None:
     checksum is deleted.
     """
     if path.is_dir():
-        raise UserError(f"{path}: a folder stands where the file from {file.url} belongs; move it away")
+        raise UserError(f"{path}: there is a folder in place of the file from {file.url}; move it away")
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(cache_folder() / ".locks" / f"{file.path}.lock", f"download of {file.url}"):
         if not path.is_file():

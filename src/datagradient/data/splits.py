@@ -138,7 +138,7 @@ def _check_classes(missing: np.ndarray, where: str, dataset: Dataset, seed: int,
     others = [shown[y] for y in np.flatnonzero(small & ~missing)]
     raise UserError(
         f"{dataset.where}: {', '.join(shown[y] for y in np.flatnonzero(missing))}, and with seed {seed} is missing "
-        f"from {where}: in every part, whatever the seed, a class stands that has {_rows(needed)}"
+        f"from {where}: whatever the seed, every part contains a class that has {_rows(needed)}"
         + (f" outside the official test set and {enough} in it" if official else "")
         + (f" ({', '.join(others)}, too)" if others else "")
         + ": bring more rows of it, leave it out, join it with another, or enlarge shares or limits of the split plan"

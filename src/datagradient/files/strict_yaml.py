@@ -52,7 +52,7 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
                 name, line = (key.tag, key.value), key.start_mark.line + 1
                 if name in lines:
-                    first = f"the key {shown(key.value)} stands in line {lines[name]} too; keep one of them"
+                    first = f"the key {shown(key.value)} is also in line {lines[name]}; keep one of them"
                     raise yaml.MarkedYAMLError(problem=first, problem_mark=key.start_mark)
                 lines[name] = line
         return node

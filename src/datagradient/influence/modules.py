@@ -190,7 +190,7 @@ def last_linear(network: nn.Module, x: Inputs) -> nn.Linear:
     )
     if len([entry for entry in runs if entry[1] is layer]) > 1 or uses > 2:
         raise SolverError(
-            f"neural: the last linear layer, {name}, runs or stands in several places; use parameters: all"
+            f"neural: the last linear layer, {name}, runs or appears in several places; use parameters: all"
         )
     return layer
 

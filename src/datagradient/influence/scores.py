@@ -198,7 +198,7 @@ def _minibatches(problem: Problem, size: int, random: np.random.Generator) -> It
     samples, rows = np.arange(len(problem.labels)), problem.rows
     others = samples if rows is None or len(rows) == len(samples) else np.setdiff1d(samples, rows)
     if len(others) < size:
-        raise SolverError(f"lissa: {len(others)} training samples beside the held-out ones, for batches of {size}")
+        raise SolverError(f"lissa: {len(others)} training samples besides the held-out ones, for batches of {size}")
     while True:
         order = random.permutation(others)
         for start in range(0, len(others) - size + 1, size):
