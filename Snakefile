@@ -15,7 +15,7 @@ from datagradient.pipeline import layout
 from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.preflight import preflight
 from datagradient.pipeline.sources import source_hash
-from datagradient.pipeline.workflow import begin, end, lock, start
+from datagradient.pipeline.workflow import finish_run, lock_preset, start_run, validated_config
 from datagradient.refine.policies import rates_once, scores_besides
 from datagradient.report.captions import write_captions
 
@@ -33,12 +33,13 @@ if not workflow.overwrite_configfiles:
 
 
 PRESETS = workflow.overwrite_configfiles or [BASE / "config/quick.yaml"]
-CONFIG = start(config, [BASE / "config/defaults.yaml", *PRESETS])
+CONFIG = validated_config(config, [BASE / "config/defaults.yaml", *PRESETS])
 
 
 include: "workflow/grid.smk"
 
 
+# Renew the stamp of a data set whose source files have changed, and write the captions that the report reads.
 for name in CONFIG["datasets"]:
     changes.notice_changes(f"{ROOT}/{name}")
 
@@ -63,14 +64,14 @@ localrules: all, experiments
 
 
 onstart:
-    lock(PRESET)
+    lock_preset(PRESET)
     print(preflight(CONFIG), file=sys.stderr)
     write_json(Path(CONFIG_FILE), CONFIG)  # not by a rule: Snakemake does not check jobs after one that runs
-    begin(PRESET, workflow)
+    start_run(PRESET, workflow)
 
 
 onsuccess:
-    end(PRESET)
+    finish_run(PRESET)
 
 
 rule all:

@@ -366,6 +366,29 @@ def test_a_solve_that_ends_early_is_said(random):
         influence_scores(model, train, held_out, solver={"tolerance": 1e-14, "max_iterations": 1})
 
 
+NAMED = {
+    "logistic": ({"name": "explicit"}, {"name": "lissa", "damping": 0.1, "batch_size": 8}, {"name": "cg"}),
+    "last": ({"name": "explicit"}, {"name": "lissa", "batch_size": 8}, {"name": "cg"}),
+    "all": ({"name": "explicit"}, {"name": "lissa", "batch_size": 8, "samples": 40}, {"name": "ekfac"},
+            {"preconditioner": "ekfac"}, {"curvature": "hessian", "damping": 5.0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_any_solver_can_be_named_alone(random, kind):
+    train, held_out = parts(*table(random))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    model = LogisticRegression().fit(*train) if kind == "logistic" else model
+    form = {} if kind == "logistic" else {"parameters": kind, "samples": None}
+    exact = influence_scores(model, train, held_out, solver={"damping": 0.1, "tolerance": 1e-8, **form}).values
+    for options in NAMED[kind]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # LiSSA may end before its tolerance
+            values = influence_scores(model, train, held_out, solver={**form, **options}).values
+        assert spearmanr(values, exact).statistic > 0.8, options
+
+
 # Refusals.
 
 

@@ -39,6 +39,15 @@ def test_light_jobs_import_nothing_heavy(modules):
     assert not HEAVY & set(loaded.split())
 
 
+def test_the_snakefile_needs_no_numpy():
+    """Snakemake, which reads it, does not bring NumPy: with conda, only the jobs' environment has it."""
+    lines = (REPOSITORY / "Snakefile").read_text() + (REPOSITORY / "workflow/grid.smk").read_text()
+    imports = [line for line in lines.splitlines() if line.startswith("from datagradient")]
+    script = "\n".join(["import sys", *imports, "print('numpy' in sys.modules)"])
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
+
+
 @pytest.mark.parametrize(
     "code", ["import datagradient", "from datagradient.commands.main import main; main(['--help'])"]
 )

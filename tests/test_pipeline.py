@@ -255,8 +255,8 @@ def test_the_report_holds_every_figure_and_caption(clone, undisturbed):
 
 def test_a_second_run_in_the_same_folder_is_refused(clone, undisturbed):
     holder = subprocess.Popen(
-        [sys.executable, "-c", "import sys, time; from datagradient.pipeline.workflow import lock; lock('micro');"
-                               "print('held', flush=True); time.sleep(60)"],
+        [sys.executable, "-c", "import time; from datagradient.pipeline.workflow import lock_preset;"
+                               "lock_preset('micro'); print('held', flush=True); time.sleep(60)"],
         cwd=undisturbed, env=environment(), stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert holder.stdout.readline() == "held\n"

@@ -6,7 +6,7 @@ rule influence:
         model=f"{MODEL}/model.npz",
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
-        kept=kept_samples,
+        kept=kept_file,
     output:
         direction=f"{MODEL}/direction.npz",
         scores=f"{MODEL}/scores.npz",
@@ -17,7 +17,7 @@ rule influence:
         f"{MODEL_LOG}/influence.tsv"
     params:
         solver=solver_options,
-        also=also,
+        other_scores=other_scores,
         source=lambda w: source_hash("influence", f"models.{w.model}"),
     resources:
         gpu=gpus,

@@ -15,7 +15,7 @@ rule direction:
         model=f"{MODEL}/model.npz",
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
-        kept=kept_samples,
+        kept=kept_file,
     output:
         f"{MODEL}/direction.npz",
     log:
@@ -38,7 +38,7 @@ rule project:
         model=f"{MODEL}/model.npz",
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
-        kept=kept_samples,
+        kept=kept_file,
         direction=f"{MODEL}/direction.npz",
     output:
         temp(f"{MODEL}/shards/{{scatteritem}}.npz"),
@@ -47,7 +47,7 @@ rule project:
     benchmark:
         f"{MODEL_LOG}/project-{{scatteritem}}.tsv"
     params:
-        also=also,
+        other_scores=other_scores,
         source=lambda w: source_hash("project", f"models.{w.model}"),
     resources:
         gpu=gpus,

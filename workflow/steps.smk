@@ -2,7 +2,7 @@
 # model, which all policies share.
 
 
-def kept_samples(wildcards):
+def kept_file(wildcards):
     """Return the file of the samples that are left; nothing for the unrefined model, which is trained on all."""
     return f"{MODEL}/kept.npz" if wildcards.iteration != "0" else []
 
@@ -18,7 +18,7 @@ def files_for_removal(wildcards):
     return files
 
 
-def also(wildcards):
+def other_scores(wildcards):
     """Return the other scores of a model's samples besides influence: a job reruns when these change."""
     return " ".join(scores_besides(POLICIES, wildcards.policy, int(wildcards.iteration)))
 
@@ -27,7 +27,7 @@ rule train:
     input:
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
-        kept=kept_samples,
+        kept=kept_file,
     output:
         model=f"{MODEL}/model.npz",
         predictions=f"{MODEL}/predictions.npz",

@@ -1,8 +1,9 @@
-"""The command line: one command a rule of the workflow. Heavy imports stay inside the commands."""
+"""The command line: one command for each rule of the workflow. Heavy imports stay inside the commands."""
 
 import argparse
 import contextlib
 import functools
+import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -35,13 +36,17 @@ class Parser(argparse.ArgumentParser):
 @functools.cache
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    top = Parser(prog="datagradient", description=__doc__, epilog="'datagradient COMMAND --help' explains a command.")
+    top = Parser(
+        prog="datagradient",
+        description="Run one step of the workflow.",
+        epilog="'datagradient COMMAND --help' explains a command.",
+    )
     top.add_argument("--version", action="version", version=f"datagradient {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for function, options in COMMANDS.items():
         summary = function.__doc__.partition("\n")[0]
         sub = commands.add_parser(
-            function.__name__.replace("_", "-"), help=summary, description=function.__doc__,
+            function.__name__.replace("_", "-"), help=summary, description=inspect.cleandoc(function.__doc__),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         sub.set_defaults(function=function)
@@ -51,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command. An error that the user can mend is one line on standard error and status 2."""
+    """Run one command. An error that the user can fix is one line on standard error and status 2."""
     try:
         try:
             return _run(parser().parse_args(arguments))

@@ -44,10 +44,10 @@ def readme(args: argparse.Namespace) -> None:
 # Command -> its options: (flag, keyword arguments of argparse).
 COMMANDS = {
     table: [
-        ("name", {"nargs": "+", "help": "names of datagradient.report.tables.TABLES, e.g. main"}), RESULTS, OUT_FOLDER,
+        ("name", {"nargs": "+", "help": "names of tables, e.g. main, controls"}), RESULTS, OUT_FOLDER,
     ],
     figure: [
-        ("name", {"nargs": "+", "help": "names of datagradient.report.figures.FIGURES, e.g. accuracy"}), RESULTS,
+        ("name", {"nargs": "+", "help": "names of figures, e.g. accuracy"}), RESULTS,
         OUT_FOLDER,
     ],
     gallery: [CONFIG, OUT_FOLDER],

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-import numpy as np
-
 from datagradient.errors import FileError, UserError, one_line, shown
 from datagradient.files.strict_json import parse_json
 
@@ -217,7 +215,9 @@ def read_json(path: Path, *needed: str, **kinds: type) -> dict:
 
 def write_arrays(path: Path, meta: dict | None = None, **arrays: Any) -> None:
     """Write arrays (dense, or scipy.sparse CSR) and a dict of facts about them as one ``.npz`` file."""
-    flat: dict[str, np.ndarray] = {}
+    import numpy as np  # the Snakefile imports this module, and Snakemake does not bring NumPy
+
+    flat: dict[str, Any] = {}
     for name, value in arrays.items():
         if hasattr(value, "tocsr"):
             matrix = value.tocsr()
@@ -252,6 +252,8 @@ def read_meta(path: Path) -> dict:
 
 def _archive(path: Path) -> Any:
     """Open an .npz file; refuse a file with a single array, which NumPy can also open."""
+    import numpy as np
+
     archive = np.load(path, allow_pickle=False)
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise FileError(path, "holds one array, and an .npz file of several is needed")

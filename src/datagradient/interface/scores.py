@@ -146,7 +146,7 @@ def influence_scores(
     told = Told(loss, class_weight, None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64))
     start = time.perf_counter()
     adapter = adapters.for_model(model)
-    options = {**_defaults(adapter.FAMILY), **options}
+    options = _with_defaults(options, adapter.FAMILY)
     form = {key: options.pop(key) for key in PROBLEM_OPTIONS if key in options}
     scorable = adapter.scorable(model, train, validation, told, form, seed)
     setup = time.perf_counter() - start
@@ -180,10 +180,14 @@ def _options(solver: Mapping[str, Any] | None) -> dict[str, Any]:
     return options
 
 
-def _defaults(family: str) -> dict[str, Any]:
-    """Return how a family of the replication is solved for, without what its kinds of data override."""
-    solver = declared(family).solver
-    return {key: value for key, value in solver.items() if key in ("name", *SOLVER_OPTIONS)}
+def _with_defaults(options: dict[str, Any], family: str) -> dict[str, Any]:
+    """Return options with the defaults of a family of the replication, as far as the solver has them."""
+    defaults = declared(family).solver
+    name = options.get("name", defaults["name"])
+    legal = ("name", *SOLVERS[name], *PROBLEM_OPTIONS)
+    if name == "cg" and options.get("preconditioner") != "ekfac":
+        defaults = {key: value for key, value in defaults.items() if key != "preconditioner"}
+    return {**{key: value for key, value in defaults.items() if key in legal}, **options}
 
 
 def _verified(scorable: Scorable, influence: NDArray[np.float64], count: int, options: dict[str, Any]) -> Verification:

@@ -18,7 +18,7 @@ _lock = None
 _clock: Clock | None = None
 
 
-def start(config: dict, files: list[str]) -> dict:
+def validated_config(config: dict, files: list[str]) -> dict:
     """Validate the configuration and set the environment that jobs inherit; return the configuration."""
     try:
         full = validate(config, [Path(file) for file in files])
@@ -32,7 +32,7 @@ def start(config: dict, files: list[str]) -> dict:
     return full
 
 
-def begin(preset: str, workflow: Any) -> None:
+def start_run(preset: str, workflow: Any) -> None:
     """Show the progress of the jobs that are about to run, and start the clock for orchestration.csv."""
     import psutil
 
@@ -45,16 +45,18 @@ def begin(preset: str, workflow: Any) -> None:
     show(preset, jobs, _clock.tick, workflow.output_settings.quiet or ())
 
 
-def end(preset: str) -> None:
+def finish_run(preset: str) -> None:
     """Write orchestration.csv and its table if the run covered the whole preset."""
     results = Path(root(preset))
     if _clock is not None and (results / "metrics.csv").exists():
         _clock.tick()
         command = ["python", "-m", "datagradient", "orchestration", "--results", str(results)]
-        subprocess.run([*command, "--out", f"paper_tables/{preset}"], check=False)
+        if subprocess.run([*command, "--out", f"paper_tables/{preset}"], check=False).returncode:
+            print(f"results/{preset}/orchestration.csv was not written: the Python that runs Snakemake lacks what it "
+                  f"needs; run 'datagradient orchestration' in the jobs' environment", file=sys.stderr)  # fmt: skip
 
 
-def lock(preset: str) -> None:
+def lock_preset(preset: str) -> None:
     """Prevent two runs on the same results. The system releases the lock even if a run is killed.
 
     Snakemake's own lock (switched off in the default profile) survives a kill and then has to be

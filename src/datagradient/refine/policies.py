@@ -70,8 +70,8 @@ class Policy:
 
     Attributes:
         description: which samples it removes, in one sentence.
-        score: what it goes by: one of `SCORES`, `INFLUENCE` or `QUALITY`; None for chance.
-        keeps_mix: by chance, whether it takes as many of each class as ``influence`` did, or from all samples alike.
+        score: what it goes by: one of `SCORES`, `INFLUENCE` or `QUALITY`; None for a random choice.
+        keeps_mix: of a random policy, whether it takes as many of each class as ``influence`` did, or from all alike.
         trains: whether models are trained without what it removes. ``guarded``, which does not, keeps one of those of
             ``influence``.
         colour: in figures, like ``"#0072B2"``; None for a free one.
@@ -91,7 +91,7 @@ class Policy:
         return self.score == QUALITY
 
     def harm(self, arrays: dict[str, np.ndarray]) -> np.ndarray | None:
-        """Return what it goes by, high where a sample is harmful, from the scores by name; None for chance."""
+        """Return what it goes by, high where a sample is harmful, from the scores by name; None for a random choice."""
         if self.score is None:
             return None
         return -arrays[QUALITY] if self.is_rated_once else arrays[self.score]

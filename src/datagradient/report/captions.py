@@ -14,9 +14,10 @@ _Q = "q is p after Benjamini-Hochberg over all comparisons of one policy with on
 
 TABLES = {
     "verdict": "Each claim of the paper, what was measured, and the verdict. Claims are judged on the data as "
-               "published, influence against the unrefined baseline, by rules that were written before this run "
-               "(src/datagradient/evidence/claims.py). Results with flipped labels count for C6 alone, which they can "
-               "make partly confirmed. A pooled interval holds for these data sets and their test sets alone.",
+               "published, influence against the unrefined baseline, by the rules of "
+               "src/datagradient/evidence/claims.py, which also says what was known when they were written. Results "
+               "with flipped labels count only for C6, which they can make partly confirmed. A pooled interval "
+               "applies only to these data sets and their test sets.",
     "main": "Refinement by influence after the last iteration, on the test set: against the unrefined baseline (does "
             f"it help?) and against random removal of as many samples (is it influence that helps?). {_DIFFERENCES} p "
             "is one-sided (refined is better; the table of tests has two-sided ones), from the exact Wilcoxon test. "
@@ -28,12 +29,12 @@ TABLES = {
                 "+0.00]: always the unrefined model). Confident rates the labels once; the others score again in each "
                 "round.",
     "safety": "How often, and by how much, a policy ends below its own unrefined baseline on test accuracy, over all "
-              "data sets, models and seeds. Guarded is meant never to. Changes are in percentage points. Worse and "
-              "better: the t interval over seeds lies below or above 0.",
+              "data sets, models and seeds. Guarded is designed to prevent this. Changes are in percentage points. "
+              "Worse and better: the t interval over seeds lies below or above 0.",
     "pooled": "Tests over all data sets and models together, which can reach significance where the seeds of one data "
               f"set cannot. A unit is one split of one data set, averaged over its models. {_DIFFERENCES} p is from "
               f"the exact Wilcoxon test. {_Q} Optimism is the gain in validation accuracy minus the gain in test "
-              "accuracy; it is a family of its own, and its one-sided alternative is more than 0. Splits of one data "
+              "accuracy; it is a separate family, and its one-sided alternative is more than 0. Splits of one data "
               "set share samples, and the data sets are few: these tests hold for these data sets and test sets, not "
               "for others.",
     "rounds": "Change against the unrefined baseline after each round of removal, pooled over data sets and models as "

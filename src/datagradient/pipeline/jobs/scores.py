@@ -1,5 +1,6 @@
 """Scores of a model's training samples: at once, or S first and then shards."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from datagradient.pipeline import scoring
@@ -26,7 +27,8 @@ def write_scores(scored: Scored, options: dict, facts: dict, cell: Cell) -> None
     """
     out, n = cell.file("scores.npz"), len(scored.arrays["influence"])
     scoring.warn_unconverged(scored.solver, out)
-    scoring.write_direction(scored.direction, n, options, facts, cell.file("direction.npz"))
+    # Without its seconds, which influence.json has: the same job gives the same bytes.
+    scoring.write_direction(replace(scored.direction, seconds={}), n, options, facts, cell.file("direction.npz"))
     scoring.write_scores(scored, options, facts, out)
 
 
