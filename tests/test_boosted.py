@@ -214,7 +214,10 @@ def reloaded(booster):
         ({"scale_pos_weight": 3}, "scale_pos_weight 3; supported is 1"),
         ({"reg_alpha": 0.5}, "alpha 0.5; supported is 0|not those of lambda"),
         ({"max_delta_step": 0.1}, "max_delta_step 0.1; supported is 0|not those of lambda"),
-        ({"reg_lambda": 1.5}, "the leaf values are not those of lambda = 1 .*pass the booster's reg_lambda as l2"),
+        (
+            {"reg_lambda": 1.5},
+            "the leaf values are not those of lambda = 1 .*give the reg_lambda that it was trained with",
+        ),
         ({"n_estimators": 0}, "the booster has no tree"),
     ],
 )
@@ -249,7 +252,9 @@ def test_trees_of_one_or_two_splits_tell_their_penalty(random, loaded, n_classes
     problem = boosted.problem(right, features, labels)
     assert score(problem, features, labels, damping=DAMPING).record.status == "converged"
     for other in (wrong, near):
-        with pytest.raises(SolverError, match=r"not those of lambda = (1|45) .*pass the booster's reg_lambda as l2"):
+        with pytest.raises(
+            SolverError, match=r"not those of lambda = (1|45) .*give the reg_lambda that it was trained with"
+        ):
             boosted.problem(other, features, labels)
 
 

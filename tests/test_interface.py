@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from conftest import REPOSITORY, blobs, environment
 from datagradient import InfluenceResult, influence_scores
+from datagradient.influence.modules import FAST_ATTENTION
 
 TRAIN, HELD_OUT = slice(0, 120), slice(120, 180)
 EXACT = {"damping": 0.0, "tolerance": 1e-8, "samples": None}
@@ -366,6 +368,138 @@ def test_a_solve_that_ends_early_is_said(random):
         influence_scores(model, train, held_out, solver={"tolerance": 1e-14, "max_iterations": 1})
 
 
+def test_other_samples_of_the_same_kind_are_refused_however_many(random):
+    features = random.normal(size=(20_000, 5))
+    labels = (features @ np.ones(5) + random.normal(size=20_000) > 0).astype(int)
+    weights = random.exponential(size=20_000)
+    model = LogisticRegression(tol=1e-6).fit(features, labels, weights)
+    held_out = features[:500], labels[:500]
+    for samples in ((features, labels), (features[:15_000], labels[:15_000])):
+        with pytest.raises(ValueError, match="not at the minimum"):
+            influence_scores(model, samples, held_out)
+    assert influence_scores(model, (features, labels), held_out, sample_weight=weights).values.shape == (20_000,)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_trees_are_not_scored_on_other_samples_or_labels(random, n_classes):
+    (x, y), held_out = parts(*table(random, n_classes))
+    x = x.astype(np.float32)
+    model = xgb.XGBClassifier(n_estimators=10, max_depth=3).fit(x, y)
+    influence_scores(model, (x, y), held_out)
+    for samples, which in (((x, random.permutation(y)), "other labels"), ((x[::-1].copy(), y), "other"),
+                           ((random.normal(size=x.shape), y), "other samples")):  # fmt: skip
+        with pytest.raises(ValueError, match=f"the first tree was trained on {which}"):
+            influence_scores(model, samples, held_out)
+    constrained = xgb.XGBClassifier(n_estimators=5, monotone_constraints=(1, 0, -1, 0), max_depth=3).fit(x, y)
+    influence_scores(constrained, (x, y), held_out)
+
+
+def test_a_loader_that_changes_its_later_batches_is_refused(random):
+    (x, y), held_out = parts(*table(random))
+    x, y = torch.from_numpy(x), torch.from_numpy(y)
+
+    class Tail(torch.utils.data.Sampler):
+        def __iter__(self):
+            return iter([*range(60), *(60 + np.random.default_rng().permutation(60)).tolist()])
+
+        def __len__(self):
+            return 120
+
+    loader = DataLoader(TensorDataset(x, y), batch_size=30, sampler=Tail())
+    with pytest.raises(ValueError, match=r"training batch [23] is another one when it is read again"):
+        influence_scores(nn.Linear(4, 3).double(), loader, held_out)
+
+
+def test_a_last_layer_is_compared_with_the_logits_of_all_samples(random):
+    class Clipped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.layer(x).clamp(-2, 2)
+
+    (x, y), held_out = parts(*table(random))
+    x[:70] *= 0.05
+    x[70:] *= 20
+    with pytest.raises(ValueError, match="the logits are not those of the last linear layer"):
+        influence_scores(Clipped().double(), (x, y), held_out)
+
+
+def test_the_callers_arrays_survive_a_network_that_works_in_place(random):
+    (x, y), held_out = parts(*table(random))
+    network = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(4, 3)).double()
+    for samples in (x.copy(), torch.from_numpy(x.copy())):
+        before = copy.deepcopy(samples)
+        for parameters in ("last", "all"):
+            influence_scores(network, (samples, y), held_out, solver={"parameters": parameters})
+        assert (np.asarray(samples) == np.asarray(before)).all()
+
+
+def test_a_model_that_has_changed_is_not_mixed_with_the_scored_one(random):
+    train, held_out = parts(*table(random))
+    model = LogisticRegression().fit(*train)
+    result = influence_scores(model, train, held_out)
+    before = result.score(held_out)
+    model.fit(train[0][:60], train[1][:60])
+    np.testing.assert_array_equal(result.score(held_out), before)
+    network = nn.Linear(4, 3).double()
+    result = influence_scores(network, train, held_out)
+    with torch.no_grad():
+        network.weight *= 1.5
+    with pytest.raises(ValueError, match="parameters have changed since it was scored"):
+        result.score(held_out)
+
+
+def test_scoring_works_whatever_the_caller_has_switched_off_and_in_threads(random):
+    train, held_out = parts(*table(random))
+    networks = [nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double() for _ in range(4)]
+    switches = [enabled() for enabled, _ in FAST_ATTENTION]
+
+    def score(network):
+        return influence_scores(network, train, held_out, solver={"parameters": "all"}).values
+
+    expected = [score(network) for network in networks]
+    with ThreadPoolExecutor(4) as pool:
+        for found, values in zip(pool.map(score, networks), expected, strict=True):
+            np.testing.assert_array_equal(found, values)
+    assert [enabled() for enabled, _ in FAST_ATTENTION] == switches
+    for context in (torch.no_grad, torch.inference_mode):
+        with context():
+            np.testing.assert_array_equal(score(networks[0]), expected[0])
+
+
+def test_balanced_classes_count_the_weights_of_samples_as_scikit_learn_does(random):
+    train, held_out = parts(*table(random, 3))
+    weights = random.uniform(0.2, 3, size=120)
+    model = LogisticRegression(class_weight="balanced", tol=1e-9, max_iter=5000).fit(*train, weights)
+    check = influence_scores(model, train, held_out, sample_weight=weights, verify=3).verification
+    assert (
+        np.sign(check.predicted) == np.sign(check.actual)
+    ).all()  # and the model is at the minimum of what is scored
+
+
+def test_a_network_may_return_one_number_a_sample(random):
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 1)
+
+        def forward(self, x):
+            return self.layer(x)[:, 0]
+
+    (x, y), (x2, y2) = parts(*table(random, 2))
+    network = Flat().double()
+    logits = influence_scores(network, (x, y > 0), (x2, y2 > 0), solver={"parameters": "all"}).values
+    own = influence_scores(network, (x, y.astype(float)), (x2, y2.astype(float)), solver={"parameters": "all"},
+                           loss=nn.BCEWithLogitsLoss()).values  # fmt: skip
+    np.testing.assert_allclose(own, logits, atol=1e-8)
+    targets = (x, y.astype(float)), (x2, y2.astype(float))
+    squared, module = (influence_scores(network, *targets, loss=loss).values
+                       for loss in ("squared_error", nn.MSELoss()))  # fmt: skip
+    np.testing.assert_allclose(squared, module, atol=1e-8)
+
+
 NAMED = {
     "logistic": ({"name": "explicit"}, {"name": "lissa", "damping": 0.1, "batch_size": 8}, {"name": "cg"}),
     "last": ({"name": "explicit"}, {"name": "lissa", "batch_size": 8}, {"name": "cg"}),
@@ -392,6 +526,20 @@ def test_any_solver_can_be_named_alone(random, kind):
 # Refusals.
 
 
+def gradients(labels, margins):
+    p = np.exp(margins) / np.exp(margins).sum(axis=1, keepdims=True)
+    return 0.8 * (p - np.eye(3)[labels.astype(int)]), p * (1 - p)
+
+
+def detached(outputs, targets):
+    return cross_entropy(outputs.detach(), targets, reduction="none")
+
+
+def averaged(train):
+    settings = {"l1_ratios": (0,), "use_legacy_attributes": False, "scoring": "accuracy"}
+    return LogisticRegressionCV(refit=False, **settings).fit(*train)
+
+
 def refused_models():
     random = np.random.default_rng(0)
     train, _ = parts(*table(random))
@@ -410,6 +558,15 @@ def refused_models():
         "loss": (LogisticRegression().fit(*train), {"loss": "hinge"}, "'hinge', and a LogisticRegression has its own"),
         "weights' shape": (LogisticRegression().fit(*train), {"sample_weight": [1, 2]}, r"shape \(2,\) for 120"),
         "weights' sign": (LogisticRegression().fit(*train), {"sample_weight": -np.ones(120)}, "-1.0 at sample 0"),
+        "custom objective": (xgb.XGBClassifier(n_estimators=3, objective=gradients).fit(*train), {}, "objective of yo"),
+        "averaged": (averaged(train), {}, "refit=True"),
+        "numbers": (LogisticRegression().fit(*train), {"sample_weight": "abc"}, "no array of numbers"),
+        "verify": (LogisticRegression().fit(*train), {"verify": -1}, "verify is -1; legal"),
+        "seed": (LogisticRegression().fit(*train), {"seed": 0.5}, "seed is 0.5; legal"),
+        "solver": (LogisticRegression().fit(*train), {"solver": "cg"}, "solver is 'cg'; pass a mapping"),
+        "words for factors": (linear, {"class_weight": 2.0}, "class_weight is 2.0; legal"),
+        "many factors": (linear, {"class_weight": [1, 2, 3, 4, 5]}, "class_weight has 5 factors"),
+        "huber": (nn.Linear(4, 3).double(), {"loss": detached}, "the network, its loss or its samples fail"),
         "option": (LogisticRegression().fit(*train), {"solver": {"dampin": 1}}, "no option 'dampin'; legal"),
         "name": (LogisticRegression().fit(*train), {"solver": {"name": "adam"}}, "name is 'adam'; legal: cg"),
         "value": (LogisticRegression().fit(*train), {"solver": {"samples": 0.5}}, "samples is 0.5; legal"),
@@ -427,7 +584,7 @@ def refused_models():
         "other loss": (linear, {"loss": "binary_cross_entropy"}, "loss binary_cross_entropy, and the network has 3"),
         "mean": (linear, {"loss": cross_entropy}, r"loss returns \(\) for .*reduction='none'"),
         "outputs": (nn.Linear(4, 1).double(), {}, "training label.*2 at sample .* is no class: the model's 2 classes"),
-        "factors": (linear, {"class_weight": [1.0, 2.0]}, "label 2, and class_weight has factors for 2 classes"),
+        "factors": (linear, {"class_weight": [1.0, 2.0]}, "class_weight has 2 factors; .*the model's 3 classes"),
         "no classes": (linear, {"loss": smoothed, "class_weight": [1, 2, 3]}, "put the factors into the loss"),
     }  # fmt: skip
 
@@ -450,9 +607,11 @@ def refused_samples(x, y):
     tensors = TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
     return {
         "shuffling": (DataLoader(tensors, batch_size=30, shuffle=True), r"DataLoader shuffles.*batch_size=30, sh"),
-        "changing": (Shuffled(), "first batch is another one when it is read again"),
+        "changing": (Shuffled(), "batch 0 is another one when it is read again"),
         "once": (iter(DataLoader(tensors, batch_size=30)), "can be read once; pass a DataLoader or a list"),
         "no labels": (DataLoader(TensorDataset(tensors.tensors[0]), batch_size=9), "batch 0 is a list; pass a pair"),
+        "samples": (DataLoader(tensors, batch_size=None), "is a single sample; pass batches"),
+        "not finite": ((np.where(np.arange(120)[:, None] == 7, np.nan, x), y), "a value of sample 7 is not finite"),
         "keys": ([{"x": tensors.tensors[0]}], "batch 0 has the keys x, and none of labels"),
         "array": (x, "training is a ndarray; pass a pair"),
         "short": ((x, y[:-1]), "inputs of 120 samples and 119 labels"),

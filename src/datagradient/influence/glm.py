@@ -21,7 +21,7 @@ CHECKED = 64  # number of samples on which a problem is compared with its model
 STEP = 1e-4  # step of the finite difference, in units of the margins
 # The gradient at a minimum is at most this share of the samples' gradients (root mean square), or its largest entry is
 # at most scikit-learn's default tolerance. Our own fits stay below a tenth of both.
-MINIMUM, TOLERANCE = 1e-2, 1e-4
+MINIMUM, MINIMUM_BY_ROOT, TOLERANCE = 1e-2, 0.1, 1e-4
 PINNED = 1e-8  # largest share for the gradient by a weight of exactly 0; at the minimum of an L2 penalty it is 0
 SCALED = 500  # number of samples on which the usual size of a sample's gradient is measured
 
@@ -247,9 +247,11 @@ class LinearProblem(GeneralisedLinearProblem):
     def _check_minimum(self) -> None:
         gradient = self.adjoint(self.train_residuals, self._train_inputs)
         gradient = gradient / len(self.labels) + self.penalty * self.theta
+        # Other samples of the same kind have a gradient of about size / √n at this model.
+        limit = min(MINIMUM, MINIMUM_BY_ROOT / np.sqrt(len(self.labels)))
         tolerance = TOLERANCE * (1 if self.weights is None else self.weights.mean())
         for slope, size, part in zip(self._parts(gradient), self._sizes(), ("weights", "bias"), strict=True):
-            if not (np.linalg.norm(slope) <= MINIMUM * size or np.abs(slope).max() <= tolerance):
+            if not (np.linalg.norm(slope) <= limit * size or np.abs(slope).max() <= tolerance):
                 raise SolverError(self._no_minimum(f"the gradient by the {part} is {np.abs(slope).max():.2g}"))
         # With symmetric samples a weight of 0 is correct; an L1 penalty holds weights at 0 against their gradient.
         slopes = self._parts(gradient)[0][self._parts(self.theta)[0] == 0]

@@ -40,7 +40,7 @@ def binary_numbers(labels: Any, n: int, part: str) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.shape == (n, 1):
         labels = labels[:, 0]
-    if labels.dtype.kind == "f" and np.isin(labels, (0, 1)).all():
+    if labels.dtype.kind == "b" or (labels.dtype.kind == "f" and np.isin(labels, (0, 1)).all()):
         labels = labels.astype(np.int64)
     return class_numbers(labels, n, 2, part)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from datagradient.influence.batches import Inputs, Samples, length
 from datagradient.influence.glm import CHECKED, LinearProblem
@@ -114,7 +115,9 @@ class LastLayerProblem(LinearProblem):
         try:
             for start, x in as_samples(features, self.to_tensor, self.batch_size).batches(self.device):
                 logits = logits_of(self.network, {}, x)
-                activations = seen.pop().cpu()
+                activations = seen.pop()
+                self._check_logits(activations, logits, start)
+                activations = activations.cpu()
                 if activations.dim() != 2:
                     raise SolverError(
                         f"neural: what the last linear layer takes has the shape {tuple(activations.shape)} for "
@@ -127,6 +130,17 @@ class LastLayerProblem(LinearProblem):
                 yield start, activations, logits.cpu()
         finally:
             hook.remove()
+
+    def _check_logits(self, activations: Tensor, logits: Tensor, start: int) -> None:
+        """Refuse a network whose logits are not those of its last layer for some sample."""
+        if activations.dim() != 2:
+            return  # refused with its shape
+        expected = linear(activations, self.layer.weight, self.layer.bias)
+        if expected.shape != logits.shape or not torch.allclose(expected, logits, AGREEMENT, AGREEMENT, equal_nan=True):
+            raise SolverError(
+                "neural: the logits are not those of the last linear layer (in the batch from sample "
+                f"{start}); use parameters: all, and leave out a last Sigmoid or Softmax"
+            )
 
     def _checked_activations(self, few: Samples, x: Inputs) -> np.ndarray:
         """Return the last layer's inputs for the first samples, of which `x` is the first batch.

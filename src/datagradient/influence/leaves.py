@@ -1,6 +1,7 @@
 """Reading an XGBoost booster: its leaves, and whether they minimise the objective that influence is computed for."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ OBJECTIVES = ("binary:logistic", "multi:softprob", "multi:softmax")
 # Number of trees on which the penalty is checked. With the right penalty a tenth of the gaps are below GAP (rounding
 # gives 1e-8), even if monotone constraints clip values; if the penalty is wrong by a tenth they are above 3e-6.
 TREES, GAP = 20, 1e-6
+LEAVES = 0.01  # share that the curvature and the values of the first tree's leaves may differ by
 CURVATURE = 0.01  # share by which the curvature at the root of the first tree may differ from the training samples'
 
 
@@ -123,6 +125,60 @@ def check_samples(content: dict, booster: xgb.Booster, offset: np.ndarray, n: fl
         )
 
 
+def check_first_tree(
+    content: dict,
+    booster: xgb.Booster,
+    nodes_of_first: Callable[[], np.ndarray],
+    offset: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None,
+    l2: float,
+) -> None:
+    """Refuse training samples or labels that the leaves of the first tree are not of, where all samples trained it.
+
+    A leaf's curvature is the sum over the samples in it, and its value −η G / (curvature + λ), G the sum of their
+    gradients and η the learning rate.
+
+    Args:
+        content: of the booster, see `content_of`.
+        booster: as it was trained: one that was read from a file does not say whether it drew samples.
+        nodes_of_first: returns the node (n,) of the first tree that each sample ends in.
+        offset: (n_margins,) the margins before the first tree.
+        labels: (n,) class numbers.
+        weights: (n,) of the samples; None for 1.
+        l2: the penalty λ.
+
+    Raises:
+        SolverError: they are not.
+    """
+    if not _uses_all_samples(booster):
+        return
+    nodes, model = nodes_of_first(), content["learner"]["gradient_booster"]["model"]
+    tree, place = model["trees"][0], model["tree_info"][0]
+    p = probabilities_of(offset[None])[0, place]
+    is_class = labels == (1 if len(offset) == 1 else place)
+    factors = np.ones(len(labels)) if weights is None else weights
+    size = len(tree["left_children"])
+    leaf = np.array(tree["left_children"]) < 0
+    factor = 1 if len(offset) == 1 else 2  # XGBoost takes twice the diagonal of the Hessian for several classes
+    curvature = factor * p * (1 - p) * np.bincount(nodes, factors, minlength=size)[leaf]
+    stored = np.array(tree["sum_hessian"])[leaf]
+    slopes = np.bincount(nodes, factors * (p - is_class), minlength=size)[leaf]
+    values, expected = np.array(tree["split_conditions"])[leaf], -slopes / np.maximum(curvature + l2, 1e-16)
+    rate = values @ expected / max(float(expected @ expected), 1e-30)
+    others = np.abs(curvature - stored).sum() > LEAVES * stored.sum()
+    clipped = "monotone_constraints" in _training_parameters(booster) and any(
+        value not in "(), 0" for value in _training_parameters(booster)["monotone_constraints"]
+    )
+    labelled = clipped or np.linalg.norm(values - rate * expected) <= LEAVES * max(np.linalg.norm(values), 1e-12)
+    if others or not labelled:
+        which = "other samples" if others else "other labels or another loss"
+        raise SolverError(
+            f"boosted: the first tree was trained on {which} than these; pass the samples and labels that the booster "
+            "was trained on, with the same missing values, and train it without base_margin and a custom objective"
+        )
+
+
 def _uses_all_samples(booster: xgb.Booster) -> bool:
     return _knows_training(booster) and float(_training_parameters(booster).get("subsample", 1)) == 1
 
@@ -150,7 +206,7 @@ def _unlike_penalty(booster: xgb.Booster, learner: dict, l2: float) -> str:
     if not (stated == np.float32(l2) or (stated == 1 and not states_training)) or not _fits(few, l2):
         return (
             f"the leaf values are not those of lambda = {l2:g} (the booster says {stated:g}) without L1 penalty and "
-            "max_delta_step; pass the booster's reg_lambda as l2"
+            "max_delta_step; give the reg_lambda that it was trained with"
         )
     if undetermined and not states_training:
         return (

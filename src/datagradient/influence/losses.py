@@ -77,7 +77,8 @@ class SquaredError:
         """Return labels (n, …) in the shape of the outputs; a last axis of length 1 may be left out."""
         targets = labels if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels, dtype=np.float64))
         shape = (n, *outputs.shape[1:])
-        if targets.shape != shape and targets.numel() != n * int(np.prod(outputs.shape[1:])):
+        column = {shape, (n, *shape[1:], 1)} | ({shape[:-1]} if shape[-1] == 1 and len(shape) > 1 else set())
+        if tuple(targets.shape) not in column:
             raise SolverError(f"{part} labels have the shape {tuple(targets.shape)}, and the network's outputs for "
                               f"them {shape}: pass one number for each output")  # fmt: skip
         finite = torch.isfinite(targets.reshape(n, -1)).all(dim=1)
@@ -87,7 +88,7 @@ class SquaredError:
 
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of every sample (n,)."""
-        return (outputs - targets.to(outputs.dtype)).square().flatten(1).mean(dim=1)
+        return (outputs - targets.to(outputs.dtype)).square().reshape(len(outputs), -1).mean(dim=1)
 
     def curvature(self, outputs: Tensor, targets: Tensor, change: Tensor) -> Tensor:
         """Return 2/k·change_i, k the number of a sample's outputs."""
@@ -161,10 +162,22 @@ def loss_for(loss: "str | Callable | Loss | None", outputs: Tensor) -> Loss:
         return LOSSES[loss]()
     if not callable(loss):
         raise SolverError(f"loss is a {type(loss).__name__}; pass one of {', '.join(LOSSES)}, or a function")
-    if isinstance(loss, nn.Module) and getattr(loss, "reduction", "none") != "none":
-        loss = copy.copy(loss)
-        loss.reduction = "none"
+    if isinstance(loss, nn.Module) and getattr(loss, "reduction", "none") in ("mean", "sum"):
+        return Differentiated(_by_sample(loss))
     return Differentiated(loss)
+
+
+def _by_sample(loss: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return a loss module without its reduction over samples; over a sample's outputs it keeps it."""
+    values_of = copy.copy(loss)
+    reduction, values_of.reduction = loss.reduction, "none"
+
+    def by_sample(outputs: Tensor, targets: Tensor) -> Tensor:
+        values = values_of(outputs, targets)
+        rows = values.reshape(len(values), -1)
+        return rows.mean(dim=1) if reduction == "mean" else rows.sum(dim=1)
+
+    return by_sample
 
 
 def takes_logits(loss: "str | Callable | Loss | None") -> bool:

@@ -80,22 +80,22 @@ def outputs_of(network: nn.Module, tensors: dict[str, Tensor], x: Inputs) -> Ten
     """
     # Copied in every pass: a buffer that a pass changes must be a tensor with a derivative of its own.
     buffers = {name: tensors.get(name, value).clone() for name, value in network.named_buffers()}
+    x = mapped(torch.clone, x)  # a network may work in place, and the samples are the caller's
     arguments, named = ((), dict(x)) if isinstance(x, Mapping) else (x if isinstance(x, tuple) else (x,), {})
     with evaluation(network), plain_attention():
         output = functional_call(network, {**tensors, **buffers}, arguments, named)
-    logits, n = output["logits"] if isinstance(output, Mapping) and "logits" in output else output, length(x)
-    if not isinstance(logits, Tensor):
+    outputs, n = output["logits"] if isinstance(output, Mapping) and "logits" in output else output, length(x)
+    if not isinstance(outputs, Tensor):
         raise SolverError(
             f"neural: the network's output is a {type(output).__name__}, neither logits nor a mapping with 'logits'; "
             "wrap it in a module that returns one tensor (n, classes)"
         )
-    logits = logits[:, None] if logits.shape == (n,) else logits
-    if not logits.dim() or len(logits) != n:
+    if not outputs.dim() or len(outputs) != n:
         raise SolverError(
-            f"neural: the network's output has the shape {tuple(logits.shape)} for {n} samples; supported are "
+            f"neural: the network's output has the shape {tuple(outputs.shape)} for {n} samples; supported are "
             "logits (n, classes), or one logit a sample for two classes: wrap it in a module that returns these"
         )
-    return logits
+    return outputs
 
 
 def logits_of(network: nn.Module, tensors: dict[str, Tensor], x: Inputs) -> Tensor:
@@ -105,6 +105,7 @@ def logits_of(network: nn.Module, tensors: dict[str, Tensor], x: Inputs) -> Tens
         SolverError: as for `outputs_of`, or the output is not a matrix.
     """
     logits = outputs_of(network, tensors, x)
+    logits = logits[:, None] if logits.dim() == 1 else logits
     if logits.dim() != 2:
         raise SolverError(
             f"neural: the network's output has the shape {tuple(logits.shape)} for {length(x)} samples; supported are "

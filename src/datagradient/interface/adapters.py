@@ -7,6 +7,7 @@ is chosen by the model's own library, so that no other library needs to be insta
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datagradient.errors import UserError
+from datagradient.errors import UserError, one_line
 from datagradient.influence.scores import Problem
 
 SUPPORTED = (
@@ -45,11 +46,13 @@ class Scorable:
         problem: of the model on its training samples.
         validation: features and labels as the problem takes them, and factors of the losses, None for 1.
         problem_of: returns a problem of further samples, for projection alone.
+        scoring: returns the context in which that is done.
     """
 
     problem: Problem
     validation: tuple[Any, Any, NDArray[np.float64] | None]
     problem_of: Callable[[Any], Problem]
+    scoring: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def for_model(model: Any) -> ModuleType:
@@ -79,6 +82,12 @@ def for_model(model: Any) -> ModuleType:
     raise UserError(f"the model is a {kind.__module__}.{kind.__name__}{inside}; supported are {SUPPORTED}{hint}")
 
 
+def context(adapter: ModuleType, model: Any) -> AbstractContextManager[None]:
+    """Return the context in which an adapter's models are scored."""
+    make = getattr(adapter, "scoring", None)
+    return make(model) if make else nullcontext()
+
+
 def pair(data: Any, part: str) -> tuple[Any, Any]:
     """Return inputs and labels of a pair.
 
@@ -94,7 +103,11 @@ def split_pipeline(model: Any, data: Any, part: str) -> tuple[Any, Any]:
     """Return what the last step of a Pipeline (or a model alone) takes of a pair's inputs, and the labels."""
     inputs, labels = pair(data, part)
     if hasattr(model, "steps") and len(model.steps) > 1:
-        inputs = model[:-1].transform(inputs)
+        try:
+            inputs = model[:-1].transform(inputs)
+        except Exception as error:
+            raise UserError(f"{part}: a step of the Pipeline before the last fails on the inputs: {one_line(error)}; "
+                            "pass what the Pipeline was fitted on") from error  # fmt: skip
     return inputs, labels
 
 
@@ -156,9 +169,12 @@ def by_class(class_weight: Any, classes: NDArray[Any], labels: NDArray[np.int64]
         if unknown:
             raise UserError(f"class_weight names {min(map(repr, unknown))}, which is none of the model's classes "
                             f"{classes.tolist()[:10]}")  # fmt: skip
-        factors = np.array([float(class_weight.get(name, 1.0)) for name in classes.tolist()])
-    else:
+        class_weight = [class_weight.get(name, 1.0) for name in classes.tolist()]
+    try:
         factors = np.asarray([float(value) for value in class_weight])
+    except (TypeError, ValueError):
+        raise UserError(f"class_weight is {class_weight!r}; legal are 'balanced', a mapping from label to factor, and "
+                        "a sequence of factors") from None  # fmt: skip
     if factors.shape != (n_classes,) or not np.isfinite(factors).all() or (factors < 0).any():
         raise UserError(f"class_weight has {len(factors)} factors; needed is one of at least 0 for each of the "
                         f"model's {n_classes} classes")  # fmt: skip

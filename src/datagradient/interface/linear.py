@@ -1,10 +1,12 @@
 """scikit-learn's LogisticRegression, alone or last in a Pipeline."""
 
+from inspect import signature
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils.class_weight import compute_class_weight
 
 from datagradient.errors import UserError
 from datagradient.influence.glm import LinearProblem
@@ -49,13 +51,13 @@ def scorable(model: Any, train: Any, validation: Any, told: Told, form: dict[str
     held_out, held_out_labels = samples(validation, "validation")
     n = len(labels)
     weights = checked_weights(told.sample_weight, n)
-    factors = by_class(_class_weight(estimator, told), estimator.classes_, labels)
+    factors = _class_factors(_class_weight(estimator, told), estimator.classes_, labels, weights)
+    coefficients = estimator.coef_.astype(np.float64)  # a copy: `score` is of the model as it is now
     bias = estimator.intercept_.astype(np.float64) if estimator.fit_intercept else None
 
     def problem(
         features: Any, labels: NDArray[np.int64], rows: Any, weights: NDArray[np.float64] | None
     ) -> FittedProblem:
-        coefficients = estimator.coef_.astype(np.float64)
         return FittedProblem(features, labels, coefficients, bias, penalty / n, rows, weights, shared_penalty=False)
 
     def problem_of(new: Any) -> FittedProblem:
@@ -82,12 +84,15 @@ def _penalty(model: LogisticRegression) -> float:
     kind = settings.get("penalty")
     cross_validated = hasattr(model, "C_")  # LogisticRegressionCV has found its own
     mixed: Any = getattr(model, "l1_ratio_", None) if cross_validated else settings.get("l1_ratio")
-    ratio = np.unique(mixed)
+    ratio = np.array([value for value in np.atleast_1d(mixed).tolist() if value is not None])
     if kind in ("l1", "elasticnet") and any(ratio):
         raise UserError(f"the LogisticRegression has the penalty {kind}; supported is an L2 penalty, or none: fit it "
                         "again without l1_ratio")  # fmt: skip
     if kind in (None, "none"):
         return 0.0
+    if not getattr(model, "refit", True):
+        raise UserError("the LogisticRegressionCV averages fits (refit=False), which is no minimum; fit it with "
+                        "refit=True")  # fmt: skip
     if kind == "l1" or any(value for value in ratio.tolist()):
         raise UserError("the LogisticRegression has an L1 penalty (l1_ratio above 0); supported is an L2 penalty, or "
                         "none: fit it again with l1_ratio=0")  # fmt: skip
@@ -106,10 +111,20 @@ def _penalty(model: LogisticRegression) -> float:
 
 def _class_weight(model: LogisticRegression, told: Told) -> Any:
     """Return the class weights that the model was fitted with, which it knows itself."""
-    if told.class_weight is not None and told.class_weight != model.class_weight:
+    if told.class_weight is not None and repr(told.class_weight) != repr(model.class_weight):
         raise UserError(f"class_weight is {told.class_weight!r}, and the LogisticRegression has class_weight="
                         f"{model.class_weight!r}; leave it out: the model's own counts")  # fmt: skip
     return model.class_weight
+
+
+def _class_factors(
+    class_weight: Any, classes: NDArray[Any], labels: NDArray[np.int64], weights: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """Return the factor of each class as scikit-learn computes it: "balanced" counts weights in its newer versions."""
+    if class_weight != "balanced" or weights is None:
+        return by_class(class_weight, classes, labels)
+    told = {"sample_weight": weights} if "sample_weight" in signature(compute_class_weight).parameters else {}
+    return np.asarray(compute_class_weight("balanced", classes=np.arange(len(classes)), y=labels, **told))
 
 
 def _features(model: LogisticRegression, inputs: Any, part: str) -> Any:

@@ -1,6 +1,7 @@
 """torch modules, with arrays, several inputs, or batches of the caller's own."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
-from datagradient.errors import UserError
+from datagradient.errors import UserError, one_line
 from datagradient.influence.batches import Arrays, Batches, Inputs, Samples, leaves, length, mapped
 from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.influence.losses import takes_logits
+from datagradient.influence.modules import first_pass, logits_of
 from datagradient.influence.network import NetworkProblem
 from datagradient.influence.scores import Problem, curvature_rows
 from datagradient.interface.adapters import Scorable, Told, by_class, checked_weights, of_samples
@@ -32,7 +34,8 @@ def scorable(model: nn.Module, train: Any, validation: Any, told: Told, form: di
     inputs, labels = _samples(train, "training", dtype)
     held_out, held_out_labels = _samples(validation, "validation", dtype)
     weights = checked_weights(told.sample_weight, len(labels))
-    factors = _factors(told, labels)
+    factors = _factors(told, labels, model, inputs)
+    before = _sums(model)
 
     def problem(inputs: Samples, labels: Any, rows: Any, weights: NDArray[np.float64] | None) -> Problem:
         options = {"rows": rows, "weights": weights}
@@ -45,6 +48,8 @@ def scorable(model: nn.Module, train: Any, validation: Any, told: Told, form: di
         )
 
     def problem_of(new: Any) -> Problem:
+        if _sums(model) != before:
+            raise UserError("the network's parameters have changed since it was scored; score it again")
         inputs, labels = _samples(new, "new", dtype)
         return problem(inputs, labels, None, _weights(factors, labels))
 
@@ -53,6 +58,7 @@ def scorable(model: nn.Module, train: Any, validation: Any, told: Told, form: di
         problem(inputs, labels, rows, _weights(factors, labels, weights)),
         (held_out, held_out_labels, _weights(factors, held_out_labels)),
         problem_of,
+        lambda: scoring(model),
     )
 
 
@@ -70,18 +76,44 @@ def _checked(problem: LastLayerProblem, told: Told) -> LastLayerProblem:
     return problem
 
 
-def _factors(told: Told, labels: Tensor) -> NDArray[np.float64] | None:
+@contextmanager
+def scoring(model: nn.Module) -> Iterator[None]:
+    """Within this context gradients can be computed, whatever the caller has switched off; errors are one sentence.
+
+    Raises:
+        UserError: the network, the loss or the caller's samples fail.
+    """
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {one_line(error)[:300]}"
+        raise UserError(
+            f"the network, its loss or its samples fail: {what}; run the network and the loss on a batch, with a "
+            "backward pass, to see where"
+        ) from error
+
+
+def _sums(model: nn.Module) -> list[float]:
+    """Return numbers that tell whether a parameter or buffer has changed."""
+    return [float(value.detach().double().sum()) for value in [*model.parameters(), *model.buffers()]]
+
+
+def _factors(told: Told, labels: Tensor, model: nn.Module, inputs: Samples) -> NDArray[np.float64] | None:
     if told.class_weight is None:
         return None
     if not takes_logits(told.loss):
         raise UserError("class_weight, and a loss that is not of classes; put the factors into the loss")
-    weights = told.class_weight
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        _, x = next(iter(inputs[:2].batches(device)))
+        n_classes = max(2, first_pass(model, lambda: logits_of(model, {}, x)).shape[1])
+    weights: Any = told.class_weight
     if isinstance(weights, Tensor):
         weights = weights.detach().cpu().tolist()
-    numbers = _numbers(labels)
-    keys = max(map(int, weights), default=0) if isinstance(weights, Mapping) else 0
-    n_classes = len(weights) if not isinstance(weights, str | Mapping) else max(int(numbers.max(initial=0)), keys) + 1
-    return by_class(weights, np.arange(n_classes), numbers)
+    return by_class(weights, np.arange(n_classes), np.minimum(_numbers(labels), n_classes - 1))
 
 
 def _numbers(labels: Tensor) -> NDArray[np.int64]:
@@ -95,7 +127,7 @@ def _weights(
         return weights
     numbers = _numbers(labels)
     if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(factors)):
-        raise UserError(f"label {numbers.max()}, and class_weight has factors for {len(factors)} classes")
+        raise UserError(f"label {numbers.max()}, and the network has {len(factors)} classes")
     return of_samples(factors, numbers, weights)
 
 
@@ -138,6 +170,10 @@ def _arrays(inputs: Any, labels: Any, part: str, dtype: torch.dtype) -> tuple[Sa
                         "pass one label for each sample")  # fmt: skip
     if not len(targets):
         raise UserError(f"{part}: there is no sample")
+    for tensor in leaves(tensors):
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            sample = int((~torch.isfinite(tensor).reshape(len(tensor), -1).all(dim=1)).nonzero()[0])
+            raise UserError(f"{part} inputs: a value of sample {sample} is not finite; fill it in, as for training")
     return Arrays(tensors, mapped_as_it_is, _batch_size(tensors)), targets
 
 
@@ -166,27 +202,37 @@ def _batches(data: Iterable[Any], part: str, dtype: torch.dtype) -> tuple[Sample
             inputs, labels = _split(batch, f"{part} batch {number}")
             yield mapped(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor, inputs), labels
 
-    first: tuple[Inputs, Tensor] | None = None
     sizes: list[int] = []
     labels_of: list[Tensor] = []
+    marks: list[list[float]] = []
     for inputs, targets in read():
-        first = (inputs, targets) if first is None else first
         if any(len(tensor) != len(targets) for tensor in leaves(inputs)):
             raise UserError(f"{part} batch {len(sizes)}: inputs of {length(inputs)} samples and {len(targets)} labels")
         sizes.append(len(targets))
         labels_of.append(targets.detach().cpu())
-    if first is None:
+        marks.append(_marks(inputs, targets))
+    if not sizes:
         raise UserError(f"{part}: there is no batch")
-    again = next(read())
-    tensors, tensors_again = ([*leaves(inputs), labels] for inputs, labels in (first, again))
-    if not all(map(_same, tensors, tensors_again)):
-        raise UserError(f"{part}: the first batch is another one when it is read again: the samples are shuffled or "
-                        "changed at random; pass a loader without shuffling and random augmentation")  # fmt: skip
-    return Batches(lambda: (inputs for inputs, _ in read()), sizes), torch.cat(labels_of)
+
+    def read_again() -> Iterator[Inputs]:
+        for number, (inputs, targets) in enumerate(read()):
+            if number < len(marks) and _marks(inputs, targets) != marks[number]:
+                raise UserError(
+                    f"{part} batch {number} is another one when it is read again: the samples are shuffled or changed "
+                    "at random; pass a loader without shuffling and random augmentation"
+                )
+            yield inputs
+
+    return Batches(read_again, sizes), torch.cat(labels_of)
 
 
-def _same(first: Tensor, second: Tensor) -> bool:
-    return first.shape == second.shape and torch.allclose(first, second, rtol=0, atol=0, equal_nan=True)
+def _marks(inputs: Inputs, labels: Tensor) -> list[float]:
+    """Return numbers that tell whether a batch is another one: of its tensors, weighted by position."""
+    marks = []
+    for tensor in [*leaves(inputs), labels]:
+        rows = torch.nan_to_num(tensor.detach().reshape(len(tensor), -1).double()).sum(dim=1)
+        marks.append(float(rows @ torch.arange(1, len(rows) + 1, dtype=torch.double, device=rows.device)))
+    return marks
 
 
 def _split(batch: Any, where: str) -> tuple[Inputs, Tensor]:
@@ -205,4 +251,6 @@ def _split(batch: Any, where: str) -> tuple[Inputs, Tensor]:
     for value in [*leaves(inputs), labels]:
         if not isinstance(value, Tensor):
             raise UserError(f"{where} holds a {type(value).__name__}; pass tensors")
+        if not value.dim():
+            raise UserError(f"{where} is a single sample; pass batches, e.g. DataLoader(dataset, batch_size=200)")
     return mapped(lambda tensor: tensor, inputs), labels

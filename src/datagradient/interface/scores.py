@@ -1,9 +1,11 @@
 """Scores of a user's own model: `influence_scores`."""
 
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,9 @@ from datagradient.influence.options import PROBLEM_OPTIONS, SOLVER_OPTIONS, SOLV
 from datagradient.interface import adapters
 from datagradient.interface.adapters import Scorable, Told
 from datagradient.models import declared
+
+# Scoring switches flags of torch's that a process has once: two threads take turns.
+_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,8 @@ class InfluenceResult:
         Raises:
             ValueError: the model cannot take them.
         """
-        return scores.influence_along(self._scorable.problem_of(new), self._direction)
+        with _LOCK, self._scorable.scoring():
+            return scores.influence_along(self._scorable.problem_of(new), self._direction)
 
 
 def influence_scores(
@@ -143,10 +149,21 @@ def influence_scores(
             supported, and what to do.
     """
     options = _options(solver)
-    told = Told(loss, class_weight, None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64))
-    start = time.perf_counter()
+    if isinstance(verify, bool) or not isinstance(verify, int | np.integer) or verify < 0:
+        raise UserError(f"verify is {verify!r}; legal is a number of samples, from 0 on")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise UserError(f"seed is {seed!r}; legal is a whole number")
+    told = Told(loss, class_weight, _numbers(sample_weight))
     adapter = adapters.for_model(model)
-    options = _with_defaults(options, adapter.FAMILY)
+    with _LOCK, adapters.context(adapter, model):
+        return _scored(adapter, model, train, validation, told, _with_defaults(options, adapter.FAMILY), verify, seed)
+
+
+def _scored(
+    adapter: ModuleType, model: Any, train: Any, validation: Any, told: Told, options: dict[str, Any], verify: int,
+    seed: int,
+) -> InfluenceResult:  # fmt: skip
+    start = time.perf_counter()
     form = {key: options.pop(key) for key in PROBLEM_OPTIONS if key in options}
     scorable = adapter.scorable(model, train, validation, told, form, seed)
     setup = time.perf_counter() - start
@@ -155,13 +172,26 @@ def influence_scores(
     record = {**found.record.as_dict(), "options": {**options, **form}, "seconds": {"setup": setup, **found.seconds}}
     if record["status"] == "unconverged":
         warnings.warn(f"the solve is unconverged: relative residual {record['residual']:.2g} after "
-                      f"{record['iterations']} steps: raise max_iterations or damping", stacklevel=2)  # fmt: skip
+                      f"{record['iterations']} steps: raise max_iterations or damping", stacklevel=3)  # fmt: skip
     verification = _verified(scorable, found.influence, verify, options) if verify else None
     return InfluenceResult(found.influence, record, verification, found.direction.solution, scorable)
 
 
+def _numbers(weights: ArrayLike | None) -> NDArray[np.float64] | None:
+    """Return weights as an array of numbers, or refuse them."""
+    if weights is None:
+        return None
+    detached: Any = weights.detach().cpu() if hasattr(weights, "detach") else weights
+    try:
+        return np.asarray(detached, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError("sample_weight is no array of numbers; pass one number for each training sample") from None
+
+
 def _options(solver: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return options for a solver, checked as far as solvers do not check them."""
+    if solver is not None and not isinstance(solver, Mapping):
+        raise UserError(f"solver is {solver!r}; pass a mapping of options, e.g. {{'name': 'cg', 'damping': 0.01}}")
     options = dict(solver or {})
     legal = ("name", *SOLVER_OPTIONS)
     for key, value in options.items():

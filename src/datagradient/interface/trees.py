@@ -64,6 +64,9 @@ def _model(model: Any) -> boosted.BoostedModel:
         except ValueError:
             raise UserError("the XGBClassifier has not been fitted; call fit first") from None
         n_classes = int(model.n_classes_)
+        if callable(model.objective):
+            raise UserError("the XGBClassifier has an objective of your own; supported are binary:logistic and "
+                            "multi:softprob")  # fmt: skip
         if model.missing is not None and not math.isnan(model.missing):
             raise UserError(f"the XGBClassifier takes {model.missing} for a missing value; supported is NaN: replace "
                             "them and fit it again")  # fmt: skip
@@ -85,4 +88,7 @@ def _features(model: boosted.BoostedModel, inputs: Any, part: str) -> Any:
         raise UserError(
             f"{part} inputs have the shape {features.shape}, and the booster takes (n, {len(model.columns)})"
         )
+    values = features.data if hasattr(features, "tocsr") else features
+    if np.isinf(values).any():
+        raise UserError(f"{part} inputs: a value is infinite; replace it as for fit")
     return features

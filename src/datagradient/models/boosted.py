@@ -11,8 +11,16 @@ import xgboost as xgb
 from scipy.special import expit, softmax
 
 from datagradient.files import read_arrays, write_arrays
+from datagradient.influence.labels import class_numbers
 from datagradient.influence.leaf_problem import LeafProblem
-from datagradient.influence.leaves import best_rounds, check_samples, content_of, offset_of, without_offset
+from datagradient.influence.leaves import (
+    best_rounds,
+    check_first_tree,
+    check_samples,
+    content_of,
+    offset_of,
+    without_offset,
+)
 from datagradient.influence.solvers import SolverError
 from datagradient.seeds import integer_seed
 
@@ -141,10 +149,21 @@ def problem(
     values = [np.where(leaf, old, 0.0) for leaf, old in zip(leaves, stored, strict=True)]
     classes = np.array(stored_trees["tree_info"])
     total = len(labels) if weights is None else float(weights.sum())
+
+    def nodes_of_first() -> np.ndarray:
+        data = xgb.DMatrix(_take(features, model.columns))
+        nodes = trained[:1].predict(data, pred_leaf=True, strict_shape=True, validate_features=False)
+        return nodes.reshape(len(nodes), -1)[:, 0].astype(np.int64)
+
+    def check() -> None:
+        check_samples(content, trained, offset, total)
+        numbers = class_numbers(labels, len(labels), model.n_classes, "training")
+        check_first_tree(content, trained, nodes_of_first, offset, numbers, weights, model.l2)
+
     return LeafProblem(
         features, labels, values, classes, n_margins, offset, model.l2 / len(labels),
         nodes_of, margins_of, rows,
-        check_samples=lambda: check_samples(content, trained, offset, total), weights=weights,
+        check_samples=check, weights=weights,
     )  # fmt: skip
 
 
