@@ -33,7 +33,8 @@ def train(name: str, settings: dict, data: str, labels: str, out: str) -> None:
 
 def score(name: str, solver: dict, data: str, labels: str, model_file: str) -> None:
     """Score all training samples of a model that `train` wrote."""
-    from datagradient.pipeline.scoring import load_work, score_all
+    from datagradient.pipeline.scoring import load_work
+    from datagradient.refine.scoring import score_all
 
     score_all(load_work(name, solver, model_file, data, labels, None))
 

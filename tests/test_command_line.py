@@ -248,13 +248,13 @@ def test_what_happens_to_a_command_is_one_line(results, capsys, monkeypatch, err
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("datagradient.pipeline.jobs.removals.by_influence", fail)
+    monkeypatch.setattr("datagradient.pipeline.jobs.removals.choose", fail)
     found, line = run(capsys, f"prune {SECOND}".split())
     assert (found, line[: len(says)]) == (status, says)
 
 
 def test_an_error_of_ours_is_not_hidden(results, monkeypatch):
-    monkeypatch.setattr("datagradient.pipeline.jobs.removals.by_influence", lambda *_: 1 / 0)
+    monkeypatch.setattr("datagradient.pipeline.jobs.removals.choose", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(f"prune {SECOND}".split())
 

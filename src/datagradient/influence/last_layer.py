@@ -138,8 +138,8 @@ class LastLayerProblem(LinearProblem):
         expected = linear(activations, self.layer.weight, self.layer.bias)
         if expected.shape != logits.shape or not torch.allclose(expected, logits, AGREEMENT, AGREEMENT, equal_nan=True):
             raise SolverError(
-                "neural: the logits are not those of the last linear layer (in the batch from sample "
-                f"{start}); use parameters: all, and leave out a last Sigmoid or Softmax"
+                "neural: the logits are not those of the last linear layer; use parameters: all, and leave out a last "
+                f"Sigmoid or Softmax (batch from sample {start})"
             )
 
     def _checked_activations(self, few: Samples, x: Inputs) -> np.ndarray:
