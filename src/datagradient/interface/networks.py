@@ -171,7 +171,8 @@ def _arrays(inputs: Any, labels: Any, part: str, dtype: torch.dtype) -> tuple[Sa
     if not len(targets):
         raise UserError(f"{part}: there is no sample")
     for tensor in leaves(tensors):
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        # One pass for the usual case: a sum that is finite has finite parts.
+        if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.double)):
             sample = int((~torch.isfinite(tensor).reshape(len(tensor), -1).all(dim=1)).nonzero()[0])
             raise UserError(f"{part} inputs: a value of sample {sample} is not finite; fill it in, as for training")
     return Arrays(tensors, mapped_as_it_is, _batch_size(tensors)), targets
