@@ -462,11 +462,11 @@ def test_scoring_works_whatever_the_caller_has_switched_off_and_in_threads(rando
     expected = [score(network) for network in networks]
     with ThreadPoolExecutor(4) as pool:
         for found, values in zip(pool.map(score, networks), expected, strict=True):
-            np.testing.assert_array_equal(found, values)
+            np.testing.assert_allclose(found, values, rtol=1e-6, atol=1e-9)
     assert [enabled() for enabled, _ in FAST_ATTENTION] == switches
     for context in (torch.no_grad, torch.inference_mode):
         with context():
-            np.testing.assert_array_equal(score(networks[0]), expected[0])
+            np.testing.assert_allclose(score(networks[0]), expected[0], rtol=1e-6, atol=1e-9)
 
 
 def test_balanced_classes_count_the_weights_of_samples_as_scikit_learn_does(random):

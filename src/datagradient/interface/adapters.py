@@ -25,7 +25,7 @@ SUPPORTED = (
 
 
 @dataclass(frozen=True)
-class Told:
+class Stated:
     """What the caller says of the training: the loss, and factors of it by class and by sample (n,)."""
 
     loss: str | Callable[[Any, Any], Any] | None = None

@@ -13,7 +13,7 @@ from datagradient.influence.glm import LinearProblem
 from datagradient.influence.scores import curvature_rows
 from datagradient.interface.adapters import (
     Scorable,
-    Told,
+    Stated,
     by_class,
     check_columns,
     checked_weights,
@@ -37,10 +37,10 @@ class FittedProblem(LinearProblem):
         )
 
 
-def scorable(model: Any, train: Any, validation: Any, told: Told, form: dict[str, Any], seed: int) -> Scorable:
+def scorable(model: Any, train: Any, validation: Any, stated: Stated, form: dict[str, Any], seed: int) -> Scorable:
     """Return the model as it is scored; arguments and errors are those of `influence_scores`."""
     estimator: LogisticRegression = model.steps[-1][1] if hasattr(model, "steps") else model
-    told.refuse_loss("LogisticRegression")
+    stated.refuse_loss("LogisticRegression")
     penalty = _penalty(estimator)
 
     def samples(data: Any, part: str) -> tuple[Any, NDArray[np.int64]]:
@@ -50,8 +50,8 @@ def scorable(model: Any, train: Any, validation: Any, told: Told, form: dict[str
     features, labels = samples(train, "training")
     held_out, held_out_labels = samples(validation, "validation")
     n = len(labels)
-    weights = checked_weights(told.sample_weight, n)
-    factors = _class_factors(_class_weight(estimator, told), estimator.classes_, labels, weights)
+    weights = checked_weights(stated.sample_weight, n)
+    factors = _class_factors(_class_weight(estimator, stated), estimator.classes_, labels, weights)
     coefficients = estimator.coef_.astype(np.float64)  # a copy: `score` is of the model as it is now
     bias = estimator.intercept_.astype(np.float64) if estimator.fit_intercept else None
 
@@ -109,10 +109,10 @@ def _penalty(model: LogisticRegression) -> float:
     return 1 / float(strengths[0])
 
 
-def _class_weight(model: LogisticRegression, told: Told) -> Any:
+def _class_weight(model: LogisticRegression, stated: Stated) -> Any:
     """Return the class weights that the model was fitted with, which it knows itself."""
-    if told.class_weight is not None and repr(told.class_weight) != repr(model.class_weight):
-        raise UserError(f"class_weight is {told.class_weight!r}, and the LogisticRegression has class_weight="
+    if stated.class_weight is not None and repr(stated.class_weight) != repr(model.class_weight):
+        raise UserError(f"class_weight is {stated.class_weight!r}, and the LogisticRegression has class_weight="
                         f"{model.class_weight!r}; leave it out: the model's own counts")  # fmt: skip
     return model.class_weight
 
@@ -123,8 +123,8 @@ def _class_factors(
     """Return the factor of each class as scikit-learn computes it: "balanced" counts weights in its newer versions."""
     if class_weight != "balanced" or weights is None:
         return by_class(class_weight, classes, labels)
-    told = {"sample_weight": weights} if "sample_weight" in signature(compute_class_weight).parameters else {}
-    return np.asarray(compute_class_weight("balanced", classes=np.arange(len(classes)), y=labels, **told))
+    stated = {"sample_weight": weights} if "sample_weight" in signature(compute_class_weight).parameters else {}
+    return np.asarray(compute_class_weight("balanced", classes=np.arange(len(classes)), y=labels, **stated))
 
 
 def _features(model: LogisticRegression, inputs: Any, part: str) -> Any:

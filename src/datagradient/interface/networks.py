@@ -17,7 +17,7 @@ from datagradient.influence.losses import takes_logits
 from datagradient.influence.modules import first_pass, logits_of
 from datagradient.influence.network import NetworkProblem
 from datagradient.influence.scores import Problem, curvature_rows
-from datagradient.interface.adapters import Scorable, Told, by_class, checked_weights, of_samples
+from datagradient.interface.adapters import Scorable, Stated, by_class, checked_weights, of_samples
 
 FAMILY = "neural"
 LABELS = ("labels", "label", "targets", "target")  # of a batch that is a mapping
@@ -27,24 +27,26 @@ FORMS = (
 )
 
 
-def scorable(model: nn.Module, train: Any, validation: Any, told: Told, form: dict[str, Any], seed: int) -> Scorable:
+def scorable(
+    model: nn.Module, train: Any, validation: Any, stated: Stated, form: dict[str, Any], seed: int
+) -> Scorable:
     """Return the network as it is scored; arguments and errors are those of `influence_scores`."""
     _refuse_sizeless(model)
     dtype = next((value.dtype for value in model.parameters()), torch.float32)
     inputs, labels = _samples(train, "training", dtype)
     held_out, held_out_labels = _samples(validation, "validation", dtype)
-    weights = checked_weights(told.sample_weight, len(labels))
-    factors = _factors(told, labels, model, inputs)
+    weights = checked_weights(stated.sample_weight, len(labels))
+    factors = _factors(stated, labels, model, inputs)
     before = _sums(model)
 
     def problem(inputs: Samples, labels: Any, rows: Any, weights: NDArray[np.float64] | None) -> Problem:
         options = {"rows": rows, "weights": weights}
         last = form.get("parameters", "last") == "last"
-        if last and takes_logits(told.loss):
-            return _checked(LastLayerProblem(model, mapped_as_it_is, inputs, labels, **options), told)
+        if last and takes_logits(stated.loss):
+            return _checked(LastLayerProblem(model, unchanged, inputs, labels, **options), stated)
         curvature = form.get("curvature", "ggn")
         return NetworkProblem(
-            model, mapped_as_it_is, inputs, labels, curvature=curvature, loss=told.loss, last=last, **options
+            model, unchanged, inputs, labels, curvature=curvature, loss=stated.loss, last=last, **options
         )
 
     def problem_of(new: Any) -> Problem:
@@ -62,16 +64,16 @@ def scorable(model: nn.Module, train: Any, validation: Any, told: Told, form: di
     )
 
 
-def mapped_as_it_is(inputs: Inputs) -> Inputs:
+def unchanged(inputs: Inputs) -> Inputs:
     """Return inputs, which are tensors already."""
     return inputs
 
 
-def _checked(problem: LastLayerProblem, told: Told) -> LastLayerProblem:
+def _checked(problem: LastLayerProblem, stated: Stated) -> LastLayerProblem:
     """Refuse a loss for another number of outputs than the network has."""
     expected = {"cross_entropy": problem.n_margins > 1, "binary_cross_entropy": problem.n_margins == 1}
-    if isinstance(told.loss, str) and not expected[told.loss]:
-        raise UserError(f"loss {told.loss}, and the network has {problem.n_margins} output(s); pass "
+    if isinstance(stated.loss, str) and not expected[stated.loss]:
+        raise UserError(f"loss {stated.loss}, and the network has {problem.n_margins} output(s); pass "
                         f"loss='{'binary_cross_entropy' if problem.n_margins == 1 else 'cross_entropy'}'")  # fmt: skip
     return problem
 
@@ -101,16 +103,16 @@ def _sums(model: nn.Module) -> list[float]:
     return [float(value.detach().double().sum()) for value in [*model.parameters(), *model.buffers()]]
 
 
-def _factors(told: Told, labels: Tensor, model: nn.Module, inputs: Samples) -> NDArray[np.float64] | None:
-    if told.class_weight is None:
+def _factors(stated: Stated, labels: Tensor, model: nn.Module, inputs: Samples) -> NDArray[np.float64] | None:
+    if stated.class_weight is None:
         return None
-    if not takes_logits(told.loss):
+    if not takes_logits(stated.loss):
         raise UserError("class_weight, and a loss that is not of classes; put the factors into the loss")
     device = next(model.parameters()).device
     with torch.no_grad():
         _, x = next(iter(inputs[:2].batches(device)))
         n_classes = max(2, first_pass(model, lambda: logits_of(model, {}, x)).shape[1])
-    weights: Any = told.class_weight
+    weights: Any = stated.class_weight
     if isinstance(weights, Tensor):
         weights = weights.detach().cpu().tolist()
     return by_class(weights, np.arange(n_classes), np.minimum(_numbers(labels), n_classes - 1))
@@ -175,7 +177,7 @@ def _arrays(inputs: Any, labels: Any, part: str, dtype: torch.dtype) -> tuple[Sa
         if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.double)):
             sample = int((~torch.isfinite(tensor).reshape(len(tensor), -1).all(dim=1)).nonzero()[0])
             raise UserError(f"{part} inputs: a value of sample {sample} is not finite; fill it in, as for training")
-    return Arrays(tensors, mapped_as_it_is, _batch_size(tensors)), targets
+    return Arrays(tensors, unchanged, _batch_size(tensors)), targets
 
 
 def _batch_size(tensors: Inputs) -> int:

@@ -15,11 +15,11 @@ from datagradient.errors import UserError
 from datagradient.influence import scores
 from datagradient.influence.options import PROBLEM_OPTIONS, SOLVER_OPTIONS, SOLVERS
 from datagradient.interface import adapters
-from datagradient.interface.adapters import Scorable, Told
+from datagradient.interface.adapters import Scorable, Stated
 from datagradient.models import declared
 
 # Scoring switches flags of torch's that a process has once: two threads take turns.
-_LOCK = threading.Lock()
+_LOCK = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -153,28 +153,28 @@ def influence_scores(
         raise UserError(f"verify is {verify!r}; legal is a number of samples, from 0 on")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise UserError(f"seed is {seed!r}; legal is a whole number")
-    told = Told(loss, class_weight, _numbers(sample_weight))
+    stated = Stated(loss, class_weight, _numbers(sample_weight))
     adapter = adapters.for_model(model)
     with _LOCK, adapters.context(adapter, model):
-        return _scored(adapter, model, train, validation, told, _with_defaults(options, adapter.FAMILY), verify, seed)
+        return _scored(adapter, model, train, validation, stated, _with_defaults(options, adapter.FAMILY), verify, seed)
 
 
 def _scored(
-    adapter: ModuleType, model: Any, train: Any, validation: Any, told: Told, options: dict[str, Any], verify: int,
+    adapter: ModuleType, model: Any, train: Any, validation: Any, stated: Stated, options: dict[str, Any], verify: int,
     seed: int,
 ) -> InfluenceResult:  # fmt: skip
     start = time.perf_counter()
     form = {key: options.pop(key) for key in PROBLEM_OPTIONS if key in options}
-    scorable = adapter.scorable(model, train, validation, told, form, seed)
+    scorable = adapter.scorable(model, train, validation, stated, form, seed)
     setup = time.perf_counter() - start
     features, labels, weights = scorable.validation
-    found = scores.score(scorable.problem, features, labels, seed=seed, weights=weights, **options)
-    record = {**found.record.as_dict(), "options": {**options, **form}, "seconds": {"setup": setup, **found.seconds}}
+    scored = scores.score(scorable.problem, features, labels, seed=seed, weights=weights, **options)
+    record = {**scored.record.as_dict(), "options": {**options, **form}, "seconds": {"setup": setup, **scored.seconds}}
     if record["status"] == "unconverged":
         warnings.warn(f"the solve is unconverged: relative residual {record['residual']:.2g} after "
                       f"{record['iterations']} steps: raise max_iterations or damping", stacklevel=3)  # fmt: skip
-    verification = _verified(scorable, found.influence, verify, options) if verify else None
-    return InfluenceResult(found.influence, record, verification, found.direction.solution, scorable)
+    verification = _verified(scorable, scored.influence, verify, options) if verify else None
+    return InfluenceResult(scored.influence, record, verification, scored.direction.solution, scorable)
 
 
 def _numbers(weights: ArrayLike | None) -> NDArray[np.float64] | None:

@@ -13,7 +13,7 @@ from datagradient.influence.leaves import classes_of, told_penalty
 from datagradient.influence.scores import curvature_rows
 from datagradient.interface.adapters import (
     Scorable,
-    Told,
+    Stated,
     by_class,
     check_columns,
     checked_weights,
@@ -26,9 +26,9 @@ from datagradient.models import boosted
 FAMILY = "boosted"
 
 
-def scorable(model: Any, train: Any, validation: Any, told: Told, form: dict[str, Any], seed: int) -> Scorable:
+def scorable(model: Any, train: Any, validation: Any, stated: Stated, form: dict[str, Any], seed: int) -> Scorable:
     """Return the model as it is scored; arguments and errors are those of `influence_scores`."""
-    told.refuse_loss("booster")
+    stated.refuse_loss("booster")
     trained = _model(model.steps[-1][1] if hasattr(model, "steps") else model)
     classes = np.arange(trained.n_classes)
 
@@ -38,8 +38,8 @@ def scorable(model: Any, train: Any, validation: Any, told: Told, form: dict[str
 
     features, labels = samples(train, "training")
     held_out, held_out_labels = samples(validation, "validation")
-    weights = checked_weights(told.sample_weight, len(labels))
-    factors = by_class(told.class_weight, classes, labels)
+    weights = checked_weights(stated.sample_weight, len(labels))
+    factors = by_class(stated.class_weight, classes, labels)
 
     def problem_of(new: Any) -> LeafProblem:
         features, labels = samples(new, "new")
