@@ -190,6 +190,14 @@ class GeneralisedLinearProblem(ABC):
         """Return g_iᵀ·direction for every training sample's loss gradient g_i: shape (n,)."""
         return (self.train_changes(direction) * self.train_residuals).sum(axis=1)
 
+    def project_labels(self, direction: np.ndarray) -> np.ndarray:
+        """Return g_iᵀ·direction of every training sample for each label that it could have: (n, classes)."""
+        changes, p = self.train_changes(direction), self.train_probabilities
+        if p.shape[1] == 1:
+            changes, p = np.hstack([-changes, changes]) / 2, np.hstack([1 - p, p])
+        products = (p * changes).sum(axis=1, keepdims=True) - changes
+        return products if self.weights is None else products * self.weights[:, None]
+
 
 class LinearProblem(GeneralisedLinearProblem):
     """Logistic regression: θ is the weights row by row, then the bias; one row for two classes, or one per class.
@@ -321,6 +329,11 @@ class LinearProblem(GeneralisedLinearProblem):
         of it. At the optimum the g_i then sum to zero.
         """
         products = super().project(direction)
+        return products + (self.penalty * self.theta) @ direction if self.shared_penalty else products
+
+    def project_labels(self, direction: np.ndarray) -> np.ndarray:
+        """Return what `project` would, for each label that a sample could have: (n, classes)."""
+        products = super().project_labels(direction)
         return products + (self.penalty * self.theta) @ direction if self.shared_penalty else products
 
     def _parts(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

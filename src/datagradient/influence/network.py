@@ -8,7 +8,7 @@ belongs to the optimiser and not to the objective, so it is not in H.
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -187,6 +187,25 @@ class NetworkProblem:
             self._check_finite(losses, batch.start, "training")
             products.append(product.cpu())
         return torch.cat(products).double().numpy()
+
+    def project_labels(self, direction: np.ndarray) -> np.ndarray:
+        """Return g_iᵀ·direction of every training sample for each label that it could have: (n, classes).
+
+        Raises:
+            SolverError: the loss is no cross-entropy of logits.
+        """
+        if not isinstance(self.loss, CrossEntropy | BinaryCrossEntropy):
+            raise SolverError("neural: influence by label is for cross-entropy")
+        tangents, products = self._parts(direction), []
+        for batch in self.train_batches(self.inputs):
+            with torch.no_grad():
+                logits, changes = _tangents(partial(self.outputs, x=batch.inputs), self.parameters, tangents)
+            if logits.shape[1] == 1:
+                logits, changes = (torch.cat([-part, part], dim=1) / 2 for part in (logits, changes))
+            expected = (torch.softmax(logits.double(), dim=1) * changes.double()).sum(dim=1, keepdim=True)
+            product = expected - changes.double()
+            products.append((product if batch.weights is None else product * batch.weights[:, None]).cpu())
+        return torch.cat(products).numpy()
 
     @torch.no_grad()
     def _tangents(self, batch: Batch, tangents: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -13,12 +13,24 @@ from datagradient.seeds import generator
 SPARED = 10  # of a class with fewer samples none is removed, by any policy
 
 
+NONE = np.empty(0, dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class Removal:
-    """Positions (into the current training set) to remove, and the classes whose cap held some back."""
+    """What a training set goes without, as positions into it, and what is relabelled in it.
+
+    Attributes:
+        positions: (k,) of the samples to remove.
+        capped: the classes whose cap held some back.
+        relabelled: (r,) positions of the samples that get another label.
+        new_labels: (r,) these labels.
+    """
 
     positions: np.ndarray
     capped: tuple[int, ...] = ()
+    relabelled: np.ndarray = NONE
+    new_labels: np.ndarray = NONE
 
 
 def choose(
@@ -101,6 +113,11 @@ def most_harmful(harm: np.ndarray, labels: np.ndarray, count: int, above: float 
     return Removal(order[looked_at & ~held_back], tuple(capped.tolist()))
 
 
+def removable(labels: np.ndarray) -> np.ndarray:
+    """Return which samples (n,) may be removed at all: those of classes that are not spared."""
+    return _most_removed(labels)[labels] > 0
+
+
 def _most_removed(labels: np.ndarray) -> np.ndarray:
     """Return how many samples of each class may be removed (classes,)."""
     counts = np.bincount(labels)
@@ -137,7 +154,7 @@ def _with_the_mix(counts: np.ndarray, labels: np.ndarray, random: np.random.Gene
 def _from_all(counts: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> Removal:
     """Draw as many samples as `counts` says in all, from all alike but for those of classes that are spared."""
     order = random.permutation(len(labels))
-    return Removal(order[_most_removed(labels)[labels[order]] > 0][: int(counts.sum())])
+    return Removal(order[removable(labels)[order]][: int(counts.sum())])
 
 
 def guard(losses_by_iteration: list[np.ndarray], correct: list[np.ndarray]) -> int:

@@ -55,14 +55,14 @@ class Scored:
 def solve_direction(work: Work) -> Direction:
     """Return S; its seconds count the setting up too."""
     problem, setup = set_up(work)
-    found = find_direction(problem, *work.validation, seed=work.samples.seed, **_solver_options(work))
+    found = find_direction(problem, *work.validation, seed=work.samples.seed, **solver_options(work))
     return replace(found, seconds={"setup": setup, **found.seconds})
 
 
 def score_all(work: Work, also: Sequence[str] = ()) -> Scored:
     """Score all training samples of a model; `also` names other scores, of `datagradient.refine.policies.SCORES`."""
     problem, setup = set_up(work)
-    found = score(problem, *work.validation, seed=work.samples.seed, **_solver_options(work))
+    found = score(problem, *work.validation, seed=work.samples.seed, **solver_options(work))
     seconds = {"setup": setup, **found.seconds}
     arrays, other_seconds = with_others(work, problem, found.influence, found.direction.validation_gradient, also)
     direction = replace(found.direction, seconds={"setup": setup, **found.direction.seconds})
@@ -90,7 +90,7 @@ def set_up(work: Work, shard: slice = EVERY) -> tuple[Any, float]:
     return problem, time.perf_counter() - start
 
 
-def _solver_options(work: Work) -> dict:
+def solver_options(work: Work) -> dict:
     return {key: value for key, value in work.solver.items() if key not in PROBLEM_OPTIONS}
 
 

@@ -1,0 +1,88 @@
+"""Cross-fitting: every training sample judged by models that were not trained on it, and by validation samples.
+
+The training part is divided into folds. For each fold a model is trained on the rest; the fold and the validation parts
+are what its influence is computed against. So every sample gets a class distribution from a model that has not seen it,
+and an influence that is the mean over the models that have (sample-splitting as in Chernozhukov et al. 2018, without
+their estimand).
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from datagradient.data.training_set import TrainingSet
+from datagradient.errors import UserError
+from datagradient.influence.scores import influence_by_label, solve
+from datagradient.models import family
+from datagradient.refine.scoring import Work, solver_options
+from datagradient.seeds import integer_seed
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """What cross-fitted models say of the n samples of a training part, whose classes are numbered.
+
+    Attributes:
+        probabilities: (n, classes), by the model that was not trained on the sample.
+        influence: (n, classes): the influence of the sample if it had that label, on the mean loss of the validation
+            parts and of the fold; mean over the models that were trained on it. Positive is harmful.
+        validation: (m, classes) probabilities of the validation samples, mean over the models.
+        validation_labels: (m,) as the owner has them.
+        seconds: inside the fits, and of scoring.
+    """
+
+    probabilities: np.ndarray
+    influence: np.ndarray
+    validation: np.ndarray
+    validation_labels: np.ndarray
+    seconds: dict[str, float]
+
+
+def cross_fit(
+    model: str, samples: TrainingSet, validation: Sequence[tuple[Any, np.ndarray]], settings: dict, solver: dict
+) -> CrossFit:
+    """Train one model for each fold on the rest, and score with each the samples that it was trained on.
+
+    Args:
+        model: name of the model family.
+        samples: the training set, labels as the model sees them.
+        validation: inputs and labels of the validation parts; the gradient of each part's mean loss counts as much as
+            that of the fold's. May be empty: then only the folds judge.
+        settings: of the training.
+        solver: for this kind of data.
+
+    Raises:
+        UserError: a class has fewer samples than there are folds.
+    """
+    module, labels, n = family(model), samples.labels, len(samples.labels)
+    probabilities = np.empty((n, samples.n_classes))
+    influence = np.zeros((n, samples.n_classes))
+    predicted, spent = [], {"fit": 0.0, "score": 0.0}
+    for rest, fold in folds_of(labels, samples.n_classes, samples.seed, samples.dataset):
+        trained_on = samples.take(rest)
+        fitted, record = module.fit(
+            trained_on.inputs, trained_on.labels, samples.n_classes, settings, samples.seed
+        )
+        start = time.perf_counter()
+        parts = [*validation, (samples.inputs[fold], labels[fold])]
+        work = Work(module, fitted, {}, trained_on, parts[0], solver)
+        problem = work.problem()
+        gradient = np.mean([problem.mean_gradient(*part) for part in parts], axis=0)
+        problem.check()
+        direction, _ = solve(problem, gradient, seed=samples.seed, **solver_options(work))
+        influence[rest] += influence_by_label(problem, direction)
+        probabilities[fold] = module.probabilities(fitted, samples.inputs[fold])
+        predicted.append([module.probabilities(fitted, inputs) for inputs, _ in validation])
+        spent["fit"] += record["seconds"]
+        spent["score"] += time.perf_counter() - start
+    means = [np.mean(parts, axis=0) for parts in zip(*predicted, strict=True)]
+    empty = np.empty((0, samples.n_classes))
+    return CrossFit(
+        probabilities, influence / (FOLDS - 1), np.concatenate([empty, *means]),
+        np.concatenate([np.empty(0, dtype=np.int64), *(part_labels for _, part_labels in validation)]), spent,
+    )  # fmt: skip
