@@ -1,14 +1,16 @@
 # datagradient: data -> train -> evaluate -> influence -> prune -> train …, then tables and figures.
 # snakemake --cores N [--configfile config/cpu.yaml]; each rule is one command of `datagradient`. The options of a
-# command are keys: data set, model family, noise rate, policy, seed and iteration. They determine the paths of files,
-# see pipeline/layout.py.
+# command are keys: data set, model family, condition (`noise`), policy, seed and iteration. They determine the paths of
+# files, see pipeline/layout.py.
 
 import json
 import sys
+from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from datagradient.data import changes
+from datagradient.data.conditions import PUBLISHED
 from datagradient.files import write_json
 from datagradient.models import declared
 from datagradient.pipeline import layout
@@ -53,7 +55,7 @@ report: CAPTIONS / "report.rst"
 wildcard_constraints:
     dataset="|".join(CONFIG["datasets"]),
     model="|".join(CONFIG["models"]),
-    noise="|".join(NOISES),
+    noise="|".join(CONDITIONS),
     policy="|".join([layout.BASELINE, *POLICIES]),
     seed="|".join(map(str, SEEDS)),
     iteration=r"\d+",

@@ -9,7 +9,7 @@ from datagradient.files import write_arrays
 from datagradient.pipeline import layout
 
 KEYS = {"dataset": "made", "model": "logistic", "noise": "0.2", "seed": 0}
-CONFIG = {"datasets": ["made"], "models": ["logistic"], "noise": [0.2], "policies": ["influence"], "iterations": 1,
+CONFIG = {"datasets": {"made": {}}, "models": ["logistic"], "noise": [0.2], "policies": ["influence"], "iterations": 1,
           "seeds": [0]}  # fmt: skip
 
 

@@ -197,7 +197,7 @@ def test_the_guard_reads_the_selection_part_alone(tmp_path):
 
 
 def test_a_refinement_that_is_stopped_leaves_no_record_of_an_earlier_one(tmp_path, monkeypatch):
-    config = {"datasets": ["made"], "models": ["logistic"], "noise": [0.2], "policies": ["influence"], "seeds": [0],
+    config = {"datasets": {"made": {}}, "models": ["logistic"], "noise": [0.2], "policies": ["influence"], "seeds": [0],
               "iterations": 1}  # fmt: skip
     first = cell(tmp_path, "baseline", 0)
     old = [first.refined, first.file("metrics.json"), cell(tmp_path, "influence").file("metrics.json")]

@@ -1,7 +1,7 @@
 """Compare settings on the selection-validation part: python tools/choose_settings.py PRESET [MODEL ...] > FILE.
 
 Reads the prepared data of a preset that has been run, trains unrefined models, and writes one row for each data set,
-model, noise rate and setting: those of the preset, and variants that change a single setting. The test part is never
+model, condition and setting: those of the preset, and variants that change a single setting. The test part is never
 read. `best` marks the highest mean accuracy over seeds, and among equals the lowest loss.
 """
 
@@ -17,7 +17,7 @@ from datagradient.metrics import measure
 from datagradient.models import declared, family
 from datagradient.pipeline import layout
 from datagradient.pipeline.config import model_settings
-from datagradient.pipeline.training import load_part, load_training_set
+from datagradient.pipeline.training import load_held, load_training_set
 
 PENALTIES = [{"l2": l2} for l2 in (3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)]
 # Settings that are halved and doubled, one at a time; for other families, all numbers.
@@ -33,7 +33,7 @@ def main(preset: str, models: list[str]) -> None:
                      "seconds", "best"])  # fmt: skip
     for dataset in config["datasets"]:
         for model in models or config["models"]:
-            for noise in layout.noise_names(config):
+            for noise in layout.base_conditions(config, dataset):
                 compare(writer, root, config, {"dataset": dataset, "model": model, "noise": noise})
 
 
@@ -69,8 +69,8 @@ def _selection(root: Path, keys: dict, seed: int, settings: dict) -> tuple[float
     module = family(keys["model"])
     samples = load_training_set(declared(keys["model"]).inputs, data, labels, None)
     model, record = module.fit(samples.inputs, samples.labels, samples.n_classes, settings, seed)
-    inputs, true = load_part(declared(keys["model"]).inputs, data, "selection")
-    values = measure(module.probabilities(model, inputs), true)
+    inputs, right = load_held(declared(keys["model"]).inputs, data, labels, "selection")
+    values = measure(module.probabilities(model, inputs), right)
     return values["accuracy"], values["loss"], record["seconds"]
 
 

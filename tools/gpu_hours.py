@@ -15,7 +15,7 @@ from datagradient.experiments.cost_model import forward_passes, training_passes
 from datagradient.files import write_rows
 from datagradient.models.networks import build
 from datagradient.pipeline.config import validate
-from datagradient.pipeline.layout import solver_for, trained_policies
+from datagradient.pipeline.layout import conditions, solver_for, trained_policies
 from datagradient.refine.policies import rates_once
 
 COLUMNS = ("preset", "dataset", "network", "n", "trainings", "scorings", "passes_each_training", "passes_each_scoring",
@@ -42,10 +42,9 @@ def main() -> None:
         split = config["split"]
         development = config["datasets"][dataset]["max_development"] or development
         n = round(development * (1 - split["influence"] - split["selection"]))
-        models = (
-            len(config["noise"]) * len(config["seeds"]) * (1 + config["iterations"] * len(trained_policies(config)))
-        )
-        folds = FOLDS * len(config["noise"]) * len(config["seeds"]) * rates_once(config["policies"])
+        cases = len(conditions(config, dataset)) * len(config["seeds"])
+        models = cases * (1 + config["iterations"] * len(trained_policies(config)))
+        folds = FOLDS * cases * rates_once(config["policies"])
         network = build("image", shape, n_classes, settings)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network(torch.zeros((1, *shape), dtype=torch.uint8))

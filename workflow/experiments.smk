@@ -32,7 +32,7 @@ rule scalability:
         f"logs/{PRESET}/{{dataset}}/scalability/{{model}}-{{sizes}}.log",
     threads: 1000  # all that there are, to be alone
     params:
-        settings=lambda w: json.dumps([model_settings(CONFIG, w.dataset, w.model, NOISES[0]), CONFIG["removal_fraction"],
+        settings=lambda w: json.dumps([model_settings(CONFIG, w.dataset, w.model, RATES[0]), CONFIG["removal_fraction"],
                                        CONFIG["model_settings"][w.model]["solver"], CONFIG["scalability"]["repeats"]]),
         sizes=lambda w: w.sizes.split("-"),
         source=lambda w: source_hash("scalability", f"models.{w.model}"),
@@ -70,7 +70,7 @@ rule streamed:
         f"logs/{PRESET}/streamed.log",
     threads: 1000  # all that there are, to be alone
     params:
-        plan=lambda w: json.dumps([STREAMING, model_settings(CONFIG, STREAMING["dataset"], STREAMING["model"], NOISES[0]),
+        plan=lambda w: json.dumps([STREAMING, model_settings(CONFIG, STREAMING["dataset"], STREAMING["model"], RATES[0]),
                                    CONFIG["model_settings"][STREAMING["model"]]["solver"]]),
         source=lambda w: source_hash("streamed", f"models.{STREAMING['model']}"),
     resources:
@@ -125,8 +125,7 @@ rule single:
 
 rule fidelity:
     input:
-        [file for name in ("scores.npz", "halves.npz", "single.npz")
-         for file in model_files(name, policy=layout.BASELINE, seed=SEEDS[0])],
+        fidelity_files(),
     output:
         expand(f"{ROOT}/{{name}}", name=["fidelity.csv", "single.csv", "stability.csv", "fidelity.json"]),
     log:

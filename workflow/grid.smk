@@ -1,6 +1,7 @@
 # Names and paths of the preset, and the files that its jobs read and write.
 
-PRESET, SEEDS, ITERATIONS, NOISES = CONFIG["preset"], CONFIG["seeds"], CONFIG["iterations"], layout.noise_names(CONFIG)
+PRESET, SEEDS, ITERATIONS = CONFIG["preset"], CONFIG["seeds"], CONFIG["iterations"]
+CONDITIONS, RATES = layout.all_conditions(CONFIG), layout.noise_names(CONFIG)  # what the wildcard `noise` may be
 POLICIES = layout.trained_policies(CONFIG)
 ROOT = layout.root(PRESET)  # results/<preset>
 CONFIG_FILE = f"{ROOT}/config.json"
@@ -38,7 +39,7 @@ SECTIONS = {
     "6. Cost": (["costs"], []),
     "7. Details": (["effects", "tests", "data", "environment"], []),
 }
-if max(CONFIG["noise"]) > 0:
+if any(condition != PUBLISHED for condition in CONDITIONS):  # some labels are known to be wrong
     SECTIONS["5. Scores"][0].append("detection")
     SECTIONS["5. Scores"][1].append("detection")
 if CONFIG["scalability"]:
@@ -68,6 +69,13 @@ SMALL_TABLES = [*STATISTICS, "data", "detection", "detection_curves", "influence
 def model_files(name, **keys):
     """Return the paths of a file for the trained models with these keys."""
     return [layout.Cell(ROOT, **model).file(name) for model in layout.grid(CONFIG, **keys)]
+
+
+def fidelity_files():
+    """Return the files that fidelity is measured with: of the first seed, and of noise rates alone."""
+    unrefined = layout.rate_grid(CONFIG, policy=layout.BASELINE, seed=SEEDS[0])
+    return [layout.Cell(ROOT, **model).file(name) for model in unrefined
+            for name in ("scores.npz", "halves.npz", "single.npz")]
 
 
 def refinement_files(**keys):

@@ -1,4 +1,4 @@
-# Features by seed, and labels with noise, from the files of a data set.
+# Features by seed, and labels by condition, from the files of a data set.
 #
 # A data set is read once for all seeds. If jobs do single steps, it is read for each seed, so that a new seed does not
 # rerun the others.
@@ -18,8 +18,8 @@ rule prepare:
         f"logs/{PRESET}/{{dataset}}/prepare{OF_SEED}.tsv"
     priority: 100  # first, so that the longest jobs can start
     params:
-        plan=lambda w: json.dumps({**CONFIG["split"], **{key: CONFIG["datasets"][w.dataset][key]
-                                   for key in ("max_development", "max_test")}}),
+        plan=lambda w: json.dumps({**CONFIG["split"], **{key: CONFIG["datasets"][w.dataset].get(key)
+                                   for key in ("max_development", "max_test", "human_labels")}}),
         source=lambda w: source_hash("prepare", f"data.sets.{w.dataset}"),
     conda:
         ENVIRONMENT

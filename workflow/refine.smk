@@ -1,23 +1,36 @@
-# One job does all iterations of all policies, either for one noise rate and seed (`one_job: seed`), or for a whole
+# One job does all iterations of all policies, either for one condition and seed (`one_job: seed`), or for a whole
 # model family on a data set (`one_job: family`), because starting a program takes longer than training a small model.
 # Snakemake tracks only the unrefined models, which experiments use, and the last file of each seed: tracking all files
 # would take longer than many of our jobs.
-# One rule per family, the most expensive first, so that it does not keep the other cores waiting at the end.
-REFINED_AT_ONCE = {"noise": NOISES, "seed": SEEDS} if CONFIG["one_job"] == "family" else {}
-REFINE_LOG = "refine" if REFINED_AT_ONCE else "noise-{noise}/seed-{seed}"
+# One rule per family, the most expensive first, so that it does not keep the other cores waiting at the end. If a job
+# does a whole family, one rule for all data sets with the same conditions, since a rule's outputs cannot differ.
+SEEDS_AT_ONCE = {"seed": SEEDS} if CONFIG["one_job"] == "family" else {}
+REFINE_LOG = "refine" if SEEDS_AT_ONCE else "noise-{noise}/seed-{seed}"
+ALIKE = {}  # conditions that one job does -> data sets
+for dataset in CONFIG["datasets"]:
+    at_once = tuple(layout.conditions(CONFIG, dataset)) if SEEDS_AT_ONCE else ()
+    ALIKE.setdefault(at_once, []).append(dataset)
 
-for family in CONFIG["models"]:
+
+def refined_at_once(conditions):
+    """Return the values of the wildcards that one job does together."""
+    return {"noise": conditions, **SEEDS_AT_ONCE} if conditions else {}
+
+
+for family, (place, (conditions, datasets)) in product(CONFIG["models"], enumerate(ALIKE.items())):
 
     rule:
         name:
-            f"refine_{family}"
+            f"refine_{family}" + (f"_{place + 1}" if place else "")
         input:
-            data=expand(f"{PREPARED}/features.npz", seed=REFINED_AT_ONCE.get("seed", ["{seed}"]), allow_missing=True),
-            labels=expand(f"{NOISE}/labels.npz", allow_missing=True, **REFINED_AT_ONCE),
+            data=expand(f"{PREPARED}/features.npz", seed=SEEDS_AT_ONCE.get("seed", ["{seed}"]), allow_missing=True),
+            labels=expand(f"{NOISE}/labels.npz", allow_missing=True, **refined_at_once(conditions)),
         output:
             expand(f"{UNREFINED}/{{file}}", file=["model.npz", "predictions.npz", "scores.npz"], model=family,
-                   allow_missing=True, **REFINED_AT_ONCE),
-            expand(REFINED, model=family, allow_missing=True, **REFINED_AT_ONCE),
+                   allow_missing=True, **refined_at_once(conditions)),
+            expand(REFINED, model=family, allow_missing=True, **refined_at_once(conditions)),
+        wildcard_constraints:
+            dataset="|".join(datasets),
         log:
             f"logs/{PRESET}/{{dataset}}/{family}/{REFINE_LOG}.log",
         benchmark:
@@ -25,12 +38,11 @@ for family in CONFIG["models"]:
         priority: 1 + CONFIG["models"].index(family)
         params:
             model=family,
-            options="" if REFINED_AT_ONCE else "--noise {noise} --seed {seed}",
-            settings=lambda w, model=family: json.dumps(
+            options="" if SEEDS_AT_ONCE else "--noise {noise} --seed {seed}",
+            settings=lambda w, model=family, conditions=conditions: json.dumps(
                 [CONFIG["removal_fraction"], CONFIG["iterations"], CONFIG["policies"],
                  CONFIG["model_settings"][model]["solver"],
-                 [model_settings(CONFIG, w.dataset, model, noise)
-                  for noise in REFINED_AT_ONCE.get("noise", [w.get("noise")])]]),
+                 [model_settings(CONFIG, w.dataset, model, noise) for noise in conditions or [w.noise]]]),
             source=source_hash("refine", f"models.{family}"),
         resources:
             gpu=gpus_of(family),

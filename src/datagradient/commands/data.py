@@ -1,4 +1,4 @@
-"""Data: splitting and preparation by seed, and label noise."""
+"""Data: splitting and preparation by seed, and the labels of a condition."""
 
 import argparse
 from pathlib import Path
@@ -11,8 +11,8 @@ from datagradient.pipeline import layout
 def prepare(args: argparse.Namespace) -> None:
     """Split a data set by each seed and compute the features of every part.
 
-    Writes features.npz (matrices, labels and row numbers of all parts), and next to it data.json and read.json, which
-    lists the files that the data set was read from.
+    Writes features.npz (matrices, labels and row numbers of all parts, and human labels where the preset asks for
+    them), and next to it data.json and read.json, which lists the files that the data set was read from.
     """
     from datagradient.data.splits import SplitPlan
     from datagradient.pipeline.prepare import prepare_seeds
@@ -26,21 +26,22 @@ def prepare(args: argparse.Namespace) -> None:
         if args.seed is not None:
             raise UserError("--scale takes no --seed: measurements of cost are made with the first")
         out = {config["seeds"][0]: Path(layout.SCALE.format(**keys))}
-    prepare_seeds(args.dataset, SplitPlan(**config["split"], **limits), out)
+    columns = () if args.scale else options.get("human_labels", ())
+    prepare_seeds(args.dataset, SplitPlan(**config["split"], **limits), out, columns)
 
 
 def noise(args: argparse.Namespace) -> None:
-    """Flip the labels of a share of the training part, for each seed; the mask of flipped samples is kept.
+    """Give the labels that an owner of the data has in one condition, for each seed.
 
-    Writes labels.npz (labels, flipped) for the training part.
+    Writes labels.npz: labels of the training part and of the two validation parts, and which of the former are wrong.
     """
-    from datagradient.pipeline.jobs.labels import flip
+    from datagradient.pipeline.jobs.labels import give_labels
 
     config, root = preset_of(args)
     for seed in _seeds(args, config):
         keys = {"root": root, "dataset": args.dataset, "noise": args.noise, "seed": seed}
         features = Path(layout.PREPARED.format(**keys)) / "features.npz"
-        flip(features, float(args.noise), Path(layout.NOISE.format(**keys)) / "labels.npz")
+        give_labels(features, args.noise, Path(layout.NOISE.format(**keys)) / "labels.npz")
 
 
 def _seeds(args: argparse.Namespace, config: dict) -> list[int]:

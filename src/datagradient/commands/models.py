@@ -3,7 +3,7 @@
 import argparse
 
 from datagradient.commands.options import CELL, CONFIG, DATASET, LAST_SEED, MODEL, STEP, cell_of, preset_of, whole
-from datagradient.pipeline.layout import Cell, noise_names
+from datagradient.pipeline.layout import Cell, conditions
 
 
 def refine(args: argparse.Namespace) -> None:
@@ -16,15 +16,15 @@ def refine(args: argparse.Namespace) -> None:
 
     config, root = preset_of(args)
     for seed in args.seed or config["seeds"]:  # the outer loop, so that a seed's prepared data are read once
-        for noise in args.noise or noise_names(config):
+        for noise in args.noise or conditions(config, args.dataset):
             refinement.refine(config, Cell(root, args.dataset, args.model, noise, seed))
 
 
 def train(args: argparse.Namespace) -> None:
     """Train a model on the kept samples of the training part, and predict the other parts.
 
-    Writes model.npz, predictions.npz (class probabilities, true labels) and train.json (seconds of fitting and
-    predicting, and the optimiser's record).
+    Writes model.npz, predictions.npz (class probabilities, and the labels that these are compared with) and train.json
+    (seconds of fitting and predicting, and the optimiser's record).
     """
     from datagradient.pipeline.jobs import models
 
@@ -52,7 +52,7 @@ def cross_validate(args: argparse.Namespace) -> None:
 COMMANDS = {
     refine: [
         CONFIG, DATASET, MODEL,
-        ("--noise", {"nargs": "+", "help": "some of the preset's noise rates; without it: all"}),
+        ("--noise", {"nargs": "+", "help": "some of the data set's conditions; without it: all"}),
         ("--seed", {"nargs": "+", "type": whole(0, LAST_SEED), "help": "some of its seeds; without it: all"}),
     ],
     train: STEP,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from datagradient.errors import UserError, shown
-from datagradient.pipeline.layout import BASELINE, Cell, noise_names, trained_policies
+from datagradient.pipeline.layout import BASELINE, Cell, all_conditions, conditions, trained_policies
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
 LAST_SEED = 2**32 - 1
@@ -41,7 +41,7 @@ def shard(text: str) -> tuple[int, int]:
 CONFIG = ("--config", {"required": True, "help": "a preset's validated configuration, results/<preset>/config.json"})
 DATASET = ("--dataset", {"required": True, "help": "one of its data sets"})
 MODEL = ("--model", {"required": True, "help": "one of its model families"})
-NOISE = ("--noise", {"required": True, "help": "one of its noise rates, as in paths: 0, 0.2"})
+NOISE = ("--noise", {"required": True, "help": "one of the data set's conditions, as in paths: 0, 0.2, 0.2-untrusted"})
 SEED = ("--seed", {"required": True, "type": whole(0, LAST_SEED), "help": "one of its seeds"})
 CELL = [CONFIG, DATASET, MODEL, NOISE, SEED]  # the unrefined model
 STEP = [  # any model
@@ -63,8 +63,9 @@ def preset_of(args: argparse.Namespace) -> tuple[dict, Path]:
 
     path = Path(args.config)
     config = read_validated(path)
-    held = {"dataset": config["datasets"], "model": config["models"], "noise": noise_names(config),
-            "seed": config["seeds"]}  # fmt: skip
+    dataset = getattr(args, "dataset", None)
+    noise = conditions(config, dataset) if dataset in config["datasets"] else all_conditions(config)
+    held = {"dataset": config["datasets"], "model": config["models"], "noise": noise, "seed": config["seeds"]}
     for name, values in held.items():
         given = getattr(args, name, None)
         for key in given if isinstance(given, list) else [] if given is None else [given]:

@@ -1,6 +1,7 @@
-"""Stratified splits of a data set by seed, and label noise on the training part."""
+"""Stratified splits of a data set by seed, and label noise."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,9 @@ from datagradient.errors import UserError
 from datagradient.seeds import generator, integer_seed
 
 PARTS = ("train", "influence", "selection", "test")
+OWNED = PARTS[:3]  # whose labels may be wrong
+# What each part's flips are drawn for, so that the parts share no random numbers.
+FLIPS = {"train": "noise", "influence": "noise of influence", "selection": "noise of selection"}
 # The parts that lack a class with a single row, by the purpose of the division.
 DIVIDED = {
     "test": "all parts but one",
@@ -203,14 +207,33 @@ def _cut(pool: tuple[int, int], limit: int | None, k: int) -> tuple[int, int]:
     return _divided(pool, limit)[1]
 
 
-def flip_labels(labels: np.ndarray, rate: float, n_classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Replace the labels of exactly ``round(rate · n)`` samples by another class, drawn uniformly.
+def flip_labels(
+    labels: np.ndarray, rate: float, n_classes: int, seed: int, part: str = "train"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Replace the labels of exactly ``round(rate · n)`` samples of a part by another class, drawn uniformly.
 
     Returns:
         The noisy labels, and the bool mask of the samples whose label was changed.
     """
-    random = generator(seed, "noise", rate)
+    random = generator(seed, FLIPS[part], rate)
     flipped = np.zeros(len(labels), dtype=bool)
     flipped[random.permutation(len(labels))[: round(rate * len(labels))]] = True
     shift = random.integers(1, n_classes, size=len(labels))
     return np.where(flipped, (labels + shift) % n_classes, labels), flipped
+
+
+def flipped_parts(
+    right: Mapping[str, np.ndarray], rate: float, n_classes: int, seed: int, untrusted: bool
+) -> dict[str, np.ndarray]:
+    """Return the labels of the parts `OWNED` as the owner of the data has them: those of the training part flipped.
+
+    Args:
+        right: the right labels of these parts, by name.
+        rate: share of the labels of a part that are flipped.
+        n_classes: number of classes.
+        seed: the seed of the run.
+        untrusted: whether the labels of the two validation parts are flipped at the same rate.
+    """
+    wrong = OWNED if untrusted else OWNED[:1]
+    return {part: flip_labels(right[part], rate, n_classes, seed, part)[0] if part in wrong else right[part]
+            for part in OWNED}  # fmt: skip

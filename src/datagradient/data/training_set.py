@@ -14,12 +14,13 @@ class TrainingSet:
     Attributes:
         inputs: the n samples, in the form that the model takes.
         labels: (n,) as the model sees them, noise included.
-        flipped: (n,) bool, which labels the noise changed.
+        flipped: (n,) bool, which labels are known to be wrong.
         positions: (n,) positions of the samples in the whole training part.
         n_classes: number of classes.
         seed: the run's seed.
         dataset: name of the data set.
-        noise: share of the whole part's labels that were flipped; None if unknown.
+        noise: share of the whole part's labels that were flipped, or the name of another condition, see
+            `datagradient.data.conditions`; None if unknown.
     """
 
     inputs: Any
@@ -29,7 +30,7 @@ class TrainingSet:
     n_classes: int
     seed: int
     dataset: str
-    noise: float | None = None
+    noise: float | str | None = None
 
     def take(self, places: np.ndarray) -> "TrainingSet":
         """Return the samples at some places of this set, in that order."""

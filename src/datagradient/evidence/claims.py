@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
+from datagradient.data.conditions import PUBLISHED, is_untrusted, rate_of
 from datagradient.errors import UserError
 from datagradient.files import Content, read_rows, write_json
 from datagradient.files.strict_yaml import read_yaml
 
 CONFIRMED, PARTLY, NOT_CONFIRMED = "confirmed", "partly", "not confirmed"
 NOT_ATTAINABLE, NOT_TESTED = "not attainable as stated", "not tested"
-PUBLISHED = "0"  # the noise rate of the data as published
 MODALITIES, FAMILIES = {"image", "text", "table"}, {"logistic", "boosted", "neural"}  # that the paper speaks of
 TABLES = ("tests", "pooled", "tracking", "iterations", "costs", "data")
 Tables = dict[str, list[dict[str, str]]]
@@ -202,13 +202,14 @@ def tracks(claim: dict, tables: Tables) -> Finding:
         return f"{sum(map(follows, rows))} of {len(rows)}"
 
     every = [row for row in tables["tracking"] if not math.isnan(float(row["correlation"]))]
+    every = [row for row in every if row["noise"] == PUBLISHED or _is_flipped(row["noise"])]
     rows = [row for row in every if row["score"] != "iteration"]
     main = next((row for row in rows if (row["score"], row["noise"]) == ("dcs", PUBLISHED)), None)
     if main is None:
         return Finding(NOT_TESTED, "tracking")
     reaching = [row for row in rows if follows(row)]
     verdict = CONFIRMED if follows(main) else PARTLY if reaching else NOT_CONFIRMED
-    published, noisy = ([row for row in rows if (row["noise"] == PUBLISHED) == part] for part in (True, False))
+    published, noisy = _by_condition(rows)
     detail = f"at least {claim['low']:g} with an interval above 0 in {counted(published)} correlations"
     if noisy:
         detail += f"; with flipped labels {counted(noisy)}"
@@ -281,7 +282,19 @@ def _tests(tables: Tables, metric: str) -> tuple[list[dict], list[dict]]:
     """Return the tests of influence against the baseline: on the data as published, and with flipped labels."""
     wanted = ("influence", "baseline", metric)
     tests = [test for test in tables["tests"] if (test["policy"], test["against"], test["metric"]) == wanted]
-    return [test for test in tests if test["noise"] == PUBLISHED], [t for t in tests if t["noise"] != PUBLISHED]
+    return _by_condition(tests)
+
+
+def _by_condition(rows: list[dict]) -> tuple[list[dict], list[dict]]:
+    """Return the rows of the data as published, and those with flipped labels and right validation labels.
+
+    Other conditions stand in the tables, but no verdict counts them.
+    """
+    return [row for row in rows if row["noise"] == PUBLISHED], [row for row in rows if _is_flipped(row["noise"])]
+
+
+def _is_flipped(noise: str) -> bool:
+    return noise != PUBLISHED and rate_of(noise) is not None and not is_untrusted(noise)
 
 
 def _pooled(tables: Tables, metric: str) -> Callable[[float], tuple[float | None, float | None, float | None]]:

@@ -25,7 +25,7 @@ from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.jobs.scores import load
 from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.provenance import stamp
-from datagradient.pipeline.training import load_part, load_training_set
+from datagradient.pipeline.training import load_held, load_training_set
 from datagradient.refine.scoring import Work, score_all
 
 COLUMNS = ("dataset", "model", "noise", "method", "kind", "correlation", "low", "high", "n", "unconverged", "slope",
@@ -44,7 +44,7 @@ def write_halves(config: dict, cell: Cell, count: int) -> None:
     module, settings = family(cell.model), model_settings(config, cell.dataset, cell.model, cell.noise)
     form = declared(cell.model).inputs
     samples = load_training_set(form, cell.data, cell.labels, None)
-    validation = load_part(form, cell.data, "influence")
+    validation = load_held(form, cell.data, cell.labels, "influence")
     kept = random_halves(len(samples.labels), range(count))
     losses = [loss_of_half(module, samples, validation, settings, half, i)
               for i, half in enumerate(tqdm(kept, "halves", disable=None))]  # fmt: skip
@@ -111,7 +111,7 @@ def _trained(work: Work, settings: dict, seed: int, without: int | None) -> tupl
 def gather_fidelity(config: dict, root: Path) -> None:
     """Write fidelity.csv, single.csv and stability.csv, and fidelity.json with their provenance."""
     rows, single, stability, runs = [], [], [], []
-    for keys in layout.grid(config, policy=layout.BASELINE, seed=config["seeds"][0]):
+    for keys in layout.rate_grid(config, policy=layout.BASELINE, seed=config["seeds"][0]):
         names = {key: keys[key] for key in ("dataset", "model", "noise")}
         folder = layout.Cell(root, **keys).folder
         scores, _ = read_arrays(folder / "scores.npz")

@@ -17,7 +17,7 @@ from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.jobs.scores import load
 from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.provenance import check_shared, stamp
-from datagradient.pipeline.training import load_part
+from datagradient.pipeline.training import load_held
 from datagradient.refine.removal import as_many, by_influence
 from datagradient.refine.scoring import Work, score_all
 from datagradient.seeds import generator
@@ -150,7 +150,8 @@ def write_fractions(config: dict, cell: Cell, fractions: list[float]) -> None:
     files = cell.file("scores.npz"), cell.file("predictions.npz")
     check_shared({cell.file("model.npz"): work.facts} | {file: read_meta(file) for file in (*files, cell.data)})
     samples, (arrays, before) = work.samples, (read_arrays(file)[0] for file in files)
-    parts = {name: load_part(declared(cell.model).inputs, cell.data, name) for name in ("test", "selection")}
+    form = declared(cell.model).inputs
+    parts = {name: load_held(form, cell.data, cell.labels, name) for name in ("test", "selection")}
     start = {name: measure(before[f"probabilities_{name}"], before[f"labels_{name}"])["accuracy"] for name in parts}
     rows = []
     for fraction in tqdm(fractions, "fractions", disable=None):

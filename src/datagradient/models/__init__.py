@@ -27,7 +27,6 @@ The module's functions, the same for every family:
 ``tests/test_models.py`` holds every family to this. docs/extending.md shows a complete one.
 """
 
-import ast
 import functools
 import importlib
 import re
@@ -39,6 +38,7 @@ from typing import Any
 
 from datagradient import __version__
 from datagradient.errors import UserError, shown
+from datagradient.files.literal import read_literal
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def read_declaration(file: Path) -> Family:
     Raises:
         UserError: there is none, it is no literal, or a key or value of it is not legal: one line that names the file.
     """
-    content = _literal(file, "FAMILY")
+    content = _declaration(file)
     where = f"{file}: FAMILY"
     _check_keys(where, content, LEGAL, NEEDED)
     for key, value in content.items():
@@ -154,18 +154,13 @@ NEEDED = ("inputs", "random", "settings", "solver")
 LOWER, UPPER = ("gt", "ge"), ("lt", "le")
 
 
-def _literal(file: Path, name: str) -> dict:
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [name]:
-            try:
-                content = ast.literal_eval(node.value)
-            except ValueError:
-                raise UserError(f"{file}: {name} is read without running the file: write plain words, numbers, tuples "
-                                "and None, with no names or operations") from None  # fmt: skip
-            if _is_mapping(content):
-                return content
-            raise UserError(f"{file}: {name} is {shown(content)}, and a mapping of words to values is needed")
-    raise UserError(f"{file}: declares no {name}; see logistic.py beside it")
+def _declaration(file: Path) -> dict:
+    content = read_literal(file, "FAMILY")
+    if content is None:
+        raise UserError(f"{file}: declares no FAMILY; see logistic.py beside it")
+    if not _is_mapping(content):
+        raise UserError(f"{file}: FAMILY is {shown(content)}, and a mapping of words to values is needed")
+    return content
 
 
 def _setting(where: str, content: object) -> tuple[tuple | dict, Any]:

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from datagradient.data import MODALITIES
+from datagradient.data.conditions import TRUSTED, VALIDATION, base_of, noise_name
+from datagradient.data.declared import human_labels_of
 from datagradient.errors import UserError, shown
 from datagradient.files import read_json
 from datagradient.files.strict_yaml import read_yaml
@@ -19,9 +21,9 @@ from datagradient.pipeline.layout import (
     JOBS,
     POLICIES,
     RESERVED,
+    base_conditions,
+    conditions,
     modules,
-    noise_name,
-    noise_names,
     solver_for,
     trained_policies,
 )
@@ -70,7 +72,7 @@ def validate(config: dict, files: list[Path]) -> dict:
     defaults = _declarations()
     contents = {**defaults, **{file: read_yaml(file) for file in files}}
     config = functools.reduce(_merged, [*defaults.values(), config])
-    for check in (_structure, _rates, _solvers, _size, _experiments, _policies, _split):
+    for check in (_structure, _validation, _rates, _solvers, _size, _experiments, _policies, _split):
         problem = next(iter(check(config)), None)
         if problem is not None:
             raise UserError(f"{_file_of(problem.path, contents, config)}: {problem}")
@@ -84,7 +86,7 @@ def read_validated(path: Path) -> dict:
         UserError: the file is not a validated configuration; one line with the key, its value and what is legal.
     """
     config = read_json(path)
-    for check in (_validated, _complete, _rates, _experiments, _policies, _split):
+    for check in (_validated, _validation, _complete, _rates, _experiments, _policies, _split):
         problem = next(iter(check(config)), None)
         if problem is not None:
             raise UserError(f"{path}: {problem}")
@@ -92,8 +94,11 @@ def read_validated(path: Path) -> dict:
 
 
 def model_settings(config: dict, dataset: str, model: str, noise: str) -> dict:
-    """Return the settings of a model for one data set and one noise rate (as in paths, e.g. ``"0.2"``)."""
-    place = noise_names(config).index(noise)
+    """Return the settings of a model for one data set and one condition (as in paths, e.g. ``"0.2"``).
+
+    A condition with untrusted validation labels has the settings of its base.
+    """
+    place = base_conditions(config, dataset).index(base_of(noise))
     settings = config["datasets"][dataset]["models"][model]
     return {key: value[place] if isinstance(value, list) else value for key, value in settings.items()}
 
@@ -108,13 +113,17 @@ def _schema(validated: bool = False) -> TypeAdapter:
     options = mapping(solver_options(), needed=("name",))
     solver = mapping(dict.fromkeys(MODALITIES, options)) if validated else options
     family = {model: mapping({"settings": _settings(model, value), "solver": solver}) for model in families}
-    return TypeAdapter(mapping({
+    keys = {
         "preset": _preset(),
-        "datasets": some_of(dict.fromkeys(datasets, mapping(dataset, needed, null=not validated))),
+        "datasets": some_of({
+            name: mapping({**dataset, "human_labels": _human(name)}, dataset if validated else (), null=not validated)
+            for name in datasets
+        }),
         "models": list_of(tuple(families)),
         "model_settings": some_of(family),
         "policies": list_of(POLICIES),
         "noise": _noise(),
+        "validation": list_of(VALIDATION),
         "seeds": list_of(SEED, least=2),
         "iterations": value({**COUNT, "le": 100}),
         "removal_fraction": value(SHARE),
@@ -123,7 +132,8 @@ def _schema(validated: bool = False) -> TypeAdapter:
         "shards": value({**COUNT, "le": 1000}),
         "gpu": value({"type": "whole", "ge": 0, "le": 1}),
         **_experiment_types(families, datasets),
-    }))  # fmt: skip
+    }  # fmt: skip
+    return TypeAdapter(mapping(keys, needed=[key for key in keys if key != "validation"]))
 
 
 def _settings(model: str, kind: Callable, needed: tuple | None = None) -> Any:
@@ -153,6 +163,14 @@ def _noise() -> Any:
 
     words = f"{in_words(RATE)}, of at most six digits and, unless it is 0, of at least 0.0001"
     return listed(refusing(Annotated[value(RATE), AfterValidator(in_paths)], words), words, alike=noise_name)
+
+
+def _human(dataset: str) -> Any:
+    """Return the type of the human labels that a data set is trained with: null, or some of those that it declares."""
+    columns = human_labels_of(dataset)
+    if columns:
+        return listed(value(columns), in_words(columns), null=True)
+    return refusing(None, f"null, and nothing else is legal: data set {dataset} has no human labels")
 
 
 def _experiment_types(families: list[str], datasets: list[str]) -> dict[str, Any]:
@@ -221,22 +239,31 @@ def _complete(config: dict) -> Iterator[Problem]:
                 yield Problem(("datasets", dataset, "models", model), "missing, and the preset has this model")
 
 
+def _validation(config: dict) -> Iterator[Problem]:
+    if TRUSTED not in config.get("validation", [TRUSTED]):
+        yield Problem(("validation",), f"{shown(config['validation'])} lacks {TRUSTED}, which has to be one; add it")
+
+
 def _rates(config: dict) -> Iterator[Problem]:
-    """Yield the settings given by noise rate whose number differs from that of the rates."""
+    """Yield the settings given by condition whose number differs from that of the base conditions."""
     for dataset, options in config["datasets"].items():
+        bases = base_conditions(config, dataset)
+        has_rates_alone = len(bases) == len(config["noise"])
+        each = f"noise rate of {shown(config['noise'])}" if has_rates_alone else f"condition of {', '.join(bases)}"
         for model, settings in ((options or {}).get("models") or {}).items():
             for key, setting in settings.items():
-                if isinstance(setting, list) and len(setting) != len(config["noise"]):
-                    text = f"{shown(setting)} is not one value for each noise rate of {shown(config['noise'])}"
+                if isinstance(setting, list) and len(setting) != len(bases):
+                    text = f"{shown(setting)} is not one value for each {each}"
                     yield Problem(("datasets", dataset, "models", model, key), text)
 
 
 def _size(config: dict) -> Iterator[Problem]:
     """Yield a problem if the grid is too large for any machine."""
-    sizes = (config["datasets"], config["models"], config["noise"], trained_policies(config), config["seeds"])
-    trained = math.prod(map(len, sizes)) * config["iterations"]
+    sizes = (config["models"], trained_policies(config), config["seeds"])
+    cases = sum(len(conditions(config, dataset)) for dataset in config["datasets"])
+    trained = cases * math.prod(map(len, sizes)) * config["iterations"]
     if trained > LARGEST_GRID:
-        yield Problem(("iterations",), f"data sets, models, noise rates, policies, seeds and iterations make {trained} "
+        yield Problem(("iterations",), f"data sets, models, conditions, policies, seeds and iterations make {trained} "
                       f"models to train, more than {LARGEST_GRID}")  # fmt: skip
 
 
@@ -289,7 +316,11 @@ def _filled(config: dict) -> dict:
         models = {model: {**entry["settings"], **(overrides.get("models") or {}).get(model, {})}
                   for model, entry in full["model_settings"].items()}  # fmt: skip
         limits = {key: overrides.get(key) for key in ("max_development", "max_test")}
-        full["datasets"][name] = {**limits, "models": models}
+        human = {key: columns for key, columns in overrides.items() if key == "human_labels" and columns}
+        full["datasets"][name] = {**limits, **human, "models": models}
+    # What asks for nothing new stays as it was, with the same hash: results of earlier versions belong to it.
+    if full.get("validation") == [TRUSTED]:
+        del full["validation"]
     return full
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datagradient.data import MODALITIES
+from datagradient.data.conditions import TRUSTED, noise_name, with_untrusted
 from datagradient.refine import policies
 
 PREPARED = "{root}/{dataset}/prepared/seed-{seed}"
@@ -16,7 +17,7 @@ SCALE = "{root}/{dataset}/scalability/features.npz"  # a whole data set, for mea
 SCALE_ROWS = "{root}/{dataset}/scalability/{model}/{sizes}/rows.json"
 POLICIES = tuple(policies.POLICIES)
 GUARDED = "guarded"  # trains nothing: it stops the policy `influence` according to the selection part
-# The work of one job: all models of a family on a data set; those of one noise rate and seed; or one step of one model.
+# The work of one job: all models of a family on a data set; those of one condition and seed; or one step of one model.
 JOBS = ("family", "seed", "step")
 # Names that no preset can have: those of files in config/, and of folders next to those of presets.
 RESERVED = ("defaults", "claims", "benchmarks", "mlartifacts", "mlflow", "mlruns", "verdict")
@@ -104,12 +105,13 @@ def scale_rows(config: dict, root: str | Path) -> list[str]:
 def varied(config: dict, root: str | Path, kind: str) -> list[Path]:
     """Return the files that sensitivity.csv or fractions.csv is made from, by `kind`.
 
-    For sensitivity, these are of the first seed and the highest noise rate; for fractions, of the first three seeds.
+    For sensitivity, these are of the first seed and the last noise rate; for fractions, of the first three seeds.
     """
     first, noise = config["seeds"][0], noise_names(config)[-1]
     wanted = {"sensitivity": [{"seed": first, "noise": noise}],
               "fractions": [{"seed": seed} for seed in config["seeds"][:3]]}[kind]  # fmt: skip
-    return [Cell(root, **keys).file(f"{kind}.json") for fixed in wanted for keys in grid(config, iteration=0, **fixed)]
+    models = [keys for fixed in wanted for keys in rate_grid(config, iteration=0, **fixed)]
+    return [Cell(root, **keys).file(f"{kind}.json") for keys in models]
 
 
 def gallery_of(config: dict, root: str | Path, dataset: str) -> Cell:
@@ -117,14 +119,25 @@ def gallery_of(config: dict, root: str | Path, dataset: str) -> Cell:
     return Cell(root, dataset, config["models"][-1], noise_name(min(config["noise"])), config["seeds"][0])
 
 
-def noise_name(rate: float) -> str:
-    """Return a noise rate in the form used in paths and tables: 0 and 0.2, not 0.0 and 0.20."""
-    return f"{rate:g}"
-
-
 def noise_names(config: dict) -> list[str]:
     """Return the noise rates of a configuration in the form used in paths and tables."""
     return [noise_name(rate) for rate in config["noise"]]
+
+
+def base_conditions(config: dict, dataset: str) -> list[str]:
+    """Return the conditions of a data set with right validation labels: noise rates, then columns of human labels."""
+    return [*noise_names(config), *((config["datasets"][dataset] or {}).get("human_labels") or [])]
+
+
+def conditions(config: dict, dataset: str) -> list[str]:
+    """Return the names of all conditions of a data set, see `datagradient.data.conditions`."""
+    # Validation that is trusted alone is not mentioned in a validated configuration.
+    return with_untrusted(base_conditions(config, dataset), config.get("validation", [TRUSTED]))
+
+
+def all_conditions(config: dict) -> list[str]:
+    """Return the names of the conditions of all data sets, each once, in order."""
+    return list(dict.fromkeys(name for dataset in config["datasets"] for name in conditions(config, dataset)))
 
 
 def grid(config: dict, **fixed: object) -> Iterator[dict]:
@@ -136,13 +149,19 @@ def grid(config: dict, **fixed: object) -> Iterator[dict]:
     """
     for dataset in config["datasets"]:
         for model in config["models"]:
-            for noise in noise_names(config):
+            for noise in conditions(config, dataset):
                 for policy, iteration in _steps(config):
                     for seed in config["seeds"]:
                         keys = {"dataset": dataset, "model": model, "noise": noise, "policy": policy,
                                 "seed": seed, "iteration": iteration}  # fmt: skip
                         if fixed.items() <= keys.items():
                             yield keys
+
+
+def rate_grid(config: dict, **fixed: object) -> Iterator[dict]:
+    """Yield the keys of `grid` whose condition is a noise rate: experiments with scores look at these alone."""
+    rates = noise_names(config)
+    return (keys for keys in grid(config, **fixed) if keys["noise"] in rates)
 
 
 def trained_policies(config: dict) -> list[str]:

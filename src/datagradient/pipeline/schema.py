@@ -71,12 +71,12 @@ def value(declaration: Declaration) -> Any:
 
 
 def by_noise(declaration: Declaration) -> Any:
-    """Return the pydantic type of a value or of a list with one value per noise rate; words are not by rate."""
+    """Return the pydantic type of a value or of a list with one value per base condition; words differ by none."""
     kind = value(declaration)
     if isinstance(declaration, tuple):
         return kind
     several = Annotated[list[kind], Field(strict=True, min_length=1)]
-    return refusing(kind | several, f"{in_words(declaration)}, or one for each noise rate")
+    return refusing(kind | several, f"{in_words(declaration)}, or one for each condition")
 
 
 def text() -> Any:
@@ -99,7 +99,9 @@ def refusing(kind: Any, words: str) -> Any:
     return Annotated[kind, WrapValidator(check)]
 
 
-def listed(kind: Any, words: str, least: int = 1, alike: Callable[[Any], Any] = lambda entry: entry) -> Any:
+def listed(
+    kind: Any, words: str, least: int = 1, alike: Callable[[Any], Any] = lambda entry: entry, null: bool = False
+) -> Any:
     """Return the pydantic type of a list with at least `least` entries, no two of which are `alike`.
 
     Args:
@@ -107,11 +109,14 @@ def listed(kind: Any, words: str, least: int = 1, alike: Callable[[Any], Any] = 
         words: what is legal for an entry.
         least: 1 or 2.
         alike: returns the value that must differ between entries.
+        null: whether null is legal, too.
     """
     many = "one entry" if least == 1 else "two entries"
-    words = f"a list without repeats of at least {many}, each {words}"
+    words = f"a list without repeats of at least {many}, each {words}" + (", or null" if null else "")
 
     def check(content: object, handler: Callable) -> object:
+        if content is None and null:
+            return content
         if not isinstance(content, list) or len(content) < least:
             raise _refusal(words)
         handler(content)

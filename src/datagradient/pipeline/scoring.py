@@ -15,7 +15,7 @@ from datagradient.influence.scores import Direction, dataset_contribution, influ
 from datagradient.models import declared, family, load
 from datagradient.pipeline.layout import solver_for
 from datagradient.pipeline.provenance import check_shared
-from datagradient.pipeline.training import load_part, load_training_set
+from datagradient.pipeline.training import load_held, load_training_set
 from datagradient.refine.scoring import Scored, Work, set_up, with_others
 
 
@@ -28,7 +28,7 @@ def load_work(model: str, solver: dict, model_file: str, data: str, labels: str,
     form, (trained, facts) = declared(model).inputs, load(model, model_file, data)
     samples = load_training_set(form, data, labels, kept)
     check_shared({model_file: facts, f"{labels} with {kept}" if kept else labels: samples.facts})
-    validation = load_part(form, data, "influence")
+    validation = load_held(form, data, labels, "influence")
     return Work(family(model), trained, facts, samples, validation, solver_for(solver, read_meta(data)["modality"]))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from datagradient.data.splits import OWNED
 from datagradient.data.training_set import TrainingSet
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_meta
@@ -44,6 +45,32 @@ def load_training_set(form: str, data: str | Path, labels: str | Path, kept: str
     return TrainingSet(
         inputs[positions], kept_labels, flipped, positions, n_classes, meta["seed"], meta["dataset"], noise
     )
+
+
+def load_held(form: str, data: str | Path, labels: str | Path, part: str) -> tuple[Any, np.ndarray]:
+    """Read the samples of a part that no model is trained on, and its labels.
+
+    Labels of the validation parts are those that the owner of the data has, which may be wrong; those of the test part
+    are right.
+
+    Args:
+        form: the form that the model family declares.
+        data: features.npz.
+        labels: labels.npz.
+        part: ``"influence"``, ``"selection"`` or ``"test"``.
+    """
+    inputs, right = load_part(form, data, part)
+    if part not in OWNED:
+        return inputs, right
+    arrays, facts = read_arrays(labels)
+    check_shared({data: read_meta(data), labels: facts})
+    name = f"labels_{part}"
+    if name not in arrays:
+        raise UserError(f"{labels}: has no {name}, as an earlier version wrote it; make it again with 'noise'")
+    if arrays[name].shape != right.shape:
+        raise UserError(f"{labels}: was not made from {data}: it has {len(arrays[name])} {name}, and {len(right)} are "
+                        "needed; make it again with 'noise'")  # fmt: skip
+    return inputs, arrays[name]
 
 
 def _checked(positions: np.ndarray, n: int, kept: str | Path) -> np.ndarray:

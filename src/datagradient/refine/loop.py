@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from datagradient.data.conditions import SUFFIX, TRUSTED, UNTRUSTED, VALIDATION, noise_name
 from datagradient.data.features import extract, raw_inputs
 from datagradient.data.record import Dataset
-from datagradient.data.splits import SplitPlan, flip_labels, split
+from datagradient.data.splits import SplitPlan, flipped_parts, split
 from datagradient.data.training_set import TrainingSet
 from datagradient.errors import UserError
 from datagradient.metrics import PREFIXES
@@ -52,6 +53,7 @@ def refine(
     *,
     policies: Sequence[str] = ("influence", "guarded"),
     noise: float = 0.0,
+    validation: str = TRUSTED,
     seed: int = 0,
     iterations: int = 3,
     fraction: float = 0.05,
@@ -66,6 +68,8 @@ def refine(
         model: name of a model family.
         policies: of `datagradient.refine.policies.POLICIES`; ``influence`` must be one.
         noise: share of the training labels that are flipped first.
+        validation: ``"trusted"``, or ``"untrusted"``: then as large a share of the labels of the two validation parts
+            is flipped.
         seed: of split, noise and everything random.
         iterations: rounds of removal.
         fraction: of the current training set, that a round removes at most.
@@ -74,17 +78,23 @@ def refine(
         plan: of the split.
 
     Raises:
-        UserError: there is no such policy, or the data set cannot be split or trained on.
+        UserError: there is no such policy or validation, or the data set cannot be split or trained on.
     """
     _check_policies(policies)
+    if validation not in VALIDATION:
+        raise UserError(f"validation is {validation!r}; legal: {', '.join(VALIDATION)}")
     declaration = declared(model)
     parts = split(dataset, seed, plan or SplitPlan())
     features = extract(dataset, parts)
     inputs = features if declaration.inputs == "features" or dataset.modality == "table" else raw_inputs(dataset, parts)
-    n_classes, labels = len(dataset.class_names), dataset.labels[parts["train"]]
-    noisy, flipped = flip_labels(labels, noise, n_classes, seed)
-    samples = TrainingSet(inputs["train"], noisy, flipped, np.arange(len(labels)), n_classes, seed, dataset.name, noise)
-    held = {part: (inputs[part], dataset.labels[parts[part]]) for part in PREFIXES}
+    right, n_classes = {part: dataset.labels[rows] for part, rows in parts.items()}, len(dataset.class_names)
+    untrusted = validation == UNTRUSTED
+    labels = right | flipped_parts(right, noise, n_classes, seed, untrusted)
+    condition = noise_name(noise) + SUFFIX if untrusted and noise else noise
+    noisy, flipped = labels["train"], labels["train"] != right["train"]
+    positions = np.arange(len(noisy))
+    samples = TrainingSet(inputs["train"], noisy, flipped, positions, n_classes, seed, dataset.name, condition)
+    held = {part: (inputs[part], labels[part]) for part in PREFIXES}
     by_kind = declaration.solver.get(dataset.modality) or {}
     plain = {key: value for key, value in declaration.solver.items() if not isinstance(value, dict)}
     full = {**plain, **by_kind, **(solver or {})}

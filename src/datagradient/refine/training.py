@@ -11,7 +11,7 @@ from datagradient.data.training_set import TrainingSet
 from datagradient.metrics import PREFIXES, measure
 from datagradient.models import family
 
-Held = Mapping[str, tuple[Any, np.ndarray]]  # inputs and true labels of the parts that no model is trained on, by name
+Held = Mapping[str, tuple[Any, np.ndarray]]  # inputs and labels of the parts that no model is trained on, by name
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def train(model: str, samples: TrainingSet, held: Held, settings: dict) -> Train
 
 
 def metrics_of(predictions: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-    """Return accuracy, F1 and loss by part and name, from probabilities (m, classes) and true labels (m,) of parts."""
+    """Return accuracy, F1 and loss by part and name, from probabilities (m, classes) and labels (m,) of parts."""
     return {
         PREFIXES[part] + name: value
         for part, (probabilities, labels) in predictions.items()

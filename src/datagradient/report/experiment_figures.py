@@ -8,7 +8,7 @@ from matplotlib.ticker import NullFormatter
 
 from datagradient.files import read_rows
 from datagradient.models import declared
-from datagradient.report.formats import dataset_titles
+from datagradient.report.formats import dataset_titles, noise_words
 from datagradient.report.style import (
     MODEL_STYLE,
     NOISE_STYLE,
@@ -16,7 +16,6 @@ from datagradient.report.style import (
     POLICY_STYLE,
     finish,
     new_panels,
-    noise_words,
     one_legend,
     panel_of,
     values_and_errors,
@@ -137,7 +136,9 @@ def single(results: Path) -> plt.Figure:
             for k, noise in enumerate(noises):
                 cell = [row for row in rows if (row["dataset"], row["model"], row["noise"]) == (dataset, model, noise)]
                 x, y = ([float(row[name]) for row in cell] for name in ("predicted", "proximal"))
-                axis.plot(x, y, linestyle="", markersize=3.5, label=noise_words(noise), **NOISE_STYLE[k % 2])
+                axis.plot(
+                    x, y, linestyle="", markersize=3.5, label=noise_words(noise), **NOISE_STYLE[k % len(NOISE_STYLE)]
+                )
             axis.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0)
             axis.ticklabel_format(style="sci", scilimits=(0, 0))
             axis.set_title(f"{titles[dataset]}, {model}", fontsize=7)

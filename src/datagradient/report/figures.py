@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from datagradient.errors import UserError
 from datagradient.files import read_rows
 from datagradient.report import experiment_figures
-from datagradient.report.formats import dataset_titles
+from datagradient.report.formats import dataset_titles, noise_words
 from datagradient.report.style import (
     GROUP_COLOURS,
     LAST,
@@ -22,7 +22,7 @@ from datagradient.report.style import (
     STYLE,
     finish,
     new_panels,
-    noise_words,
+    one_legend,
     panel_of,
     save,
     values_and_errors,
@@ -119,6 +119,9 @@ def optimism(results: Path) -> plt.Figure:
     drawing, axes = plt.subplots(len(noises), len(datasets), figsize=size, squeeze=False)
     for (i, noise), (j, dataset) in ((a, b) for a in enumerate(noises) for b in enumerate(datasets)):
         axis = axes[i, j]
+        if not any((row["noise"], row["dataset"]) == (noise, dataset) for row in rows):
+            axis.set_axis_off()  # the data set does not have this condition
+            continue
         for row in rows:
             if (row["noise"], row["dataset"], row["iteration"], row["metric"]) != (noise, dataset, last, "accuracy"):
                 continue
@@ -139,7 +142,7 @@ def optimism(results: Path) -> plt.Figure:
         axis.set_title(f"{titles[dataset]}, {noise_words(noise)}")
     drawing.supxlabel("Gain of validation accuracy [points]", fontsize=8)
     drawing.supylabel("Gain of test accuracy [points]", fontsize=8)
-    drawing.legend(*axes[-1, -1].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    one_legend(drawing, list(axes.flat), 3)
     return drawing
 
 
@@ -176,16 +179,19 @@ def controls(results: Path) -> plt.Figure:
         for k, noise in enumerate(noises):
             panel_tests = {row["policy"]: row for row in tests
                    if (row["dataset"], row["model"], row["noise"]) == (dataset, model, noise)}  # fmt: skip
+            if not panel_tests:  # the data set does not have this condition
+                continue
             x, errors = values_and_errors([panel_tests[policy] for policy in policies],
                                            ("mean_difference", "t_low", "t_high"), 100)  # fmt: skip
-            places = [place + 0.24 * (k - (len(noises) - 1) / 2) for place in range(len(policies))]
+            apart = min(0.24, 0.8 / len(noises))
+            places = [place + apart * (k - (len(noises) - 1) / 2) for place in range(len(policies))]
             axis.errorbar(x, places, xerr=errors, linestyle="", markersize=3.5, linewidth=1, label=noise_words(noise),
-                          **NOISE_STYLE[k % 2])  # fmt: skip
+                          **NOISE_STYLE[k % len(NOISE_STYLE)])  # fmt: skip
         axis.set_title(f"{titles[dataset]}, {model}")
         axis.set_yticks(range(len(policies)), policies)
     axes[0, 0].invert_yaxis()
     drawing.supxlabel("Change of test accuracy against the unrefined baseline [points]", fontsize=8)
-    drawing.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(noises))
+    one_legend(drawing, list(axes.flat), len(noises))
     return drawing
 
 

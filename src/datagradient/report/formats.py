@@ -3,6 +3,7 @@
 from pathlib import Path
 from statistics import mean, stdev
 
+from datagradient.data.conditions import PUBLISHED, base_of, is_untrusted, rate_of
 from datagradient.files import read_rows
 
 
@@ -67,3 +68,10 @@ def with_interval(row: dict, value: str, low: str, high: str) -> str:
 def dataset_titles(results: Path) -> dict[str, str]:
     """Return the title of each data set in tables and figures."""
     return {row["dataset"]: row["title"] for row in read_rows(results / "data.csv")}
+
+
+def noise_words(noise: str, flipped: str = "flipped") -> str:
+    """Return a condition in words; `flipped` is said of the share of labels that are."""
+    base, rate = base_of(noise), rate_of(noise)
+    words = "as published" if base == PUBLISHED else f"by people ({base})" if rate is None else f"{rate:.0%} {flipped}"
+    return f"{words}, validation too" if is_untrusted(noise) else words

@@ -15,7 +15,7 @@ from datagradient.files import replacing
 from datagradient.models import declared
 from datagradient.pipeline.layout import modules
 from datagradient.refine.policies import POLICIES
-from datagradient.report.formats import dataset_titles
+from datagradient.report.formats import dataset_titles, noise_words
 
 # Okabe and Ito's colours, which most colour-blind readers can distinguish; in print, markers distinguish the lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
@@ -40,7 +40,7 @@ def styles(wanted: list[tuple[str, str | None, str | None]]) -> dict[str, dict[s
 POLICY_STYLE = styles([(name, policy.colour, policy.marker) for name, policy in POLICIES.items()])
 OVER_ITERATIONS = ("influence", "guarded", "random", "uniform")
 GROUP_COLOURS = {"clean": "#0072B2", "flipped": "#D55E00"}
-NOISE_STYLE = {0: {"color": "#0072B2", "marker": "o"}, 1: {"color": "#D55E00", "marker": "s"}}
+NOISE_STYLE = [{"color": colour, "marker": marker} for colour, marker in zip(COLOURS, MARKERS, strict=False)]
 MODEL_STYLE = styles([(name, declared(name).colour, declared(name).marker) for name in modules("models")])
 LAST = "last layer, cg"
 SOLVER_STYLE = {
@@ -55,7 +55,6 @@ STYLE = {
     "font.size": 8, "axes.titlesize": 8, "axes.spines.top": False, "axes.spines.right": False,
     "figure.constrained_layout.use": True, "legend.frameon": False, "pdf.fonttype": 42,
 }  # fmt: skip
-NOISE_WORDS = {"0": "as published"}
 PANEL, DPI = (2.2, 1.55), 200  # inches; dots per inch
 
 
@@ -81,10 +80,11 @@ def values_and_errors(rows: list[dict], columns: tuple[str, str, str], scale: fl
 
 
 def new_panels(results: Path, rows: list[dict]) -> tuple[plt.Figure, dict]:
-    """Return a figure with a column for each model, and a row for each data set and noise rate."""
+    """Return a figure with a column for each model, and a row for each data set and condition."""
     titles = dataset_titles(results)
     models, datasets, noises = (list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "dataset", "noise"))
-    strips = [(dataset, noise) for dataset in datasets for noise in noises]
+    held = {(row["dataset"], row["noise"]) for row in rows}  # data sets may differ in conditions
+    strips = [(dataset, noise) for dataset in datasets for noise in noises if (dataset, noise) in held]
     size = (PANEL[0] * len(models) + 0.4, PANEL[1] * len(strips) + 0.5)
     drawing, axes = plt.subplots(len(strips), len(models), figsize=size, squeeze=False)
     panels = {}
@@ -113,8 +113,3 @@ def one_legend(drawing: plt.Figure, axes: list[plt.Axes], columns: int | None = 
 def panel_of(row: dict) -> tuple[str, str, str]:
     """Return the key of the panel that a row of a table belongs to."""
     return row["dataset"], row["model"], row["noise"]
-
-
-def noise_words(noise: str) -> str:
-    """Return the name of a noise rate in figures."""
-    return NOISE_WORDS.get(noise, f"{float(noise):.0%} flipped")

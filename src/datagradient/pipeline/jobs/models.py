@@ -9,15 +9,15 @@ from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.progress import progress
 from datagradient.pipeline.provenance import stamp
-from datagradient.pipeline.training import load_part, load_training_set
+from datagradient.pipeline.training import load_held, load_training_set
 from datagradient.refine import training
 
 
 def train(config: dict, cell: Cell) -> None:
     """Train a model on the kept samples of the training part, and predict the other parts.
 
-    Writes model.npz, predictions.npz (class probabilities, true labels) and train.json (seconds inside the fit and of
-    predicting, and the optimiser's record).
+    Writes model.npz, predictions.npz (class probabilities, and the labels that these are compared with) and train.json
+    (seconds inside the fit and of predicting, and the optimiser's record).
     """
     settings = model_settings(config, cell.dataset, cell.model, cell.noise)
     samples = load_training_set(declared(cell.model).inputs, cell.data, cell.labels, cell.kept)
@@ -28,8 +28,8 @@ def train(config: dict, cell: Cell) -> None:
 
 
 def held_out(cell: Cell) -> training.Held:
-    """Read the parts that no model is trained on."""
-    return {part: load_part(declared(cell.model).inputs, cell.data, part) for part in PREFIXES}
+    """Read the parts that no model is trained on, with the labels that the owner of the data has."""
+    return {part: load_held(declared(cell.model).inputs, cell.data, cell.labels, part) for part in PREFIXES}
 
 
 def write_model(trained: training.Trained, held: training.Held, settings: dict, cell: Cell) -> dict:
