@@ -18,7 +18,8 @@ from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.preflight import preflight
 from datagradient.pipeline.sources import source_hash
 from datagradient.pipeline.workflow import finish_run, lock_preset, start_run, validated_config
-from datagradient.refine.policies import rates_once, scores_besides
+from datagradient.refine import policies
+from datagradient.refine.policies import needs_crossfit, scores_besides
 from datagradient.report.captions import write_captions
 
 BASE = Path(workflow.basedir)

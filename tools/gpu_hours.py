@@ -15,15 +15,16 @@ from datagradient.experiments.cost_model import forward_passes, training_passes
 from datagradient.files import write_rows
 from datagradient.models.networks import build
 from datagradient.pipeline.config import validate
-from datagradient.pipeline.layout import conditions, solver_for, trained_policies
-from datagradient.refine.policies import rates_once
+from datagradient.pipeline.layout import conditions, grid, solver_for
+from datagradient.refine.crossfit import FOLDS
+from datagradient.refine.policies import needs_crossfit
 
 COLUMNS = ("preset", "dataset", "network", "n", "trainings", "scorings", "passes_each_training", "passes_each_scoring",
            "gigaflop_a_sample", "teraflops", "hours")  # fmt: skip
 IMAGES = {"cifar10": (50_000, (3, 32, 32), 10)}  # development samples, shape, classes
 REPEATS = 3  # of scoring in the measurement of cost, in addition to a warm-up, and again for its memory
 SUSTAINED = (10, 50)  # TFLOP/s that GPUs may sustain on networks of this size
-FOLDS, SHARE = 3, 2 / 3  # cross-validation: number of trainings, and share of the training set used by each
+SHARE = 1 - 1 / FOLDS  # of the training set, that each of the cross-fitted models is trained on
 
 
 def main() -> None:
@@ -43,8 +44,9 @@ def main() -> None:
         development = config["datasets"][dataset]["max_development"] or development
         n = round(development * (1 - split["influence"] - split["selection"]))
         cases = len(conditions(config, dataset)) * len(config["seeds"])
-        models = cases * (1 + config["iterations"] * len(trained_policies(config)))
-        folds = FOLDS * cases * rates_once(config["policies"])
+        keys = {"dataset": dataset, "model": "neural"}
+        models = sum(1 for _ in grid(config, **keys))
+        folds = FOLDS * cases * needs_crossfit(config["policies"])
         network = build("image", shape, n_classes, settings)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network(torch.zeros((1, *shape), dtype=torch.uint8))

@@ -84,7 +84,7 @@ def refinement_files(**keys):
     if CONFIG["one_job"] != "step":
         return [model.refined for model in unrefined]
     files = [file for name in ("metrics.json", "influence.json", "train.json") for file in model_files(name, **keys)]
-    files += model_files("quality.npz", iteration=0, **keys) if rates_once(POLICIES) else []
+    files += model_files("crossfit.npz", iteration=0, **keys) if needs_crossfit(POLICIES) else []
     return files + [model.guard for model in unrefined if layout.GUARDED in CONFIG["policies"]]
 
 

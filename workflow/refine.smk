@@ -17,14 +17,55 @@ def refined_at_once(conditions):
     return {"noise": conditions, **SEEDS_AT_ONCE} if conditions else {}
 
 
+def crossfit_files(families, conditions):
+    """Return what the cross-fitted models of some families say of a training part."""
+    return expand(f"{UNREFINED}/crossfit.{{kind}}", kind=["npz", "json"], model=families, allow_missing=True,
+                  **refined_at_once(conditions))
+
+
 for family, (place, (conditions, datasets)) in product(CONFIG["models"], enumerate(ALIKE.items())):
+    GROUP = f"{family}_{place + 1}" if place else family
+    OF_CELLS = {
+        "data": expand(f"{PREPARED}/features.npz", seed=SEEDS_AT_ONCE.get("seed", ["{seed}"]), allow_missing=True),
+        "labels": expand(f"{NOISE}/labels.npz", allow_missing=True, **refined_at_once(conditions)),
+    }
+
+    # Models trained on all folds but one. Those of cheap families also judge the samples of dearer ones.
+    rule:
+        name:
+            f"cross_fit_{GROUP}"
+        input:
+            **OF_CELLS,
+        output:
+            crossfit_files(family, conditions),
+        wildcard_constraints:
+            dataset="|".join(datasets),
+        log:
+            f"logs/{PRESET}/{{dataset}}/{family}/cross_fit-{REFINE_LOG}.log",
+        benchmark:
+            f"logs/{PRESET}/{{dataset}}/{family}/cross_fit-{REFINE_LOG}.tsv"
+        priority: 50 + CONFIG["models"].index(family)
+        params:
+            model=family,
+            options="" if SEEDS_AT_ONCE else "--noise {noise} --seed {seed}",
+            settings=lambda w, model=family, conditions=conditions: json.dumps(
+                [CONFIG["model_settings"][model]["solver"],
+                 [model_settings(CONFIG, w.dataset, model, noise) for noise in conditions or [w.noise]]]),
+            source=source_hash("cross_fit", f"models.{family}"),
+        resources:
+            gpu=gpus_of(family),
+        conda:
+            ENVIRONMENT
+        shell:
+            "python -m datagradient cross-fit --config {CONFIG_FILE} --dataset {wildcards.dataset} "
+            "--model {params.model} {params.options} 2> {log:q}"
 
     rule:
         name:
-            f"refine_{family}" + (f"_{place + 1}" if place else "")
+            f"refine_{GROUP}"
         input:
-            data=expand(f"{PREPARED}/features.npz", seed=SEEDS_AT_ONCE.get("seed", ["{seed}"]), allow_missing=True),
-            labels=expand(f"{NOISE}/labels.npz", allow_missing=True, **refined_at_once(conditions)),
+            crossfit_files(layout.crossfit_families(CONFIG, family), conditions) if needs_crossfit(POLICIES) else [],
+            **OF_CELLS,
         output:
             expand(f"{UNREFINED}/{{file}}", file=["model.npz", "predictions.npz", "scores.npz"], model=family,
                    allow_missing=True, **refined_at_once(conditions)),

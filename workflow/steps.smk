@@ -11,10 +11,11 @@ def files_for_removal(wildcards):
     """Return the inputs of a removal: previous scores, and for other policies than influence also its removals."""
     model = layout.Cell(ROOT, **{**wildcards, "iteration": int(wildcards.iteration)})
     files = [model.at(iteration=model.iteration - 1).file("scores.npz")]
-    if model.policy != "influence":
+    if model.policy != "influence" and not policies.POLICIES[model.policy].once:
         files.append(model.at(policy="influence").file("removed.csv"))
-    if rates_once([model.policy]):
-        files.append(model.at(iteration=0).file("quality.npz"))
+    if needs_crossfit([model.policy]):
+        files += [model.at(iteration=0, model=family).file("crossfit.npz")
+                  for family in layout.crossfit_families(CONFIG, model.model)]
     return files
 
 
@@ -82,26 +83,26 @@ rule prune:
         "python -m datagradient prune " + MODEL_KEYS + " 2> {log:q}"
 
 
-rule cross_validate:
+rule cross_fit:
     input:
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
     output:
-        quality=f"{UNREFINED}/quality.npz",
-        seconds=f"{UNREFINED}/cross_validate.json",
+        expand(f"{UNREFINED}/crossfit.{{kind}}", kind=["npz", "json"], allow_missing=True),
     log:
-        f"{UNREFINED_LOG}/cross_validate.log",
+        f"{UNREFINED_LOG}/cross_fit.log",
     benchmark:
-        f"{UNREFINED_LOG}/cross_validate.tsv"
+        f"{UNREFINED_LOG}/cross_fit.tsv"
     params:
         settings=training_settings,
-        source=lambda w: source_hash("cross_validate", f"models.{w.model}"),
+        solver=solver_options,
+        source=lambda w: source_hash("cross_fit", f"models.{w.model}"),
     resources:
         gpu=gpus,
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient cross-validate " + UNREFINED_KEYS + " 2> {log:q}"
+        "python -m datagradient cross-fit " + UNREFINED_KEYS + " 2> {log:q}"
 
 
 rule guard:

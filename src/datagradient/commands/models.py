@@ -2,7 +2,7 @@
 
 import argparse
 
-from datagradient.commands.options import CELL, CONFIG, DATASET, LAST_SEED, MODEL, STEP, cell_of, preset_of, whole
+from datagradient.commands.options import CONFIG, DATASET, LAST_SEED, MODEL, STEP, cell_of, preset_of, whole
 from datagradient.pipeline.layout import Cell, conditions
 
 
@@ -38,24 +38,28 @@ def evaluate(args: argparse.Namespace) -> None:
     models.evaluate(cell_of(args)[1])
 
 
-def cross_validate(args: argparse.Namespace) -> None:
-    """Rate every training label by confident learning, with models that were not trained on the sample.
+def cross_fit(args: argparse.Namespace) -> None:
+    """Judge every training sample by models that were not trained on it, and by both validation parts.
 
-    Writes quality.npz: quality, low if a label is likely wrong; and cross_validate.json: the seconds.
+    Writes crossfit.npz: class probabilities, and influence with each label; and crossfit.json: the seconds.
     """
-    from datagradient.pipeline.jobs import quality
+    from datagradient.pipeline.jobs import crossfit
 
-    quality.cross_validate(*cell_of(args))
+    config, root = preset_of(args)
+    for seed in args.seed or config["seeds"]:
+        for noise in args.noise or conditions(config, args.dataset):
+            crossfit.cross_fit(config, Cell(root, args.dataset, args.model, noise, seed))
 
 
+SEVERAL = [
+    CONFIG, DATASET, MODEL,
+    ("--noise", {"nargs": "+", "help": "some of the data set's conditions; without it: all"}),
+    ("--seed", {"nargs": "+", "type": whole(0, LAST_SEED), "help": "some of its seeds; without it: all"}),
+]  # fmt: skip
 # Command -> its options: (flag, keyword arguments of argparse).
 COMMANDS = {
-    refine: [
-        CONFIG, DATASET, MODEL,
-        ("--noise", {"nargs": "+", "help": "some of the data set's conditions; without it: all"}),
-        ("--seed", {"nargs": "+", "type": whole(0, LAST_SEED), "help": "some of its seeds; without it: all"}),
-    ],
+    refine: SEVERAL,
     train: STEP,
     evaluate: STEP,
-    cross_validate: CELL,
-}  # fmt: skip
+    cross_fit: SEVERAL,
+}

@@ -21,6 +21,7 @@ class TrainingSet:
         dataset: name of the data set.
         noise: share of the whole part's labels that were flipped, or the name of another condition, see
             `datagradient.data.conditions`; None if unknown.
+        right: (n,) the right labels; None if nobody knows them.
     """
 
     inputs: Any
@@ -31,11 +32,19 @@ class TrainingSet:
     seed: int
     dataset: str
     noise: float | str | None = None
+    right: np.ndarray | None = None
 
     def take(self, places: np.ndarray) -> "TrainingSet":
         """Return the samples at some places of this set, in that order."""
         return replace(self, inputs=self.inputs[places], labels=self.labels[places], flipped=self.flipped[places],
-                       positions=self.positions[places])  # fmt: skip
+                       positions=self.positions[places],
+                       right=None if self.right is None else self.right[places])  # fmt: skip
+
+    def relabelled(self, places: np.ndarray, new_labels: np.ndarray) -> "TrainingSet":
+        """Return this set with other labels at some places."""
+        labels = self.labels.copy()
+        labels[places] = new_labels
+        return replace(self, labels=labels, flipped=self.flipped if self.right is None else labels != self.right)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -5,11 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
+from datagradient.data.conditions import is_untrusted
 from datagradient.data.splits import PARTS
 from datagradient.files import read_arrays, read_json, read_meta, write_json, write_rows
+from datagradient.metrics import losses
 from datagradient.pipeline import layout
+from datagradient.pipeline.jobs.crossfit import read_crossfits
 from datagradient.pipeline.provenance import check_shared, config_hash, stamp
-from datagradient.refine.policies import POLICIES, QUALITY, rates_once
+from datagradient.refine.policies import POLICIES, QUALITY, needs_crossfit
+from datagradient.refine.quality import label_quality
+from datagradient.refine.repair import Evidence
 
 KEYS = ("dataset", "model", "noise", "policy", "seed", "iteration")
 # Files of one trained model, and their keys besides provenance.
@@ -18,7 +23,7 @@ RECORDS = {"metrics.json": {"metrics": dict}, "train.json": {},
 METRICS = (
     *KEYS, "n_train", "accuracy", "f1", "val_accuracy", "val_f1", "val_loss", "selection_accuracy", "selection_loss",
     "test_loss", "dcs", "helpful_share", "harm_reduction", "stationarity", "removed", "removed_flipped",
-    "solver", "solver_status", "solver_residual", "solver_iterations", "train_seconds", "predict_seconds",
+    "relabelled", "solver", "solver_status", "solver_residual", "solver_iterations", "train_seconds", "predict_seconds",
     "setup_seconds", "val_gradient_seconds", "solve_seconds", "projection_seconds", "influence_seconds",
     "other_scores_seconds",
 )  # fmt: skip
@@ -88,7 +93,8 @@ def metrics_row(config: dict, root: Path, keys: dict) -> dict:
     contribution, solver, seconds = (influence[name] for name in ("contribution", "solver", "seconds"))
     harm, first_harm = contribution["mean_harm"], read_json(first / "influence.json")["contribution"]["mean_harm"]
     newly = keys["iteration"] == model["iteration"] > 0
-    removed = read_meta(folder / "kept.npz")["removed"] if newly else {"count": 0, "flipped": 0}
+    kept = read_meta(folder / "kept.npz") if newly else {"removed": {"count": 0, "flipped": 0}, "relabelled": 0}
+    removed = kept["removed"]
     named = {name: metrics[name] for name in METRICS if name in metrics}
     return {
         **keys,
@@ -99,6 +105,7 @@ def metrics_row(config: dict, root: Path, keys: dict) -> dict:
         "harm_reduction": 1 - harm / first_harm if first_harm > 0 else 0.0,
         "removed": removed["count"],
         "removed_flipped": removed["flipped"],
+        "relabelled": kept["relabelled"],
         "solver": solver["solver"],
         "solver_status": solver["status"],
         "solver_residual": solver["residual"],
@@ -180,10 +187,18 @@ def suspicion(config: dict, root: Path, keys: dict) -> tuple[np.ndarray, dict[st
     """Return which labels of a baseline's training set are flipped, and all scores, high for suspicious labels."""
     folder = layout.Cell(root, **keys).folder
     arrays, _ = read_arrays(folder / "scores.npz")
-    if rates_once(config["policies"]):
-        arrays |= read_arrays(folder / "quality.npz", QUALITY)[0]
+    crossfits = []
+    if needs_crossfit(config["policies"]):
+        crossfits = read_crossfits(config, layout.Cell(root, **keys))
+        arrays[QUALITY] = label_quality(arrays["labels"], crossfits[0].probabilities)
     scored = {name: policy for name, policy in POLICIES.items() if policy.trains and policy.score in arrays}
-    return arrays["flipped"], {name: policy.harm(arrays) for name, policy in scored.items()}
+    scores = {name: policy.harm(arrays) for name, policy in scored.items()}
+    if crossfits:
+        trusted = not is_untrusted(keys["noise"])
+        evidence = Evidence(arrays["labels"], crossfits, trusted, convex=True, seed=keys["seed"])
+        scores |= {"crossfit": evidence.own.harm, "repair": evidence.joint.doubt,
+                   "crossfit_loss": losses(crossfits[0].probabilities, arrays["labels"])}  # fmt: skip
+    return arrays["flipped"], scores
 
 
 def auroc(scores: np.ndarray, positive: np.ndarray) -> float:

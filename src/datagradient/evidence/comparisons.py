@@ -22,7 +22,7 @@ COST_COLUMNS = (
     "solver_residual", "solver_unconverged", "solver_truncated",
 )  # fmt: skip
 METRICS = ("accuracy", "f1")
-RANDOM = tuple(name for name, policy in POLICIES.items() if policy.score is None)  # policies that choose at random
+RANDOM = tuple(name for name, policy in POLICIES.items() if policy.is_random)  # the controls of the others
 CONTRIBUTION_SCORES = ("dcs", "helpful_share", "harm_reduction")
 TRACKED = (
     "accuracy", "f1", "val_accuracy", "selection_accuracy", "val_loss", "selection_loss", "test_loss", "dcs",
@@ -157,7 +157,8 @@ def round_rows(rows: list[dict]) -> list[dict]:
     return [
         {**dict(zip(columns, key, strict=True)), "iteration": k, "n": len(difference),
          **dict(zip(("mean_difference", "t_low", "t_high"), mean_and_interval(difference), strict=True))}
-        for k in rounds for key, difference in _pooled(rows, k).items() if key[1] == BASELINE
+        for k in rounds for key, difference in _pooled(rows, k).items()
+        if key[1] == BASELINE and k == _end(key[0], k)
     ]  # fmt: skip
 
 
@@ -183,7 +184,7 @@ def safety_rows(rows: list[dict]) -> list[dict]:
     last = max(int(row["iteration"]) for row in rows)
     changes: dict[tuple, dict[tuple, np.ndarray]] = {}
     full = {(*_cell(row)[:3], row["seed"]): row["n_train"] for row in rows if row["policy"] == BASELINE}
-    ends, runs = [row for row in rows if int(row["iteration"]) == last], _runs(rows)
+    ends, runs = [row for row in rows if int(row["iteration"]) == _end(row["policy"], last)], _runs(rows)
     for cell, against, metric in _comparisons(rows, last):
         if (against, metric) == (BASELINE, "accuracy"):
             pairs = _pairs(runs, last, cell, against, metric).values()
@@ -243,14 +244,27 @@ def tracking_rows(rows: list[dict]) -> list[dict]:
 
 def _comparisons(rows: list[dict], last: int, metrics: tuple[str, ...] = METRICS) -> list[tuple]:
     """Return (cell, against, metric) of every comparison; a cell is data set, model, noise and policy."""
-    cells = dict.fromkeys(_cell(row) for row in rows if int(row["iteration"]) == last and row["policy"] != BASELINE)
+    ends = (row for row in rows if row["policy"] != BASELINE and int(row["iteration"]) == _end(row["policy"], last))
+    cells = dict.fromkeys(_cell(row) for row in ends)
     return [
         (cell, against, metric)
-        for cell in cells for against in (BASELINE, *RANDOM)
-        # A guarded model may have lost fewer samples than a control, so the two are not comparable.
-        if against == BASELINE or (cell[3] not in (*RANDOM, GUARDED) and (*cell[:3], against) in cells)
+        for cell in cells for against in (BASELINE, *_controls(cell[3]))
+        if against == BASELINE or (*cell[:3], against) in cells
         for metric in metrics
     ]  # fmt: skip
+
+
+def _controls(policy: str) -> tuple[str, ...]:
+    """Return the policies that remove as many samples, which a policy is compared with."""
+    if POLICIES[policy].once:
+        return POLICIES[policy].against
+    # A guarded model may have lost fewer samples than a control, so the two are not comparable.
+    return () if policy in (*RANDOM, GUARDED) else RANDOM
+
+
+def _end(policy: str, last: int) -> int:
+    """Return the iteration that stands for a policy after iteration `last`: policies that decide once have but one."""
+    return 0 if policy == BASELINE else 1 if POLICIES[policy].once else last
 
 
 def _runs(rows: list[dict]) -> dict[tuple, list[dict]]:
@@ -268,7 +282,7 @@ def _pairs(
     *where, policy = cell
 
     def by_seed(which: str) -> dict[str, float]:
-        wanted = (*where, which, str(0 if which == BASELINE else last))
+        wanted = (*where, which, str(_end(which, last)))
         return {row["seed"]: float(row[metric]) for row in runs.get(wanted, ())}
 
     first, second = by_seed(policy), by_seed(against)

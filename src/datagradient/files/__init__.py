@@ -24,8 +24,8 @@ MADE_BY = {
     "removed.csv": "prune",
     "model.npz": "train",
     "predictions.npz": "train",
-    "quality.npz": "cross_validate",
-    "cross_validate.json": "cross_validate",
+    "crossfit.npz": "cross_fit",
+    "crossfit.json": "cross_fit",
     "guard.json": "guard",
     "train.json": "train",
     "metrics.json": "evaluate",
@@ -61,7 +61,7 @@ MADE_BY = {
 }
 
 
-REFINING = ("train", "evaluate", "influence", "prune", "cross_validate", "guard")  # steps that a single job may combine
+REFINING = ("train", "evaluate", "influence", "prune", "guard")  # steps that a single job may combine
 
 
 class Content(dict):

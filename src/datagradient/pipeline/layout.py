@@ -150,7 +150,7 @@ def grid(config: dict, **fixed: object) -> Iterator[dict]:
     for dataset in config["datasets"]:
         for model in config["models"]:
             for noise in conditions(config, dataset):
-                for policy, iteration in _steps(config):
+                for policy, iteration in _steps(config, noise):
                     for seed in config["seeds"]:
                         keys = {"dataset": dataset, "model": model, "noise": noise, "policy": policy,
                                 "seed": seed, "iteration": iteration}  # fmt: skip
@@ -169,6 +169,19 @@ def trained_policies(config: dict) -> list[str]:
     return [policy for policy in config["policies"] if policies.POLICIES[policy].trains]
 
 
-def _steps(config: dict) -> list[tuple[str, int]]:
-    refined = [(policy, k) for policy in trained_policies(config) for k in range(1, config["iterations"] + 1)]
-    return [(BASELINE, 0), *refined]
+def crossfit_families(config: dict, model: str) -> list[str]:
+    """Return the families whose cross-fitted models judge the samples of one: itself, then those before it.
+
+    Families stand in a preset's ``models`` from cheap to dear.
+    """
+    return [model, *config["models"][: config["models"].index(model)]]
+
+
+def rounds_of(config: dict, policy: str) -> int:
+    """Return the last iteration of a policy: those that decide once have a single one."""
+    return 1 if policies.POLICIES[policy].once else config["iterations"]
+
+
+def _steps(config: dict, condition: str) -> list[tuple[str, int]]:
+    trained = [policy for policy in trained_policies(config) if policies.applies(policy, condition)]
+    return [(BASELINE, 0), *((policy, k) for policy in trained for k in range(1, rounds_of(config, policy) + 1))]

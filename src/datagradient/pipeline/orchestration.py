@@ -47,7 +47,7 @@ def write_orchestration(results: Path) -> None:
     """Write orchestration.csv of a preset, one row, from clock.json, metrics.csv and the jobs' own timings.
 
     The wall time is that of all runs together, each from its first line of output to its last job, or to a report made
-    afterwards. The time inside is that of training, cross-validation, prediction and scoring, as measured by the jobs;
+    afterwards. The time inside is that of training, cross-fitting, prediction and scoring, as measured by the jobs;
     everything else is outside: starting programs, loading, preparing, experiments, statistics, tables, figures,
     MLflow, Snakemake.
 
@@ -65,7 +65,8 @@ def write_orchestration(results: Path) -> None:
     fit, predict, influence, others = (
         sum(float(row[f"{step}_seconds"]) for row in rows) for step in ("train", "predict", "influence", "other_scores")
     )
-    cross_validation = sum(read_json(job, "seconds")["seconds"] for job in results.rglob("cross_validate.json"))
+    cross_fits = [read_json(job, "seconds")["seconds"] for job in results.rglob("crossfit.json")]
+    cross_validation = sum(sum(seconds.values()) for seconds in cross_fits)
     wall = sum(run["finished"] - run["started"] for run in runs)
     available = sum((run["finished"] - run["started"]) * run["cores"] for run in runs)
     inside = fit + cross_validation + predict + influence + others

@@ -21,7 +21,7 @@ def load_training_set(form: str, data: str | Path, labels: str | Path, kept: str
         form: the form that the model family declares, ``"features"`` or ``"raw"``.
         data: features.npz.
         labels: labels.npz.
-        kept: kept.npz.
+        kept: kept.npz, which may also say which samples are relabelled.
     """
     (inputs, clean), meta = load_part(form, data, "train"), read_meta(data)
     noisy, noise_facts = read_arrays(labels, "labels", "flipped")
@@ -30,21 +30,24 @@ def load_training_set(form: str, data: str | Path, labels: str | Path, kept: str
     if unchanged is None or not np.array_equal(noisy["labels"][unchanged], clean[unchanged]):
         raise UserError(f"{labels}: was not made from {data}: the labels that it did not flip differ; make it again "
                         "with 'noise'")  # fmt: skip
-    positions = np.arange(len(clean))
+    positions, given = np.arange(len(clean)), noisy["labels"].copy()
     if kept is not None:
-        arrays, kept_facts = read_arrays(kept, "positions")
+        arrays, kept_facts = read_arrays(kept)
         # kept.npz was made from the scores of a model with an earlier training set.
         check_shared({labels: noise_facts, kept: kept_facts}, "training_set")
         positions = _checked(arrays["positions"], len(clean), kept)
-    kept_labels, n_classes = noisy["labels"][positions], len(meta["class_names"])
+        if "relabelled_positions" in arrays:
+            given[_checked(arrays["relabelled_positions"], len(clean), kept)] = arrays["relabelled_labels"]
+    kept_labels, n_classes = given[positions], len(meta["class_names"])
     counts = np.bincount(kept_labels, minlength=n_classes)
     if not counts.all():
         numbers = ", ".join(f"{name} {count}" for name, count in zip(meta["class_names"], counts, strict=True))
         raise UserError(f"{kept or labels}: a class has no training sample: {numbers}; lower removal_fraction")
-    flipped, noise = noisy["flipped"][positions], noise_facts.get("noise")
+    right, noise = clean[positions], noise_facts.get("noise")
     return TrainingSet(
-        inputs[positions], kept_labels, flipped, positions, n_classes, meta["seed"], meta["dataset"], noise
-    )
+        inputs[positions], kept_labels, kept_labels != right, positions, n_classes, meta["seed"], meta["dataset"],
+        noise, right,
+    )  # fmt: skip
 
 
 def load_held(form: str, data: str | Path, labels: str | Path, part: str) -> tuple[Any, np.ndarray]:

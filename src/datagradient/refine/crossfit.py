@@ -7,8 +7,8 @@ their estimand).
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -60,14 +60,13 @@ def cross_fit(
         UserError: a class has fewer samples than there are folds.
     """
     module, labels, n = family(model), samples.labels, len(samples.labels)
+    _check_classes(samples)
     probabilities = np.empty((n, samples.n_classes))
     influence = np.zeros((n, samples.n_classes))
     predicted, spent = [], {"fit": 0.0, "score": 0.0}
-    for rest, fold in folds_of(labels, samples.n_classes, samples.seed, samples.dataset):
+    for rest, fold in folds_of(labels, samples.seed):
         trained_on = samples.take(rest)
-        fitted, record = module.fit(
-            trained_on.inputs, trained_on.labels, samples.n_classes, settings, samples.seed
-        )
+        fitted, record = module.fit(trained_on.inputs, trained_on.labels, samples.n_classes, settings, samples.seed)
         start = time.perf_counter()
         parts = [*validation, (samples.inputs[fold], labels[fold])]
         work = Work(module, fitted, {}, trained_on, parts[0], solver)
@@ -86,3 +85,20 @@ def cross_fit(
         probabilities, influence / (FOLDS - 1), np.concatenate([empty, *means]),
         np.concatenate([np.empty(0, dtype=np.int64), *(part_labels for _, part_labels in validation)]), spent,
     )  # fmt: skip
+
+
+def folds_of(labels: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield for each fold the positions of the other samples and its own, classes in equal proportion."""
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=integer_seed(seed, "folds"))
+    return folds.split(np.zeros(len(labels)), labels)
+
+
+def _check_classes(samples: TrainingSet) -> None:
+    counts = np.bincount(samples.labels, minlength=samples.n_classes)
+    if counts.min() < FOLDS:
+        raise UserError(
+            f"data set {samples.dataset}: class {counts.argmin()} has {counts.min()} training samples, cross-fitting "
+            f"needs {FOLDS}: leave out policies that go by it, or bring more samples"
+        )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.data.conditions import SUFFIX, TRUSTED, UNTRUSTED, VALIDATION, noise_name
+from datagradient.data.conditions import SUFFIX, TRUSTED, UNTRUSTED, VALIDATION, is_untrusted, noise_name
 from datagradient.data.features import extract, raw_inputs
 from datagradient.data.record import Dataset
 from datagradient.data.splits import SplitPlan, flipped_parts, split
@@ -17,9 +17,11 @@ from datagradient.data.training_set import TrainingSet
 from datagradient.errors import UserError
 from datagradient.metrics import PREFIXES
 from datagradient.models import declared, family
-from datagradient.refine.policies import INFLUENCE, POLICIES, QUALITY, rates_once, scores_besides
-from datagradient.refine.quality import rated
+from datagradient.refine.crossfit import CrossFit, cross_fit
+from datagradient.refine.policies import INFLUENCE, POLICIES, QUALITY, applies, needs_crossfit, scores_besides
+from datagradient.refine.quality import label_quality
 from datagradient.refine.removal import Removal, choose, kept_iteration, removed_by_class
+from datagradient.refine.repair import DECISIONS, Evidence
 from datagradient.refine.scoring import Scored, Work, score_all
 from datagradient.refine.training import Held, Trained, train
 
@@ -93,14 +95,18 @@ def refine(
     condition = noise_name(noise) + SUFFIX if untrusted and noise else noise
     noisy, flipped = labels["train"], labels["train"] != right["train"]
     positions = np.arange(len(noisy))
-    samples = TrainingSet(inputs["train"], noisy, flipped, positions, n_classes, seed, dataset.name, condition)
+    samples = TrainingSet(
+        inputs["train"], noisy, flipped, positions, n_classes, seed, dataset.name, condition, right["train"]
+    )
     held = {part: (inputs[part], labels[part]) for part in PREFIXES}
     by_kind = declaration.solver.get(dataset.modality) or {}
     plain = {key: value for key, value in declaration.solver.items() if not isinstance(value, dict)}
     full = {**plain, **by_kind, **(solver or {})}
     settings = {**declaration.defaults, **(settings or {})}
-    quality = rated(model, samples, settings) if rates_once(list(policies)) else None
-    steps = list(refinement_steps(samples, held, model, settings, full, policies, iterations, fraction, quality))
+    crossfits = []
+    if needs_crossfit(list(policies)):
+        crossfits = [cross_fit(model, samples, validation_of(held), settings, full)]
+    steps = list(refinement_steps(samples, held, model, settings, full, policies, iterations, fraction, crossfits))
     if "guarded" not in policies:
         return Refinement(steps, None)
     by_influence = [step for step in steps if step.policy == INFLUENCE or step.iteration == 0]
@@ -110,9 +116,11 @@ def refine(
 
 def refinement_steps(
     samples: TrainingSet, held: Held, model: str, settings: dict, solver: dict, policies: Sequence[str],
-    iterations: int, fraction: float, quality: np.ndarray | None = None,
+    iterations: int, fraction: float, crossfits: Sequence[CrossFit] = (),
 ) -> Iterator[Step]:  # fmt: skip
     """Yield the unrefined model, then of each iteration those of all policies that train, ``influence`` first.
+
+    Policies that decide once have iteration 1 alone.
 
     Args:
         samples: the whole training part.
@@ -123,9 +131,13 @@ def refinement_steps(
         policies: of `datagradient.refine.policies.POLICIES`; ``influence`` must be one.
         iterations: rounds of removal.
         fraction: of the current training set, that a round removes at most.
-        quality: label quality (n,) of the whole training part, see `rated`, for policies that go by it.
+        crossfits: of the whole training part, for policies that go by them: of the family itself, then of cheaper ones.
     """
-    trains = sorted((name for name in policies if POLICIES[name].trains), key=lambda name: name != INFLUENCE)
+    condition = noise_name(samples.noise) if isinstance(samples.noise, float) else str(samples.noise)
+    trains = [name for name in policies if POLICIES[name].trains and applies(name, condition)]
+    trains.sort(key=lambda name: name != INFLUENCE)
+    evidence = evidence_of(samples, model, crossfits)
+    quality = label_quality(samples.labels, crossfits[0].probabilities) if crossfits else None
     trained = train(model, samples, held, settings)
     scored = score_trained(model, trained, held, solver, scores_besides(list(policies), "baseline", 0))
     yield Step("baseline", 0, trained, scored, None, None)
@@ -133,18 +145,41 @@ def refinement_steps(
     for iteration in range(1, iterations + 1):
         counts = None
         for policy in trains:
+            if POLICIES[policy].once and iteration > 1:
+                continue
             before = arrays[policy]
             if quality is not None:
                 before = {**before, QUALITY: quality[before["positions"]]}
-            removal = choose(policy, before, fraction, counts, samples.seed, iteration)
+            if POLICIES[policy].once:
+                removal = DECISIONS[policy](evidence)
+            else:
+                removal = choose(policy, before, fraction, counts, samples.seed, iteration)
             if policy == INFLUENCE:
                 counts = removed_by_class(removal, before["labels"])
             kept = np.delete(before["positions"], removal.positions)
-            trained = train(model, samples.take(kept), held, settings)
+            repaired = samples.relabelled(before["positions"][removal.relabelled], removal.new_labels)
+            trained = train(model, repaired.take(kept), held, settings)
             also = scores_besides(list(policies), policy, iteration)
             scored = score_trained(model, trained, held, solver, also)
             yield Step(policy, iteration, trained, scored, removal, before)
             arrays[policy] = scored.arrays
+
+
+def evidence_of(samples: TrainingSet, model: str, crossfits: Sequence[CrossFit]) -> Evidence:
+    """Return what policies that decide once go by.
+
+    Args:
+        samples: the whole training part.
+        model: name of the model family.
+        crossfits: of the family itself, then of cheaper ones.
+    """
+    trusted = not is_untrusted(str(samples.noise))
+    return Evidence(samples.labels, crossfits, trusted, not declared(model).random, samples.seed, samples.right)
+
+
+def validation_of(held: Held) -> list[tuple[Any, np.ndarray]]:
+    """Return the two validation parts: cross-fitted models are judged by both."""
+    return [held["influence"], held["selection"]]
 
 
 def score_trained(model: str, trained: Trained, held: Held, solver: dict, also: Sequence[str] = ()) -> Scored:

@@ -1,6 +1,7 @@
 """The removal policies that there are, and the scores that they go by. Imports nothing heavy: the Snakefile uses it.
 
-A new policy is an entry of `POLICIES`; where it goes by a new score, that is a function here and an entry of `SCORES`.
+A new policy is an entry of `POLICIES`; where it goes by a new score, that is a function here and an entry of `SCORES`;
+where it decides once, that is a function in `datagradient.refine.repair`.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from datagradient.data.conditions import PUBLISHED, is_untrusted
+
 if TYPE_CHECKING:
     from types import ModuleType
 
     import numpy as np
 
 INFLUENCE = "influence"  # the score that all models have
-QUALITY = "quality"  # a score of the whole training part, once, by cross-validation; low where a label is likely wrong
+QUALITY = "quality"  # a score of the whole training part, by cross-fitted models; low where a label is likely wrong
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,10 @@ class Policy:
         keeps_mix: of a random policy, whether it takes as many of each class as ``influence`` did, or from all alike.
         trains: whether models are trained without what it removes. ``guarded``, which does not, keeps one of those of
             ``influence``.
+        once: whether it decides once about the whole training part, see `datagradient.refine.repair.DECISIONS`, instead
+            of round by round. Its model is that of iteration 1.
+        ideal: whether it knows the right labels: nobody's policy, but the best that any can do.
+        against: the once-deciding policies, besides the unrefined model, that it is compared with.
         colour: in figures, like ``"#0072B2"``; None for a free one.
         marker: in figures, one of matplotlib's; None for a free one.
     """
@@ -82,6 +89,9 @@ class Policy:
     score: str | None
     keeps_mix: bool = False
     trains: bool = True
+    once: bool = False
+    ideal: bool = False
+    against: tuple[str, ...] = ()
     colour: str | None = None
     marker: str | None = None
 
@@ -90,6 +100,16 @@ class Policy:
         """Whether its score is that of the whole training part, and not of the model of each iteration."""
         return self.score == QUALITY
 
+    @property
+    def needs_crossfit(self) -> bool:
+        """Whether it goes by cross-fitted models."""
+        return self.is_rated_once or (self.once and not self.ideal)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it chooses at random in every round."""
+        return self.score is None and not self.once
+
     def harm(self, arrays: dict[str, np.ndarray]) -> np.ndarray | None:
         """Return what it goes by, high where a sample is harmful, from the scores by name; None for a random choice."""
         if self.score is None:
@@ -97,7 +117,7 @@ class Policy:
         return -arrays[QUALITY] if self.is_rated_once else arrays[self.score]
 
 
-# The first is what the others are compared with; each removes as many samples as it does.
+# The first is what the others are compared with; those that do not decide once remove as many samples as it does.
 POLICIES = {
     "influence": Policy(
         description="The most harmful samples: the largest influence, only where it is above 0.",
@@ -127,6 +147,30 @@ POLICIES = {
         description="What influence removes, as long as validation samples that no score has seen gain by it.",
         score=INFLUENCE, trains=False, colour="#56B4E9", marker="D",
     ),
+    "crossfit": Policy(
+        description="Once: half as many samples as labels seem wrong, the most harmful by cross-fitted influence.",
+        score=None, once=True, against=("crossfit_uniform", "crossfit_loss"), colour="#882255", marker="p",
+    ),
+    "repair": Policy(
+        description="Once: relabels the harmful samples whose right label is clear, removes the other harmful ones.",
+        score=None, once=True, against=("crossfit_uniform", "crossfit_loss"), colour="#332288", marker="*",
+    ),
+    "crossfit_loss": Policy(
+        description="Once: as many samples as crossfit, the largest losses of models that have not seen them.",
+        score=None, once=True, colour="#117733", marker="<",
+    ),
+    "crossfit_uniform": Policy(
+        description="Once: as many samples as crossfit, drawn at random from all alike.",
+        score=None, once=True, colour="#DDCC77", marker=">",
+    ),
+    "oracle_removal": Policy(
+        description="Exactly the samples whose label is wrong: the most that removal can do.",
+        score=None, once=True, ideal=True, colour="#999999", marker="h",
+    ),
+    "true_labels": Policy(
+        description="Nothing; all labels are right.",
+        score=None, once=True, ideal=True, colour="#555555", marker="H",
+    ),
 }  # fmt: skip
 
 
@@ -142,6 +186,15 @@ def scores_besides(policies: list[str], policy: str, iteration: int) -> list[str
     return [name for name in SCORES if name in wanted or (iteration == 0 and name in ALWAYS)]
 
 
-def rates_once(policies: list[str]) -> bool:
-    """Return whether any of some policies goes by the score that is computed once, by cross-validation."""
-    return any(POLICIES[name].is_rated_once for name in policies)
+def needs_crossfit(policies: list[str]) -> bool:
+    """Return whether any of some policies goes by cross-fitted models."""
+    return any(POLICIES[name].needs_crossfit for name in policies)
+
+
+def applies(policy: str, condition: str) -> bool:
+    """Return whether a policy trains models of its own in a condition.
+
+    Those that know the right labels do so where some labels are wrong, and once, since they do not see the validation
+    labels.
+    """
+    return not POLICIES[policy].ideal or not (condition == PUBLISHED or is_untrusted(condition))

@@ -1,7 +1,7 @@
 """Removals: which training samples the next iteration goes without, and when to stop."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from datagradient.seeds import generator
 SPARED = 10  # of a class with fewer samples none is removed, by any policy
 
 
-NONE = np.empty(0, dtype=np.int64)
+def nothing() -> np.ndarray:
+    """Return no position."""
+    return np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Removal:
 
     positions: np.ndarray
     capped: tuple[int, ...] = ()
-    relabelled: np.ndarray = NONE
-    new_labels: np.ndarray = NONE
+    relabelled: np.ndarray = field(default_factory=nothing)
+    new_labels: np.ndarray = field(default_factory=nothing)
 
 
 def choose(

@@ -14,7 +14,7 @@ from datagradient.refine.wrong_labels import right_label_probabilities
 from datagradient.seeds import generator
 
 CAUTION = 0.5  # share of the labels expected to be wrong that removal by influence takes: the ranking is not perfect
-PRECISION = 0.75  # share of wrong labels expected among those that are removed or relabelled together
+SURE = 0.75  # share of wrong labels expected among those that are removed or relabelled, and of right new labels
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def repair(evidence: Evidence) -> Removal:
 
     Harmful are, for convex models, the samples that `half_of_the_harmful` removes; for others, whose influence is less
     exact, those with the largest influence by all families together, as many as are expected to be wrong with a share
-    of `PRECISION`, and no more than labels are expected to be wrong. Models agree on a label if it is the most probable
-    one and that with the least influence on the loss.
+    of `SURE`, and no more than labels are expected to be wrong. Models agree on a label if it is the most probable
+    one, by at least `SURE`, and that with the least influence on the loss.
     """
     if evidence.convex:
         judged = evidence.own
@@ -103,14 +103,14 @@ def repair(evidence: Evidence) -> Removal:
         harmful = most_harmful(judged.harm, evidence.labels, count)
     places = harmful.positions
     probable, best = judged.right[places].argmax(axis=1), judged.influence[places].argmin(axis=1)
-    agreed = (probable == best) & (probable != evidence.labels[places])
+    agreed = (probable == best) & (probable != evidence.labels[places]) & (judged.right[places].max(axis=1) >= SURE)
     return Removal(places[~agreed], harmful.capped, places[agreed], probable[agreed])
 
 
 def _as_many_as_doubtful(judged: Judgement) -> int:
-    """Return the largest number of the most harmful samples whose mean doubt is at least `PRECISION`."""
+    """Return the largest number of the most harmful samples whose mean doubt is at least `SURE`."""
     doubt = judged.doubt[np.argsort(-judged.harm, kind="stable")]
-    enough = np.flatnonzero(np.cumsum(doubt) >= PRECISION * np.arange(1, len(doubt) + 1))
+    enough = np.flatnonzero(np.cumsum(doubt) >= SURE * np.arange(1, len(doubt) + 1))
     return int(enough[-1]) + 1 if len(enough) else 0
 
 

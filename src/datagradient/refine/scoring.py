@@ -91,6 +91,7 @@ def set_up(work: Work, shard: slice = EVERY) -> tuple[Any, float]:
 
 
 def solver_options(work: Work) -> dict:
+    """Return the options of the solver itself: those of the problem left out."""
     return {key: value for key, value in work.solver.items() if key not in PROBLEM_OPTIONS}
 
 

@@ -7,15 +7,15 @@ from datagradient.files import read_meta, write_json
 from datagradient.models import declared
 from datagradient.pipeline import layout
 from datagradient.pipeline.config import model_settings
+from datagradient.pipeline.jobs.crossfit import read_crossfits
 from datagradient.pipeline.jobs.models import held_out, write_metrics, write_model
-from datagradient.pipeline.jobs.quality import cross_validate
 from datagradient.pipeline.jobs.removals import choose_iteration, write_removal
 from datagradient.pipeline.jobs.scores import write_scores
 from datagradient.pipeline.layout import BASELINE, Cell
 from datagradient.pipeline.provenance import stamp
 from datagradient.pipeline.training import load_training_set
 from datagradient.refine.loop import refinement_steps
-from datagradient.refine.policies import rates_once
+from datagradient.refine.policies import needs_crossfit
 
 
 def refine(config: dict, first: Cell) -> None:
@@ -25,13 +25,13 @@ def refine(config: dict, first: Cell) -> None:
     first.refined.unlink(missing_ok=True)
     for keys in layout.grid(config, dataset=first.dataset, model=first.model, noise=first.noise, seed=first.seed):
         Cell(first.root, **keys).file("metrics.json").unlink(missing_ok=True)
-    quality = cross_validate(config, first) if rates_once(policies) else None
+    crossfits = read_crossfits(config, first) if needs_crossfit(policies) else []
     settings = model_settings(config, first.dataset, first.model, first.noise)
     samples, held = load_training_set(declared(first.model).inputs, first.data, first.labels, None), held_out(first)
     solver = layout.solver_for(config["model_settings"][first.model]["solver"], read_meta(first.data)["modality"])
     start, facts = time.perf_counter(), {}
     for step in refinement_steps(samples, held, first.model, settings, solver, config["policies"],
-                                 config["iterations"], config["removal_fraction"], quality):  # fmt: skip
+                                 config["iterations"], config["removal_fraction"], crossfits):  # fmt: skip
         cell = first.at(policy=step.policy, iteration=step.iteration)
         if step.removal:
             write_removal(step.removal, step.before, facts.get(step.policy, facts[BASELINE]), cell)
@@ -43,6 +43,6 @@ def refine(config: dict, first: Cell) -> None:
         start = time.perf_counter()
     if layout.GUARDED in config["policies"]:
         choose_iteration(config, first)
-    models = 1 + config["iterations"] * len(policies)
     keys = {"dataset": first.dataset, "model": first.model, "noise": first.noise, "seed": first.seed}
+    models = sum(1 for _ in layout.grid(config, **keys))
     write_json(first.refined, {"models": models, "provenance": stamp(**keys)})

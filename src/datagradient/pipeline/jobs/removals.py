@@ -7,28 +7,38 @@ import numpy as np
 
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_meta, read_rows, write_arrays, write_json, write_rows
-from datagradient.pipeline.layout import BASELINE, Cell
+from datagradient.models import declared
+from datagradient.pipeline.jobs.crossfit import read_crossfits
+from datagradient.pipeline.layout import Cell
 from datagradient.pipeline.provenance import check_shared
+from datagradient.pipeline.training import load_training_set
+from datagradient.refine.loop import evidence_of
 from datagradient.refine.policies import INFLUENCE, POLICIES, QUALITY
+from datagradient.refine.quality import label_quality
 from datagradient.refine.removal import SPARED, Removal, choose, kept_iteration
+from datagradient.refine.repair import DECISIONS
 
 
 def remove(config: dict, cell: Cell) -> None:
     """Choose the samples that a model goes without, by the scores of the iteration before: kept.npz and removed.csv.
 
-    By influence at most the preset's share is removed; other policies remove as many.
+    By influence at most the preset's share is removed; other policies remove as many, but for those that decide once.
     """
     scores = cell.at(iteration=cell.iteration - 1).file("scores.npz")
     arrays, meta = read_arrays(scores)
-    declared, counts = POLICIES[cell.policy], None
+    policy, counts = POLICIES[cell.policy], None
+    if policy.once:
+        samples = load_training_set(declared(cell.model).inputs, cell.data, cell.labels, None)
+        crossfits = read_crossfits(config, cell) if policy.needs_crossfit else []
+        write_removal(DECISIONS[cell.policy](evidence_of(samples, cell.model, crossfits)), arrays, meta, cell)
+        return
     if cell.policy != INFLUENCE:
         counts = _counts_of_influence(cell, scores, meta, int(arrays["labels"].max()) + 1)
-    if declared.is_rated_once:
-        quality = cell.at(policy=BASELINE, iteration=0).file("quality.npz")
-        rated, facts = read_arrays(quality, QUALITY)
-        # Rated once, as the whole training part was: the training sets differ from the second iteration on.
-        check_shared({scores: meta, quality: facts}, "training_set")
-        arrays[QUALITY] = rated[QUALITY][arrays["positions"]]
+    if policy.is_rated_once:
+        # Of the whole training part: the training sets differ from the second iteration on.
+        samples = load_training_set(declared(cell.model).inputs, cell.data, cell.labels, None)
+        quality = label_quality(samples.labels, read_crossfits(config, cell)[0].probabilities)
+        arrays[QUALITY] = quality[arrays["positions"]]
     removal = choose(cell.policy, arrays, config["removal_fraction"], counts, meta["seed"], cell.iteration, str(scores))
     write_removal(removal, arrays, meta, cell)
 
@@ -45,7 +55,7 @@ def _counts_of_influence(cell: Cell, scores: Path, meta: dict, n_classes: int) -
 
 
 def write_removal(removal: Removal, arrays: dict, meta: dict, cell: Cell) -> None:
-    """Write kept.npz and removed.csv of a model.
+    """Write kept.npz and removed.csv of a model, and relabelled.csv where labels change.
 
     Args:
         removal: what it goes without.
@@ -59,11 +69,18 @@ def write_removal(removal: Removal, arrays: dict, meta: dict, cell: Cell) -> Non
               f"{SPARED}; capped", file=sys.stderr)  # fmt: skip
     kept = np.delete(arrays["positions"], removal.positions)
     removed = {"count": len(removal.positions), "flipped": int(arrays["flipped"][removal.positions].sum())}
-    write_arrays(out, {**meta, "removed": removed}, positions=kept)
+    places, new_labels = removal.relabelled, removal.new_labels
+    relabelled = {"positions": arrays["positions"][places], "labels": new_labels} if len(places) else {}
+    facts = {**meta, "removed": removed, "relabelled": len(places)}
+    write_arrays(out, facts, positions=kept, **{f"relabelled_{name}": part for name, part in relabelled.items()})
     columns = {name: arrays[name][removal.positions] for name in ("positions", "labels", "flipped", "influence")}
     rows = [{"position": int(p), "label": int(y), "flipped": int(f), "influence": repr(float(i))}
             for p, y, f, i in zip(*columns.values(), strict=True)]  # fmt: skip
     write_rows(out.with_name("removed.csv"), ["position", "label", "flipped", "influence"], rows)
+    if len(places):
+        columns = (arrays["positions"][places], arrays["labels"][places], new_labels)
+        changes = [{"position": int(p), "label": int(y), "new_label": int(c)} for p, y, c in zip(*columns, strict=True)]
+        write_rows(out.with_name("relabelled.csv"), ["position", "label", "new_label"], changes)
 
 
 def choose_iteration(config: dict, first: Cell) -> None:
