@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.sparse import vstack
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,20 @@ class TrainingSet:
         return replace(self, inputs=self.inputs[places], labels=self.labels[places], flipped=self.flipped[places],
                        positions=self.positions[places],
                        right=None if self.right is None else self.right[places])  # fmt: skip
+
+    def with_more(self, inputs: Any, labels: np.ndarray) -> "TrainingSet":
+        """Return this whole training part and m further samples, whose labels (m,) count as right.
+
+        Their positions go on after those of the part. The inputs have the form of the part's own.
+        """
+        n, m = len(self.labels), len(labels)
+        stack = vstack if hasattr(inputs, "tocsr") else np.concatenate
+        return replace(
+            self, inputs=stack([self.inputs, inputs]), labels=np.concatenate([self.labels, labels]),
+            flipped=np.concatenate([self.flipped, np.zeros(m, dtype=bool)]),
+            positions=np.concatenate([self.positions, np.arange(n, n + m)]),
+            right=None if self.right is None else np.concatenate([self.right, labels]),
+        )  # fmt: skip
 
     def relabelled(self, places: np.ndarray, new_labels: np.ndarray) -> "TrainingSet":
         """Return this set with other labels at some places."""

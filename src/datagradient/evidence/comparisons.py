@@ -251,6 +251,8 @@ def _comparisons(rows: list[dict], last: int, metrics: tuple[str, ...] = METRICS
         for cell in cells for against in (BASELINE, *_controls(cell[3]))
         if against == BASELINE or (*cell[:3], against) in cells
         for metric in metrics
+        # The optimism of a model that was trained on the validation parts says nothing.
+        if metric != "optimism" or not POLICIES[cell[3]].adds_validation
     ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_meta
 from datagradient.metrics import PREFIXES
 from datagradient.pipeline.provenance import check_shared
+from datagradient.refine.loop import with_validation
 
 
 def load_training_set(form: str, data: str | Path, labels: str | Path, kept: str | Path | None) -> TrainingSet:
@@ -21,7 +22,7 @@ def load_training_set(form: str, data: str | Path, labels: str | Path, kept: str
         form: the form that the model family declares, ``"features"`` or ``"raw"``.
         data: features.npz.
         labels: labels.npz.
-        kept: kept.npz, which may also say which samples are relabelled.
+        kept: kept.npz, which may also say which samples are relabelled, and that the validation parts are added.
     """
     (inputs, clean), meta = load_part(form, data, "train"), read_meta(data)
     noisy, noise_facts = read_arrays(labels, "labels", "flipped")
@@ -30,24 +31,26 @@ def load_training_set(form: str, data: str | Path, labels: str | Path, kept: str
     if unchanged is None or not np.array_equal(noisy["labels"][unchanged], clean[unchanged]):
         raise UserError(f"{labels}: was not made from {data}: the labels that it did not flip differ; make it again "
                         "with 'noise'")  # fmt: skip
-    positions, given = np.arange(len(clean)), noisy["labels"].copy()
+    given, right, n = noisy["labels"], clean, len(clean)
+    whole = TrainingSet(inputs, given, given != right, np.arange(n), len(meta["class_names"]), meta["seed"],
+                        meta["dataset"], noise_facts.get("noise"), right)  # fmt: skip
+    positions = whole.positions
     if kept is not None:
-        arrays, kept_facts = read_arrays(kept)
+        arrays, facts = read_arrays(kept)
         # kept.npz was made from the scores of a model with an earlier training set.
-        check_shared({labels: noise_facts, kept: kept_facts}, "training_set")
-        positions = _checked(arrays["positions"], len(clean), kept)
+        check_shared({labels: noise_facts, kept: facts}, "training_set")
+        positions = _checked(arrays["positions"], n, kept)
         if "relabelled_positions" in arrays:
-            given[_checked(arrays["relabelled_positions"], len(clean), kept)] = arrays["relabelled_labels"]
-    kept_labels, n_classes = given[positions], len(meta["class_names"])
-    counts = np.bincount(kept_labels, minlength=n_classes)
+            whole = whole.relabelled(_checked(arrays["relabelled_positions"], n, kept), arrays["relabelled_labels"])
+        if facts.get("validation_added"):
+            parts = [load_held(form, data, labels, part) for part in ("influence", "selection")]
+            whole, positions = with_validation(whole, positions, parts)
+    samples = whole.take(positions)
+    counts = np.bincount(samples.labels, minlength=samples.n_classes)
     if not counts.all():
         numbers = ", ".join(f"{name} {count}" for name, count in zip(meta["class_names"], counts, strict=True))
         raise UserError(f"{kept or labels}: a class has no training sample: {numbers}; lower removal_fraction")
-    right, noise = clean[positions], noise_facts.get("noise")
-    return TrainingSet(
-        inputs[positions], kept_labels, kept_labels != right, positions, n_classes, meta["seed"], meta["dataset"],
-        noise, right,
-    )  # fmt: skip
+    return samples
 
 
 def load_held(form: str, data: str | Path, labels: str | Path, part: str) -> tuple[Any, np.ndarray]:

@@ -157,8 +157,10 @@ def refinement_steps(
             if policy == INFLUENCE:
                 counts = removed_by_class(removal, before["labels"])
             kept = np.delete(before["positions"], removal.positions)
-            repaired = samples.relabelled(before["positions"][removal.relabelled], removal.new_labels)
-            trained = train(model, repaired.take(kept), held, settings)
+            whole = samples.relabelled(before["positions"][removal.relabelled], removal.new_labels)
+            if POLICIES[policy].adds_validation:
+                whole, kept = with_validation(whole, kept, validation_of(held))
+            trained = train(model, whole.take(kept), held, settings)
             also = scores_besides(list(policies), policy, iteration)
             scored = score_trained(model, trained, held, solver, also)
             yield Step(policy, iteration, trained, scored, removal, before)
@@ -175,6 +177,16 @@ def evidence_of(samples: TrainingSet, model: str, crossfits: Sequence[CrossFit])
     """
     trusted = not is_untrusted(str(samples.noise))
     return Evidence(samples.labels, crossfits, trusted, not declared(model).random, samples.seed, samples.right)
+
+
+def with_validation(
+    whole: TrainingSet, kept: np.ndarray, validation: Sequence[tuple[Any, np.ndarray]]
+) -> tuple[TrainingSet, np.ndarray]:
+    """Return a training part with the validation parts added, and the positions that are kept together with theirs."""
+    n = len(whole.labels)
+    for inputs, labels in validation:
+        whole = whole.with_more(inputs, labels)
+    return whole, np.concatenate([kept, np.arange(n, len(whole.labels))])
 
 
 def validation_of(held: Held) -> list[tuple[Any, np.ndarray]]:

@@ -80,6 +80,9 @@ class Policy:
         once: whether it decides once about the whole training part, see `datagradient.refine.repair.DECISIONS`, instead
             of round by round. Its model is that of iteration 1.
         ideal: whether it knows the right labels: nobody's policy, but the best that any can do.
+        judges: of a policy that decides once, whether it goes by cross-fitted models.
+        adds_validation: whether its model is also trained on the two validation parts, whose metrics are then those of
+            training samples.
         against: the once-deciding policies, besides the unrefined model, that it is compared with.
         colour: in figures, like ``"#0072B2"``; None for a free one.
         marker: in figures, one of matplotlib's; None for a free one.
@@ -91,6 +94,8 @@ class Policy:
     trains: bool = True
     once: bool = False
     ideal: bool = False
+    judges: bool = True
+    adds_validation: bool = False
     against: tuple[str, ...] = ()
     colour: str | None = None
     marker: str | None = None
@@ -103,7 +108,7 @@ class Policy:
     @property
     def needs_crossfit(self) -> bool:
         """Whether it goes by cross-fitted models."""
-        return self.is_rated_once or (self.once and not self.ideal)
+        return self.is_rated_once or (self.once and self.judges and not self.ideal)
 
     @property
     def is_random(self) -> bool:
@@ -162,6 +167,14 @@ POLICIES = {
     "crossfit_uniform": Policy(
         description="Once: as many samples as crossfit, drawn at random from all alike.",
         score=None, once=True, colour="#DDCC77", marker=">",
+    ),
+    "added": Policy(
+        description="Once: nothing, and trains on the two validation parts too.",
+        score=None, once=True, judges=False, adds_validation=True, colour="#661100", marker="1",
+    ),
+    "repair_added": Policy(
+        description="Once: as repair, and trains on the two validation parts too.",
+        score=None, once=True, adds_validation=True, against=("added",), colour="#6699CC", marker="2",
     ),
     "oracle_removal": Policy(
         description="Exactly the samples whose label is wrong: the most that removal can do.",

@@ -13,8 +13,7 @@ from datagradient.seeds import generator
 SPARED = 10  # of a class with fewer samples none is removed, by any policy
 
 
-def nothing() -> np.ndarray:
-    """Return no position."""
+def _none() -> np.ndarray:
     return np.empty(0, dtype=np.int64)
 
 
@@ -31,8 +30,8 @@ class Removal:
 
     positions: np.ndarray
     capped: tuple[int, ...] = ()
-    relabelled: np.ndarray = field(default_factory=nothing)
-    new_labels: np.ndarray = field(default_factory=nothing)
+    relabelled: np.ndarray = field(default_factory=_none)
+    new_labels: np.ndarray = field(default_factory=_none)
 
 
 def choose(

@@ -138,6 +138,11 @@ def without_the_wrong(evidence: Evidence) -> Removal:
     return Removal(np.flatnonzero(evidence.labels != _known(evidence)))
 
 
+def nothing(evidence: Evidence) -> Removal:
+    """Remove and relabel no sample."""
+    return Removal(np.empty(0, dtype=np.int64))
+
+
 def _known(evidence: Evidence) -> np.ndarray:
     if evidence.right is None:
         raise UserError("the right labels of the training samples are not known: leave out true_labels and "
@@ -151,6 +156,8 @@ DECISIONS: dict[str, Callable[[Evidence], Removal]] = {
     "repair": repair,
     "crossfit_loss": as_many_by_loss,
     "crossfit_uniform": as_many_at_random,
+    "added": nothing,
+    "repair_added": repair,
     "true_labels": right_labels,
     "oracle_removal": without_the_wrong,
 }

@@ -71,7 +71,8 @@ def write_removal(removal: Removal, arrays: dict, meta: dict, cell: Cell) -> Non
     removed = {"count": len(removal.positions), "flipped": int(arrays["flipped"][removal.positions].sum())}
     places, new_labels = removal.relabelled, removal.new_labels
     relabelled = {"positions": arrays["positions"][places], "labels": new_labels} if len(places) else {}
-    facts = {**meta, "removed": removed, "relabelled": len(places)}
+    added = POLICIES[cell.policy].adds_validation
+    facts = {**meta, "removed": removed, "relabelled": len(places), "validation_added": added}
     write_arrays(out, facts, positions=kept, **{f"relabelled_{name}": part for name, part in relabelled.items()})
     columns = {name: arrays[name][removal.positions] for name in ("positions", "labels", "flipped", "influence")}
     rows = [{"position": int(p), "label": int(y), "flipped": int(f), "influence": repr(float(i))}
