@@ -184,6 +184,27 @@ rule fractions:
         "python -m datagradient fractions " + UNREFINED_KEYS + " 2> {log:q}"
 
 
+rule trusted:
+    input:
+        data=f"{PREPARED}/features.npz",
+        labels=f"{NOISE}/labels.npz",
+    output:
+        f"{UNREFINED}/trusted.json",
+    log:
+        f"{UNREFINED_LOG}/trusted.log",
+    params:
+        settings=training_settings,
+        solver=solver_options,
+        plan=json.dumps(CONFIG.get("trusted")),
+        source=lambda w: source_hash("trusted", f"models.{w.model}"),
+    resources:
+        gpu=gpus,
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m datagradient trusted " + UNREFINED_KEYS + " 2> {log:q}"
+
+
 rule concatenate:
     input:
         lambda w: layout.varied(CONFIG, ROOT, w.kind),
@@ -195,7 +216,7 @@ rule concatenate:
     params:
         source=source_hash("concatenate"),
     wildcard_constraints:
-        kind="sensitivity|fractions",
+        kind="sensitivity|fractions|trusted",
     conda:
         ENVIRONMENT
     shell:

@@ -57,7 +57,7 @@ EXPERIMENT_SECTIONS = {
     "fidelity": ("8. Fidelity", (["fidelity"], ["fidelity", "single"]), ["fidelity", "single", "stability"]),
     "sensitivity": ("Appendix. Sensitivity", (["sensitivity"], ["fractions", *VARIED]), ["sensitivity", "fractions"]),
 }
-ASKED_EXPERIMENTS = [content for name, content in EXPERIMENT_SECTIONS.items() if CONFIG[name]]
+ASKED_EXPERIMENTS = [content for name, content in EXPERIMENT_SECTIONS.items() if CONFIG.get(name)]
 EXPERIMENT_TABLES = [name for section, (tables, figures), results in ASKED_EXPERIMENTS for name in tables]
 EXPERIMENT_FIGURES = [name for section, (tables, figures), results in ASKED_EXPERIMENTS for name in figures]
 EXPERIMENT_RESULTS = [name for section, (tables, figures), results in ASKED_EXPERIMENTS for name in results]

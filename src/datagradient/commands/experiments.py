@@ -89,18 +89,27 @@ def fractions(args: argparse.Namespace) -> None:
     write_fractions(config, cell, _asked(args, config, "sensitivity")["fractions"])
 
 
+def trusted(args: argparse.Namespace) -> None:
+    """Repair a training part with few trusted validation labels, and check training labels by hand: rows as JSON."""
+    from datagradient.experiments.trusted import write_trusted
+
+    config, cell = cell_of(args)
+    plan = _asked(args, config, "trusted")
+    write_trusted(config, cell, plan["labels"], plan["checked"])
+
+
 def concatenate(args: argparse.Namespace) -> None:
-    """Make one table of the rows of 'sensitivity' or 'fractions', and next to it its provenance as JSON."""
-    from datagradient.experiments import sensitivity as experiments
+    """Make one table of the rows of an experiment's models, and next to it its provenance as JSON."""
+    from datagradient.experiments import sensitivity, trusted
 
     config, root = preset_of(args)
-    columns = {"sensitivity": experiments.COLUMNS, "fractions": experiments.FRACTIONS}[args.kind]
-    experiments.gather_rows(varied(config, root, args.kind), columns, root / f"{args.kind}.csv")
+    columns = {"sensitivity": sensitivity.COLUMNS, "fractions": sensitivity.FRACTIONS, "trusted": trusted.COLUMNS}
+    sensitivity.gather_rows(varied(config, root, args.kind), columns[args.kind], root / f"{args.kind}.csv")
 
 
 def _asked(args: argparse.Namespace, config: dict, experiment: str) -> dict:
     """Return a preset's settings of an experiment; raise UserError if it has none."""
-    if not config[experiment]:
+    if not config.get(experiment):
         raise UserError(f"{args.config}: {experiment} is null: the preset asks for no such experiment")
     return config[experiment]
 
@@ -123,5 +132,6 @@ COMMANDS = {
     fidelity: [CONFIG],
     sensitivity: CELL,
     fractions: CELL,
-    concatenate: [("kind", {"choices": ("sensitivity", "fractions"), "help": "which rows"}), CONFIG],
+    trusted: CELL,
+    concatenate: [("kind", {"choices": ("sensitivity", "fractions", "trusted"), "help": "which rows"}), CONFIG],
 }  # fmt: skip

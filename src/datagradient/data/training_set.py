@@ -1,6 +1,7 @@
 """The data that a model is trained on: the kept samples of a training part."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,9 +48,8 @@ class TrainingSet:
         Their positions go on after those of the part. The inputs have the form of the part's own.
         """
         n, m = len(self.labels), len(labels)
-        stack = vstack if hasattr(inputs, "tocsr") else np.concatenate
         return replace(
-            self, inputs=stack([self.inputs, inputs]), labels=np.concatenate([self.labels, labels]),
+            self, inputs=stacked([self.inputs, inputs]), labels=np.concatenate([self.labels, labels]),
             flipped=np.concatenate([self.flipped, np.zeros(m, dtype=bool)]),
             positions=np.concatenate([self.positions, np.arange(n, n + m)]),
             right=None if self.right is None else np.concatenate([self.right, labels]),
@@ -66,6 +66,11 @@ class TrainingSet:
         """Facts stored in files made from this training set, so that they are not joined with those of another one."""
         return {"dataset": self.dataset, "seed": self.seed, "noise": self.noise,
                 "training_set": fingerprint(self.positions.astype(np.int64), self.labels.astype(np.int64))}  # fmt: skip
+
+
+def stacked(parts: Sequence[Any]) -> Any:
+    """Return the samples of several parts as one; their inputs are arrays or sparse matrices."""
+    return vstack(parts).tocsr() if hasattr(parts[0], "tocsr") else np.concatenate(parts)
 
 
 def fingerprint(*arrays: np.ndarray) -> str:

@@ -58,6 +58,8 @@ MADE_BY = {
     "sensitivity.csv": "concatenate",
     "fractions.json": "fractions",
     "fractions.csv": "concatenate",
+    "trusted.json": "trusted",
+    "trusted.csv": "concatenate",
 }
 
 

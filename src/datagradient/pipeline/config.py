@@ -53,6 +53,9 @@ from datagradient.pipeline.schema import (
 
 COMMAND_LINE = "command line (--config)"
 LARGEST_GRID = 100_000  # models to train; if a job trains one model, Snakemake holds a job for each
+# Keys that a validated configuration mentions only where they are not the defaults, so that presets that do not use them
+# keep their hash.
+UNMENTIONED = ("validation", "trusted")
 _ABSENT = object()
 
 
@@ -133,7 +136,7 @@ def _schema(validated: bool = False) -> TypeAdapter:
         "gpu": value({"type": "whole", "ge": 0, "le": 1}),
         **_experiment_types(families, datasets),
     }  # fmt: skip
-    return TypeAdapter(mapping(keys, needed=[key for key in keys if key != "validation"]))
+    return TypeAdapter(mapping(keys, needed=[key for key in keys if key not in UNMENTIONED]))
 
 
 def _settings(model: str, kind: Callable, needed: tuple | None = None) -> Any:
@@ -181,6 +184,7 @@ def _experiment_types(families: list[str], datasets: list[str]) -> dict[str, Any
         "streaming": {"dataset": value(tuple(datasets)), "model": value(tuple(families)), **stream_plan()},
         "fidelity": {"halves": value(REPEATS), "single": value(SEVERAL), "initialisations": value(REPEATS)},
         "sensitivity": {"fractions": list_of(SHARE)},
+        "trusted": {"labels": list_of({**COUNT, "ge": 0}), "checked": list_of(COUNT), "seeds": value(COUNT)},
     }
     return {name: mapping(keys, null=True) for name, keys in content.items()}
 
@@ -321,6 +325,8 @@ def _filled(config: dict) -> dict:
     # What asks for nothing new stays as it was, with the same hash: results of earlier versions belong to it.
     if full.get("validation") == [TRUSTED]:
         del full["validation"]
+    if not full.get("trusted"):
+        full.pop("trusted", None)
     return full
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datagradient.data import MODALITIES
-from datagradient.data.conditions import TRUSTED, noise_name, with_untrusted
+from datagradient.data.conditions import PUBLISHED, TRUSTED, is_untrusted, noise_name, with_untrusted
 from datagradient.refine import policies
 
 PREPARED = "{root}/{dataset}/prepared/seed-{seed}"
@@ -103,10 +103,16 @@ def scale_rows(config: dict, root: str | Path) -> list[str]:
 
 
 def varied(config: dict, root: str | Path, kind: str) -> list[Path]:
-    """Return the files that sensitivity.csv or fractions.csv is made from, by `kind`.
+    """Return the files that sensitivity.csv, fractions.csv or trusted.csv is made from, by `kind`.
 
-    For sensitivity, these are of the first seed and the last noise rate; for fractions, of the first three seeds.
+    For sensitivity, these are of the first seed and the last noise rate; for fractions, of the first three seeds; for
+    trusted, of the first seeds and all conditions in which training labels alone are wrong.
     """
+    if kind == "trusted":
+        seeds = config["seeds"][: config["trusted"]["seeds"]]
+        models = [keys for seed in seeds for keys in grid(config, iteration=0, seed=seed)
+                  if keys["noise"] != PUBLISHED and not is_untrusted(keys["noise"])]  # fmt: skip
+        return [Cell(root, **keys).file("trusted.json") for keys in models]
     first, noise = config["seeds"][0], noise_names(config)[-1]
     wanted = {"sensitivity": [{"seed": first, "noise": noise}],
               "fractions": [{"seed": seed} for seed in config["seeds"][:3]]}[kind]  # fmt: skip

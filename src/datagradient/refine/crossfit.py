@@ -59,32 +59,42 @@ def cross_fit(
     Raises:
         UserError: a class has fewer samples than there are folds.
     """
-    module, labels, n = family(model), samples.labels, len(samples.labels)
+    return cross_fits(model, samples, [validation], settings, solver)[0]
+
+
+def cross_fits(
+    model: str, samples: TrainingSet, validations: Sequence[Sequence[tuple[Any, np.ndarray]]], settings: dict,
+    solver: dict,
+) -> list[CrossFit]:  # fmt: skip
+    """Return what `cross_fit` would for each of several choices of the validation parts, training each model once."""
+    module, labels, shape = family(model), samples.labels, (len(samples.labels), samples.n_classes)
     _check_classes(samples)
-    probabilities = np.empty((n, samples.n_classes))
-    influence = np.zeros((n, samples.n_classes))
-    predicted, spent = [], {"fit": 0.0, "score": 0.0}
+    probabilities, spent = np.empty(shape), {"fit": 0.0, "score": 0.0}
+    influences, predicted = [np.zeros(shape) for _ in validations], [[] for _ in validations]
     for rest, fold in folds_of(labels, samples.seed):
-        trained_on = samples.take(rest)
+        trained_on, own = samples.take(rest), (samples.inputs[fold], labels[fold])
         fitted, record = module.fit(trained_on.inputs, trained_on.labels, samples.n_classes, settings, samples.seed)
         start = time.perf_counter()
-        parts = [*validation, (samples.inputs[fold], labels[fold])]
-        work = Work(module, fitted, {}, trained_on, parts[0], solver)
+        work = Work(module, fitted, {}, trained_on, own, solver)
         problem = work.problem()
-        gradient = np.mean([problem.mean_gradient(*part) for part in parts], axis=0)
         problem.check()
-        direction, _ = solve(problem, gradient, seed=samples.seed, **solver_options(work))
-        influence[rest] += influence_by_label(problem, direction)
-        probabilities[fold] = module.probabilities(fitted, samples.inputs[fold])
-        predicted.append([module.probabilities(fitted, inputs) for inputs, _ in validation])
+        for validation, influence, predictions in zip(validations, influences, predicted, strict=True):
+            gradient = np.mean([problem.mean_gradient(*part) for part in [*validation, own]], axis=0)
+            direction, _ = solve(problem, gradient, seed=samples.seed, **solver_options(work))
+            influence[rest] += influence_by_label(problem, direction) / (FOLDS - 1)
+            predictions.append([module.probabilities(fitted, inputs) for inputs, _ in validation])
+        probabilities[fold] = module.probabilities(fitted, own[0])
         spent["fit"] += record["seconds"]
         spent["score"] += time.perf_counter() - start
-    means = [np.mean(parts, axis=0) for parts in zip(*predicted, strict=True)]
-    empty = np.empty((0, samples.n_classes))
-    return CrossFit(
-        probabilities, influence / (FOLDS - 1), np.concatenate([empty, *means]),
-        np.concatenate([np.empty(0, dtype=np.int64), *(part_labels for _, part_labels in validation)]), spent,
-    )  # fmt: skip
+    found = []
+    for validation, influence, predictions in zip(validations, influences, predicted, strict=True):
+        means = [np.mean(parts, axis=0) for parts in zip(*predictions, strict=True)]
+        given = [part_labels for _, part_labels in validation]
+        found.append(CrossFit(
+            probabilities, influence, np.concatenate([np.empty((0, shape[1])), *means]),
+            np.concatenate([np.empty(0, dtype=np.int64), *given]), spent,
+        ))  # fmt: skip
+    return found
 
 
 def folds_of(labels: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 SMALLEST = 1e-6  # probabilities below it count as this
-RIDGE = 1e-3  # penalty on the squared class biases
+PRIOR = 2.5  # penalty on the sum of the squared class biases, beside the sum of the validation losses
 ROUNDS = 50  # of expectation–maximisation
 ANCHORS = 0.03  # share of the samples, the surest of a class, that are taken to be of that class
 
@@ -45,23 +45,23 @@ def recalibrated(
 ) -> np.ndarray:
     """Return the softmax (n, classes) of the kinds' log-probabilities, weighted, plus class biases.
 
-    Weights and biases minimise the mean loss on the validation samples; arguments are those of
-    `right_label_probabilities`.
+    Weights and biases minimise the mean loss on the validation samples; without any, the kinds count alike. Arguments
+    are those of `right_label_probabilities`.
     """
     logs = [np.log(np.clip(part, SMALLEST, 1)) for part in validation]
     kinds, (m, classes) = len(logs), logs[0].shape
+    start = np.concatenate([np.full(kinds, 1 / kinds), np.zeros(classes)])
 
     def objective(weights: np.ndarray) -> tuple[float, np.ndarray]:
         biases = weights[kinds:]
         chances = log_softmax(_mixed(logs, weights), axis=1)
         residuals = np.exp(chances)
         residuals[np.arange(m), labels] -= 1
-        loss = -chances[np.arange(m), labels].mean() + RIDGE * (biases**2).sum()
+        loss = (PRIOR * (biases**2).sum() - chances[np.arange(m), labels].sum()) / m
         slopes = [(residuals * part).sum() / m for part in logs]
-        return loss, np.concatenate([slopes, residuals.mean(axis=0) + 2 * RIDGE * biases])
+        return loss, np.concatenate([slopes, residuals.mean(axis=0) + 2 * PRIOR / m * biases])
 
-    start = np.concatenate([np.full(kinds, 1 / kinds), np.zeros(classes)])
-    weights = minimize(objective, start, jac=True, method="L-BFGS-B").x
+    weights = minimize(objective, start, jac=True, method="L-BFGS-B").x if m else start
     return softmax(_mixed([np.log(np.clip(part, SMALLEST, 1)) for part in probabilities], weights), axis=1)
 
 
