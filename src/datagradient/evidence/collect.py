@@ -18,11 +18,15 @@ from datagradient.refine.repair import Evidence
 
 KEYS = ("dataset", "model", "noise", "policy", "seed", "iteration")
 # Files of one trained model, and their keys besides provenance.
-RECORDS = {"metrics.json": {"metrics": dict}, "train.json": {},
-           "influence.json": dict.fromkeys(("contribution", "solver", "seconds"), dict)}  # fmt: skip
+RECORDS = {
+    "metrics.json": {"metrics": dict},
+    "train.json": {},
+    "influence.json": dict.fromkeys(("contribution", "contribution_selection", "solver", "seconds"), dict),
+}
 METRICS = (
     *KEYS, "n_train", "accuracy", "f1", "val_accuracy", "val_f1", "val_loss", "selection_accuracy", "selection_loss",
-    "test_loss", "dcs", "helpful_share", "harm_reduction", "stationarity", "removed", "removed_flipped",
+    "test_loss", "dcs", "helpful_share", "harm_reduction", "stationarity",
+    *(f"{name}_selection" for name in ("dcs", "helpful_share", "harm_reduction")), "removed", "removed_flipped",
     "relabelled", "solver", "solver_status", "solver_residual", "solver_iterations", "train_seconds", "predict_seconds",
     "setup_seconds", "val_gradient_seconds", "solve_seconds", "projection_seconds", "influence_seconds",
     "other_scores_seconds",
@@ -90,8 +94,12 @@ def metrics_row(config: dict, root: Path, keys: dict) -> dict:
     check_shared({path: record["provenance"] for path, record in records.items()})
     measured, training, influence = records.values()
     metrics = measured["metrics"]
-    contribution, solver, seconds = (influence[name] for name in ("contribution", "solver", "seconds"))
-    harm, first_harm = contribution["mean_harm"], read_json(first / "influence.json")["contribution"]["mean_harm"]
+    solver, seconds, before = influence["solver"], influence["seconds"], read_json(first / "influence.json")
+    contributions = {
+        suffix: {name: influence[f"contribution{suffix}"][name] for name in ("dcs", "helpful_share")}
+        | {"harm_reduction": _reduction(influence, before, f"contribution{suffix}")}
+        for suffix in ("", "_selection")
+    }
     newly = keys["iteration"] == model["iteration"] > 0
     kept = read_meta(folder / "kept.npz") if newly else {"removed": {"count": 0, "flipped": 0}, "relabelled": 0}
     removed = kept["removed"]
@@ -101,8 +109,8 @@ def metrics_row(config: dict, root: Path, keys: dict) -> dict:
         **named,
         "test_loss": metrics["loss"],
         "n_train": training["n_train"],
-        **{name: contribution[name] for name in ("dcs", "helpful_share", "stationarity")},
-        "harm_reduction": 1 - harm / first_harm if first_harm > 0 else 0.0,
+        **{f"{name}{suffix}": value for suffix, part in contributions.items() for name, value in part.items()},
+        "stationarity": influence["contribution"]["stationarity"],
         "removed": removed["count"],
         "removed_flipped": removed["flipped"],
         "relabelled": kept["relabelled"],
@@ -116,6 +124,12 @@ def metrics_row(config: dict, root: Path, keys: dict) -> dict:
         "influence_seconds": sum(seconds.values()),
         "other_scores_seconds": influence["other_scores_seconds"],
     }
+
+
+def _reduction(influence: dict, before: dict, contribution: str) -> float:
+    """Return 1 − h_k / h_0, with h the mean harm of the samples of an iteration, and of the unrefined model's."""
+    first = before[contribution]["mean_harm"]
+    return 1 - influence[contribution]["mean_harm"] / first if first > 0 else 0.0
 
 
 def data_rows(config: dict, root: Path) -> list[dict]:

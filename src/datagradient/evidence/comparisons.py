@@ -23,7 +23,9 @@ COST_COLUMNS = (
 )  # fmt: skip
 METRICS = ("accuracy", "f1")
 RANDOM = tuple(name for name, policy in POLICIES.items() if policy.is_random)  # the controls of the others
-CONTRIBUTION_SCORES = ("dcs", "helpful_share", "harm_reduction")
+CONTRIBUTION_SCORES = (
+    "dcs", "helpful_share", "harm_reduction", "dcs_selection", "helpful_share_selection", "harm_reduction_selection",
+)  # fmt: skip
 TRACKED = (
     "accuracy", "f1", "val_accuracy", "selection_accuracy", "val_loss", "selection_loss", "test_loss", "dcs",
     "helpful_share", "harm_reduction", "stationarity", "optimism", "n_train", "removed", "removed_flipped",
@@ -223,7 +225,7 @@ def tracking_rows(rows: list[dict]) -> list[dict]:
         if row["policy"] in (BASELINE, "influence"):
             runs.setdefault((row["noise"], row["dataset"], row["seed"], row["model"]), []).append(row)
     table = []
-    for score in (*CONTRIBUTION_SCORES, "iteration"):
+    for score in (name for name in (*CONTRIBUTION_SCORES, "iteration") if name in rows[0]):
         for noise in dict.fromkeys(key[0] for key in runs):
             units: dict[tuple, list[float]] = {}
             for (_, dataset, seed, _), run in ((key, run) for key, run in runs.items() if key[0] == noise):

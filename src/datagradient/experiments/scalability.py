@@ -252,7 +252,7 @@ def measure_stream(data: Path, name: str, settings: dict, solver: dict, plan: di
     sizes, chunk, meta = plan["sizes"], plan["chunk"], read_meta(data)
     samples, validation = samples_of(declared(name).inputs, data, plan["trained_on"])
     work, _ = trained(name, samples, validation, settings, solver_for(solver, meta["modality"]), 1)
-    direction = solve_direction(work)
+    direction, _ = solve_direction(work)
     base = _shuffled(*load_part(declared(name).inputs, data, "train"), "train")
     rows, scored, spent, solve_seconds, can_tell = [], 0, 0.0, sum(direction.seconds.values()), forget_peak()
     with tqdm(total=max(sizes), desc="streamed", disable=None) as bar:

@@ -100,7 +100,7 @@ def write_variations(config: dict, cell: Cell) -> None:
     """
     work, halves = load(config, cell), cell.file("halves.npz")
     check_shared({cell.file("model.npz"): work.facts, halves: read_meta(halves)})
-    work = replace(work, solver={"damping": 0.0, **work.solver})
+    work = replace(work, solver={"damping": 0.0, **work.solver}, selection=None)
     noise, removal_fraction = cell.noise, config["removal_fraction"]
     samples, (inputs, labels) = work.samples, work.validation
     name, n_parameters = work.facts["model"], len(work.problem().mean_gradient(inputs[:1], labels[:1]))

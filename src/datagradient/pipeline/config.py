@@ -53,7 +53,7 @@ from datagradient.pipeline.schema import (
 
 COMMAND_LINE = "command line (--config)"
 LARGEST_GRID = 100_000  # models to train; if a job trains one model, Snakemake holds a job for each
-# Keys that a validated configuration mentions only where they are not the defaults: a preset without them keeps its hash.
+# Keys that a validated configuration mentions only where they are not the defaults: other presets keep their hash.
 UNMENTIONED = ("validation", "trusted")
 _ABSENT = object()
 

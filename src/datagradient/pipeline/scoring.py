@@ -28,8 +28,9 @@ def load_work(model: str, solver: dict, model_file: str, data: str, labels: str,
     form, (trained, facts) = declared(model).inputs, load(model, model_file, data)
     samples = load_training_set(form, data, labels, kept)
     check_shared({model_file: facts, f"{labels} with {kept}" if kept else labels: samples.facts})
-    validation = load_held(form, data, labels, "influence")
-    return Work(family(model), trained, facts, samples, validation, solver_for(solver, read_meta(data)["modality"]))
+    validation, selection = (load_held(form, data, labels, part) for part in ("influence", "selection"))
+    solver = solver_for(solver, read_meta(data)["modality"])
+    return Work(family(model), trained, facts, samples, validation, solver, selection)
 
 
 def warn_unconverged(record: dict, out: Path) -> None:
@@ -44,16 +45,21 @@ def write_scores(scored: Scored, options: dict, facts: dict, out: Path) -> None:
     content = {
         "solver": scored.solver, "options": options, "seconds": scored.seconds,
         "other_scores_seconds": scored.other_seconds,
-        "contribution": dataset_contribution(scored.arrays["influence"]), "provenance": facts,
+        "contribution": dataset_contribution(scored.arrays["influence"]),
+        "contribution_selection": dataset_contribution(scored.arrays["influence_selection"]), "provenance": facts,
     }  # fmt: skip
     write_json(out.with_name("influence.json"), content)
 
 
-def write_direction(direction: Direction, n: int, options: dict, facts: dict, out: Path) -> None:
-    """Write direction.npz: S and ∇L_V of n training samples, and in its facts what influence.json takes from here."""
+def write_direction(direction: Direction, selection: np.ndarray, n: int, options: dict, facts: dict, out: Path) -> None:
+    """Write direction.npz: S and ∇L_V of n training samples, and in its facts what influence.json takes from here.
+
+    `selection` is S of the selection part, which no removal goes by.
+    """
     about = {"solver": direction.record.as_dict(), "options": options, "seconds": direction.seconds, "facts": facts,
              "n": n}  # fmt: skip
-    write_arrays(out, about, solution=direction.solution, gradient=direction.validation_gradient)
+    arrays = {"solution": direction.solution, "gradient": direction.validation_gradient}
+    write_arrays(out, about, **arrays, selection_solution=selection)
 
 
 def shard_of(n: int, number: int, count: int) -> slice:
@@ -78,7 +84,8 @@ def score_shard(work: Work, direction: Path, shard: tuple[int, int], also: Seque
         start = time.perf_counter()
         influence = influence_along(problem, arrays["solution"], rows.start)
         projection = time.perf_counter() - start
-        scored, others = with_others(work, problem, influence, arrays["gradient"], also, rows)
+        selection = arrays["selection_solution"]
+        scored, others = with_others(work, problem, influence, arrays["gradient"], also, selection, rows)
     facts = {"direction": about, "first": rows.start, "rows": rows.stop - rows.start, "setup": setup,
              "projection": projection, "others": others}  # fmt: skip
     write_arrays(out, facts, **scored)

@@ -110,8 +110,11 @@ def refine(
     if "guarded" not in policies:
         return Refinement(steps, None)
     by_influence = [step for step in steps if step.policy == INFLUENCE or step.iteration == 0]
-    selections = [(step.trained.probabilities["selection"], held["selection"][1]) for step in by_influence]
-    return Refinement(steps, kept_iteration(selections)[0])
+    predictions = [
+        tuple((step.trained.probabilities[part], held[part][1]) for part in ("influence", "selection"))
+        for step in by_influence
+    ]
+    return Refinement(steps, kept_iteration(predictions)[0])
 
 
 def refinement_steps(
@@ -195,8 +198,8 @@ def validation_of(held: Held) -> list[tuple[Any, np.ndarray]]:
 
 
 def score_trained(model: str, trained: Trained, held: Held, solver: dict, also: Sequence[str] = ()) -> Scored:
-    """Score a model's training samples against the influence part; `also` names other scores."""
-    work = Work(family(model), trained.model, {}, trained.samples, held["influence"], solver)
+    """Score a model's training samples against both validation parts; `also` names other scores."""
+    work = Work(family(model), trained.model, {}, trained.samples, held["influence"], solver, held["selection"])
     return score_all(work, also)
 
 

@@ -8,8 +8,10 @@ import numpy as np
 from datagradient.errors import UserError
 from datagradient.metrics import losses
 from datagradient.refine.policies import POLICIES
+from datagradient.refine.wrong_labels import recalibrated
 from datagradient.seeds import generator
 
+Part = tuple[np.ndarray, np.ndarray]  # class probabilities (m, classes) and labels (m,) of a part
 SPARED = 10  # of a class with fewer samples none is removed, by any policy
 
 
@@ -158,36 +160,37 @@ def _from_all(counts: np.ndarray, labels: np.ndarray, random: np.random.Generato
     return Removal(order[removable(labels)[order]][: int(counts.sum())])
 
 
-def guard(losses_by_iteration: list[np.ndarray], correct: list[np.ndarray]) -> int:
-    """Return the last iteration that a careful user would keep, by samples that no score has seen.
+def guard(losses_by_iteration: list[np.ndarray]) -> int:
+    """Return the iteration that a careful user would keep, by samples that no score has seen.
 
-    A round of removal is accepted where it lowers the mean loss on the selection part by more than one standard error
-    of the paired difference (after Breiman et al. 1984, who prefer the simpler of two models within one standard
-    error) and does not lower the accuracy there. The first round that is not accepted ends the refinement.
+    It is the one with the lowest mean loss on the selection part, if this is lower than that of the unrefined model by
+    more than one standard error of the paired difference (after Breiman et al. 1984, who prefer the simpler of two
+    models within one standard error); otherwise 0. All rounds are judged at once: one that helps may follow one that
+    seems not to.
 
     Args:
         losses_by_iteration: for each iteration the loss of every selection sample (m,).
-        correct: for each iteration whether its prediction is right (m,).
     """
-    for k in range(1, len(losses_by_iteration)):
-        gain = losses_by_iteration[k - 1] - losses_by_iteration[k]
-        better = gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain))
-        if not better or correct[k].mean() < correct[k - 1].mean():
-            return k - 1
-    return len(losses_by_iteration) - 1
+    best = int(np.argmin([values.mean() for values in losses_by_iteration]))
+    gain = losses_by_iteration[0] - losses_by_iteration[best]
+    return best if gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)) else 0
 
 
-def kept_iteration(
-    selections: Sequence[tuple[np.ndarray, np.ndarray]],
-) -> tuple[int, list[np.ndarray], list[np.ndarray]]:
-    """Return the iteration that `guard` keeps, with each sample's loss, and whether it was predicted right.
+def kept_iteration(predictions: Sequence[tuple[Part, Part]]) -> tuple[int, list[np.ndarray]]:
+    """Return the iteration that `guard` keeps, with the losses on the selection part that it goes by.
+
+    They are those after recalibration on the influence part: refinement changes how sure a model is, which a
+    temperature and class biases undo, and only what they cannot undo counts (Berta et al. 2025, arXiv 2501.19195).
 
     Args:
-        selections: for each iteration the class probabilities (m, classes) of the selection part, and its labels (m,).
+        predictions: for each iteration the class probabilities (m, classes) and labels (m,) of the influence part, and
+            those of the selection part.
     """
-    losses_by_iteration = [losses(probabilities, labels) for probabilities, labels in selections]
-    correct = [probabilities.argmax(axis=1) == labels for probabilities, labels in selections]
-    return guard(losses_by_iteration, correct), losses_by_iteration, correct
+    by_iteration = [
+        losses(recalibrated([selection], [influence], known), labels)
+        for (influence, known), (selection, labels) in predictions
+    ]
+    return guard(by_iteration), by_iteration
 
 
 def _rank_within_class(labels: np.ndarray) -> np.ndarray:

@@ -20,7 +20,9 @@ EVERY = slice(None)
 class Work:
     """A trained model with its training set, the validation samples and labels, and how S is solved for.
 
-    ``solver`` is for the kind of the data: no more overrides by kind.
+    ``solver`` is for the kind of the data: no more overrides by kind. ``selection`` are samples and labels that no
+    removal goes by; the samples are scored against them too, so that the scores can be judged by samples that did not
+    choose them. None: they are not.
     """
 
     family: ModuleType
@@ -29,6 +31,7 @@ class Work:
     samples: TrainingSet
     validation: tuple[Any, np.ndarray]
     solver: dict
+    selection: tuple[Any, np.ndarray] | None = None
 
     def problem(self, shard: slice = EVERY) -> Any:
         """Return the influence problem of the training samples, or of a shard, which is for projection alone."""
@@ -50,13 +53,14 @@ class Scored:
     seconds: dict[str, float]
     other_seconds: float
     direction: Direction | None = None  # of a shard it stands in a file
+    selection_solution: np.ndarray | None = None  # S of the selection part
 
 
-def solve_direction(work: Work) -> Direction:
-    """Return S; its seconds count the setting up too."""
+def solve_direction(work: Work) -> tuple[Direction, np.ndarray | None]:
+    """Return S, whose seconds count the setting up too, and that of the selection part."""
     problem, setup = set_up(work)
     found = find_direction(problem, *work.validation, seed=work.samples.seed, **solver_options(work))
-    return replace(found, seconds={"setup": setup, **found.seconds})
+    return replace(found, seconds={"setup": setup, **found.seconds}), selection_solution(work, problem)
 
 
 def score_all(work: Work, also: Sequence[str] = ()) -> Scored:
@@ -64,9 +68,20 @@ def score_all(work: Work, also: Sequence[str] = ()) -> Scored:
     problem, setup = set_up(work)
     found = score(problem, *work.validation, seed=work.samples.seed, **solver_options(work))
     seconds = {"setup": setup, **found.seconds}
-    arrays, other_seconds = with_others(work, problem, found.influence, found.direction.validation_gradient, also)
+    start = time.perf_counter()
+    solution = selection_solution(work, problem)
+    selection_seconds = time.perf_counter() - start
+    gradient = found.direction.validation_gradient
+    arrays, other_seconds = with_others(work, problem, found.influence, gradient, also, solution)
     direction = replace(found.direction, seconds={"setup": setup, **found.direction.seconds})
-    return Scored(arrays, found.record.as_dict(), seconds, other_seconds, direction)
+    return Scored(arrays, found.record.as_dict(), seconds, selection_seconds + other_seconds, direction, solution)
+
+
+def selection_solution(work: Work, problem: Any) -> np.ndarray | None:
+    """Return S of the selection part, with the solver of the influence part; None if there is no such part."""
+    if work.selection is None:
+        return None
+    return find_direction(problem, *work.selection, seed=work.samples.seed, **solver_options(work)).solution
 
 
 def score_further(work: Work, solution: np.ndarray, inputs: Any, labels: np.ndarray, first: int = 0) -> np.ndarray:
@@ -96,12 +111,18 @@ def solver_options(work: Work) -> dict:
 
 
 def with_others(
-    work: Work, problem: Any, influence: np.ndarray, gradient: np.ndarray, also: Sequence[str], shard: slice = EVERY
-) -> tuple[dict[str, np.ndarray], float]:
-    """Return the arrays of scores.npz, and the seconds that other scores than influence took."""
+    work: Work, problem: Any, influence: np.ndarray, gradient: np.ndarray, also: Sequence[str],
+    solution: np.ndarray | None = None, shard: slice = EVERY,
+) -> tuple[dict[str, np.ndarray], float]:  # fmt: skip
+    """Return the arrays of scores.npz, and the seconds that other scores than influence took.
+
+    `solution` is S of the selection part.
+    """
     start = time.perf_counter()
     arrays = {name: getattr(work.samples, name)[shard] for name in ("positions", "labels", "flipped")}
     arrays["influence"] = influence
+    if solution is not None:
+        arrays["influence_selection"] = influence_along(problem, solution, shard.start or 0)
     if also:
         inputs = work.samples.inputs if shard == EVERY else work.samples.inputs[shard]
         basis = Basis(work.family, work.model, inputs, arrays["labels"], work.validation, problem, gradient)

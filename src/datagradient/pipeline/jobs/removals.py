@@ -7,6 +7,7 @@ import numpy as np
 
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_meta, read_rows, write_arrays, write_json, write_rows
+from datagradient.metrics import measure
 from datagradient.models import declared
 from datagradient.pipeline.jobs.crossfit import read_crossfits
 from datagradient.pipeline.layout import Cell
@@ -87,20 +88,21 @@ def write_removal(removal: Removal, arrays: dict, meta: dict, cell: Cell) -> Non
 def choose_iteration(config: dict, first: Cell) -> None:
     """Say which iteration of influence a careful user would have kept, by the selection part: guard.json.
 
-    It holds ``iteration``, and selection loss and accuracy of each.
+    Holds ``iteration``, and of each iteration the selection loss, recalibrated and plain, and the selection accuracy.
     """
     iterations = range(config["iterations"] + 1)
-    predictions = [first.at(policy=INFLUENCE, iteration=k).file("predictions.npz") for k in iterations]
-    selections, facts = [], {}
-    check_shared({path: read_meta(path) for path in predictions}, "training_set")
-    for path in predictions:
-        arrays, facts = read_arrays(path, "probabilities_selection", "labels_selection")
-        selections.append((arrays["probabilities_selection"], arrays["labels_selection"]))
-    kept, losses_by_iteration, correct = kept_iteration(selections)
+    files = [first.at(policy=INFLUENCE, iteration=k).file("predictions.npz") for k in iterations]
+    check_shared({path: read_meta(path) for path in files}, "training_set")
+    names = [f"{kind}_{part}" for part in ("influence", "selection") for kind in ("probabilities", "labels")]
+    contents = [read_arrays(path, *names) for path in files]
+    parts = [[arrays[name] for name in names] for arrays, _ in contents]
+    kept, recalibrated = kept_iteration([(tuple(part[:2]), tuple(part[2:])) for part in parts])
+    selections = [measure(*part[2:]) for part in parts]
     content = {
         "iteration": kept,
-        "selection_loss": [float(values.mean()) for values in losses_by_iteration],
-        "selection_accuracy": [float(values.mean()) for values in correct],
-        "provenance": facts,
+        "recalibrated_loss": [float(values.mean()) for values in recalibrated],
+        "selection_loss": [metrics["loss"] for metrics in selections],
+        "selection_accuracy": [metrics["accuracy"] for metrics in selections],
+        "provenance": contents[-1][1],
     }
     write_json(first.guard, content)

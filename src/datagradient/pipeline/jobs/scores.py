@@ -21,14 +21,15 @@ def score(config: dict, cell: Cell) -> None:
 def write_scores(scored: Scored, options: dict, facts: dict, cell: Cell) -> None:
     """Write a model's scores.
 
-    scores.npz: positions in the training part, labels, flipped, influence, and what policies go by; direction.npz: S,
-    which further samples can be scored with; influence.json: the solver's record and options, seconds by step, and the
-    dataset contribution score.
+    scores.npz: positions in the training part, labels, flipped, influence, that on the selection part, and what
+    policies go by; direction.npz: S, which further samples can be scored with; influence.json: the solver's record and
+    options, seconds by step, and the dataset contribution score, of both parts.
     """
     out, n = cell.file("scores.npz"), len(scored.arrays["influence"])
     scoring.warn_unconverged(scored.solver, out)
     # Without its seconds, which influence.json has: the same job gives the same bytes.
-    scoring.write_direction(replace(scored.direction, seconds={}), n, options, facts, cell.file("direction.npz"))
+    direction = replace(scored.direction, seconds={})
+    scoring.write_direction(direction, scored.selection_solution, n, options, facts, cell.file("direction.npz"))
     scoring.write_scores(scored, options, facts, out)
 
 
@@ -47,9 +48,9 @@ def direction(config: dict, cell: Cell) -> None:
     """Compute S, the one vector that all training samples of a model are scored with: direction.npz."""
     work, out = load(config, cell), cell.file("direction.npz")
     with progress(f"direction {cell.folder}"):
-        solved = solve_direction(work)
+        solved, selection = solve_direction(work)
     scoring.warn_unconverged(solved.record.as_dict(), out)
-    scoring.write_direction(solved, len(work.samples.labels), work.solver, work.facts, out)
+    scoring.write_direction(solved, selection, len(work.samples.labels), work.solver, work.facts, out)
 
 
 def project(config: dict, cell: Cell, number: int, count: int) -> None:
