@@ -4,30 +4,31 @@
 # would take longer than many of our jobs.
 # One rule per family, the most expensive first, so that it does not keep the other cores waiting at the end. If a job
 # does a whole family, one rule for all data sets with the same conditions, since a rule's outputs cannot differ.
-SEEDS_AT_ONCE = {"seed": SEEDS} if CONFIG["one_job"] == "family" else {}
-REFINE_LOG = "refine" if SEEDS_AT_ONCE else "noise-{noise}/seed-{seed}"
+BY_FAMILY = CONFIG["one_job"] == "family"
+REFINE_LOG = "refine" if BY_FAMILY else "noise-{noise}/seed-{seed}"
 ALIKE = {}  # conditions that one job does -> data sets
 for dataset in CONFIG["datasets"]:
-    at_once = tuple(layout.conditions(CONFIG, dataset)) if SEEDS_AT_ONCE else ()
+    at_once = tuple(layout.conditions(CONFIG, dataset)) if BY_FAMILY else ()
     ALIKE.setdefault(at_once, []).append(dataset)
 
 
-def refined_at_once(conditions):
-    """Return the values of the wildcards that one job does together."""
-    return {"noise": conditions, **SEEDS_AT_ONCE} if conditions else {}
+def refined_at_once(conditions, family):
+    """Return the values of the wildcards that one job of a family does together."""
+    return {"noise": conditions, "seed": layout.seeds_of(CONFIG, family)} if conditions else {}
 
 
-def crossfit_files(families, conditions):
-    """Return what the cross-fitted models of some families say of a training part."""
+def crossfit_files(families, conditions, family):
+    """Return what the cross-fitted models of some families say of the training parts of one family's job."""
     return expand(f"{UNREFINED}/crossfit.{{kind}}", kind=["npz", "json"], model=families, allow_missing=True,
-                  **refined_at_once(conditions))
+                  **refined_at_once(conditions, family))
 
 
 for family, (place, (conditions, datasets)) in product(CONFIG["models"], enumerate(ALIKE.items())):
     GROUP = f"{family}_{place + 1}" if place else family
+    AT_ONCE = refined_at_once(conditions, family)
     OF_CELLS = {
-        "data": expand(f"{PREPARED}/features.npz", seed=SEEDS_AT_ONCE.get("seed", ["{seed}"]), allow_missing=True),
-        "labels": expand(f"{NOISE}/labels.npz", allow_missing=True, **refined_at_once(conditions)),
+        "data": expand(f"{PREPARED}/features.npz", seed=AT_ONCE.get("seed", ["{seed}"]), allow_missing=True),
+        "labels": expand(f"{NOISE}/labels.npz", allow_missing=True, **AT_ONCE),
     }
 
     # Models trained on all folds but one. Those of cheap families also judge the samples of dearer ones.
@@ -37,7 +38,7 @@ for family, (place, (conditions, datasets)) in product(CONFIG["models"], enumera
         input:
             **OF_CELLS,
         output:
-            crossfit_files(family, conditions),
+            crossfit_files(family, conditions, family),
         wildcard_constraints:
             dataset="|".join(datasets),
         log:
@@ -47,7 +48,7 @@ for family, (place, (conditions, datasets)) in product(CONFIG["models"], enumera
         priority: 50 + CONFIG["models"].index(family)
         params:
             model=family,
-            options="" if SEEDS_AT_ONCE else "--noise {noise} --seed {seed}",
+            options="" if BY_FAMILY else "--noise {noise} --seed {seed}",
             settings=lambda w, model=family, conditions=conditions: json.dumps(
                 [CONFIG["model_settings"][model]["solver"],
                  [model_settings(CONFIG, w.dataset, model, noise) for noise in conditions or [w.noise]]]),
@@ -64,12 +65,12 @@ for family, (place, (conditions, datasets)) in product(CONFIG["models"], enumera
         name:
             f"refine_{GROUP}"
         input:
-            crossfit_files(layout.crossfit_families(CONFIG, family), conditions) if needs_crossfit(POLICIES) else [],
+            crossfit_files(layout.crossfit_families(CONFIG, family), conditions, family) if needs_crossfit(POLICIES) else [],
             **OF_CELLS,
         output:
             expand(f"{UNREFINED}/{{file}}", file=["model.npz", "predictions.npz", "scores.npz"], model=family,
-                   allow_missing=True, **refined_at_once(conditions)),
-            expand(REFINED, model=family, allow_missing=True, **refined_at_once(conditions)),
+                   allow_missing=True, **AT_ONCE),
+            expand(REFINED, model=family, allow_missing=True, **AT_ONCE),
         wildcard_constraints:
             dataset="|".join(datasets),
         log:
@@ -79,7 +80,7 @@ for family, (place, (conditions, datasets)) in product(CONFIG["models"], enumera
         priority: 1 + CONFIG["models"].index(family)
         params:
             model=family,
-            options="" if SEEDS_AT_ONCE else "--noise {noise} --seed {seed}",
+            options="" if BY_FAMILY else "--noise {noise} --seed {seed}",
             settings=lambda w, model=family, conditions=conditions: json.dumps(
                 [CONFIG["removal_fraction"], CONFIG["iterations"], CONFIG["policies"],
                  CONFIG["model_settings"][model]["solver"],

@@ -3,7 +3,7 @@
 import argparse
 
 from datagradient.commands.options import CONFIG, DATASET, LAST_SEED, MODEL, STEP, cell_of, preset_of, whole
-from datagradient.pipeline.layout import Cell, conditions
+from datagradient.pipeline.layout import Cell, conditions, seeds_of
 
 
 def refine(args: argparse.Namespace) -> None:
@@ -15,7 +15,8 @@ def refine(args: argparse.Namespace) -> None:
     from datagradient.pipeline.jobs import refinement
 
     config, root = preset_of(args)
-    for seed in args.seed or config["seeds"]:  # the outer loop, so that a seed's prepared data are read once
+    # Seeds are the outer loop, so that a seed's prepared data are read once.
+    for seed in args.seed or seeds_of(config, args.model):
         for noise in args.noise or conditions(config, args.dataset):
             refinement.refine(config, Cell(root, args.dataset, args.model, noise, seed))
 
@@ -46,7 +47,7 @@ def cross_fit(args: argparse.Namespace) -> None:
     from datagradient.pipeline.jobs import crossfit
 
     config, root = preset_of(args)
-    for seed in args.seed or config["seeds"]:
+    for seed in args.seed or seeds_of(config, args.model):
         for noise in args.noise or conditions(config, args.dataset):
             crossfit.cross_fit(config, Cell(root, args.dataset, args.model, noise, seed))
 

@@ -54,7 +54,7 @@ from datagradient.pipeline.schema import (
 COMMAND_LINE = "command line (--config)"
 LARGEST_GRID = 100_000  # models to train; if a job trains one model, Snakemake holds a job for each
 # Keys that a validated configuration mentions only where they are not the defaults: other presets keep their hash.
-UNMENTIONED = ("validation", "trusted")
+UNMENTIONED = ("validation", "trusted", "first_seeds")
 _ABSENT = object()
 
 
@@ -125,6 +125,7 @@ def _schema(validated: bool = False) -> TypeAdapter:
         "model_settings": some_of(family),
         "policies": list_of(POLICIES),
         "noise": _noise(),
+        "first_seeds": mapping(dict.fromkeys(families, value({**COUNT, "ge": 2})), needed=(), null=True),
         "validation": list_of(VALIDATION),
         "seeds": list_of(SEED, least=2),
         "iterations": value({**COUNT, "le": 100}),
@@ -324,8 +325,9 @@ def _filled(config: dict) -> dict:
     # What asks for nothing new stays as it was, with the same hash: results of earlier versions belong to it.
     if full.get("validation") == [TRUSTED]:
         del full["validation"]
-    if not full.get("trusted"):
-        full.pop("trusted", None)
+    for key in ("trusted", "first_seeds"):
+        if not full.get(key):
+            full.pop(key, None)
     return full
 
 

@@ -130,6 +130,11 @@ def noise_names(config: dict) -> list[str]:
     return [noise_name(rate) for rate in config["noise"]]
 
 
+def seeds_of(config: dict, model: str) -> list[int]:
+    """Return the seeds of a model family: all of the preset's, or the first ones for families that are dear."""
+    return config["seeds"][: (config.get("first_seeds") or {}).get(model)]
+
+
 def base_conditions(config: dict, dataset: str) -> list[str]:
     """Return the conditions of a data set with right validation labels: noise rates, then columns of human labels."""
     return [*noise_names(config), *((config["datasets"][dataset] or {}).get("human_labels") or [])]
@@ -157,7 +162,7 @@ def grid(config: dict, **fixed: object) -> Iterator[dict]:
         for model in config["models"]:
             for noise in conditions(config, dataset):
                 for policy, iteration in _steps(config, noise):
-                    for seed in config["seeds"]:
+                    for seed in seeds_of(config, model):
                         keys = {"dataset": dataset, "model": model, "noise": noise, "policy": policy,
                                 "seed": seed, "iteration": iteration}  # fmt: skip
                         if fixed.items() <= keys.items():
