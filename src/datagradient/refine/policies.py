@@ -208,6 +208,9 @@ def applies(policy: str, condition: str) -> bool:
     """Return whether a policy trains models of its own in a condition.
 
     Those that know the right labels do so where some labels are wrong, and once, since they do not see the validation
-    labels.
+    labels. Those that train on the validation parts do so where their labels are right.
     """
-    return not POLICIES[policy].ideal or not (condition == PUBLISHED or is_untrusted(condition))
+    declared = POLICIES[policy]
+    if is_untrusted(condition):
+        return not (declared.ideal or declared.adds_validation)
+    return not (declared.ideal and condition == PUBLISHED)
