@@ -169,8 +169,10 @@ def test_every_policy_that_decides_once_has_a_decision_and_controls_that_there_a
     assert POLICIES["repair"].against == POLICIES["crossfit"].against == ("crossfit_uniform", "crossfit_loss")
 
 
-@pytest.mark.parametrize(("condition", "known"), [("0", False), ("0.2", True), ("worse_label", True),
-                                                  ("0.2-untrusted", False), ("worse_label-untrusted", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("condition", "known"),
+    [("0", False), ("0.2", True), ("worse_label", True), ("0.2-untrusted", False), ("worse_label-untrusted", False)],
+)
 def test_ideal_policies_train_where_labels_are_wrong_and_once_for_both_validations(condition, known):
     applied = {name for name in POLICIES if applies(name, condition)}
     ideal = {"true_labels", "oracle_removal"}
