@@ -68,14 +68,14 @@ def test_jobs_of_every_size_and_shards_give_the_same_numbers(clone, one_by_one, 
 ALL = f"""
 preset: micro
 models: [{", ".join(MODELS)}]
-model_settings: {{boosted: {{settings: {{rounds: 5, depth: 2}}}}}}
+model_settings: {{boosted: {{settings: {{rounds: 3, depth: 2}}}}, logistic: {{settings: {{l2: 0.1}}}}}}
 seeds: [0, 1]
 iterations: 2
 noise: [0.0, 0.2]
 validation: [trusted, untrusted]
 policies: [{", ".join(POLICIES)}]
 one_job: family
-datasets: {{digits: {{max_development: 300, max_test: 100}}}}
+datasets: {{digits: {{max_development: 240, max_test: 100}}}}
 """
 
 
