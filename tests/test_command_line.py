@@ -23,7 +23,7 @@ models: [logistic]
 seeds: [0, 1]
 iterations: 1
 noise: [0.2]
-policies: [influence, gradient, confident, guarded]
+policies: [influence, gradient, confident, crossfit, repair, true_labels, guarded]
 one_job: step
 shards: 2
 datasets: {affairs: {max_development: 300, max_test: 100}}
@@ -51,8 +51,10 @@ READS = {
     f"project {CELL} --shard 1-of-2": [f"{FIRST}/direction.npz"],
     f"gather {CELL}": [f"{FIRST}/direction.npz", f"{FIRST}/shards/2-of-2.npz"],
     f"prune {SECOND}": [f"{FIRST}/scores.npz"],
-    f"prune {CELL} --policy confident --iteration 1": [f"{FIRST}/quality.npz", f"{INFLUENCE}1/removed.csv"],
-    f"cross-validate {CELL}": [LABELS],
+    f"prune {CELL} --policy confident --iteration 1": [f"{FIRST}/crossfit.npz", f"{INFLUENCE}1/removed.csv"],
+    f"prune {CELL} --policy repair --iteration 1": [f"{FIRST}/{name}" for name in ("crossfit.npz", "crossfit.json")],
+    f"prune {CELL} --policy true_labels --iteration 1": [f"{FIRST}/scores.npz", LABELS],
+    f"cross-fit {CELL}": [f"{PREPARED}/features.npz", LABELS],
     f"guard {CELL}": [f"{INFLUENCE}1/predictions.npz"],
     f"scalability {DATA} --model logistic": ["affairs/scalability/features.npz"],
     f"scalability-table {CONFIG}": ["affairs/scalability/logistic/200/rows.json"],
@@ -62,7 +64,12 @@ READS = {
     f"sensitivity {CELL}": [f"{FIRST}/halves.npz"],
     f"fractions {CELL}": [f"{FIRST}/scores.npz", f"{FIRST}/predictions.npz"],
     f"concatenate fractions {CONFIG}": [f"{FIRST}/fractions.json"],
-    f"collect {CONFIG}": [f"{FIRST}/metrics.json", f"{FIRST}/influence.json", f"{PREPARED}/data.json"],
+    f"collect {CONFIG}": [
+        f"{FIRST}/metrics.json",
+        f"{FIRST}/influence.json",
+        f"{PREPARED}/data.json",
+        f"{FIRST}/crossfit.npz",
+    ],
     "statistics --results .": ["metrics.csv"],
     "claims --claims claims.yaml --results .": ["claims.yaml"],
     "table main --results . --out tables": ["tests.csv"],
@@ -81,10 +88,10 @@ def results(tmp_path_factory):
     before = os.getcwd()  # noqa: PTH109
     os.chdir(path)
     for command in (f"prepare {DATA}", f"prepare --scale {DATA}", f"noise {DATA} --noise 0.2",
-                    f"refine {DATA} --model logistic", f"direction {CELL}", f"project {CELL} --shard 1-of-2",
-                    f"project {CELL} --shard 2-of-2", f"halves {CELL}", f"single {CELL}", f"sensitivity {CELL}",
-                    *(f"fractions {CELL[:-1]}{seed}" for seed in (0, 1)), f"scalability {DATA} --model logistic",
-                    f"collect {CONFIG}", "statistics --results ."):  # fmt: skip
+                    f"cross-fit {DATA} --model logistic", f"refine {DATA} --model logistic", f"direction {CELL}",
+                    f"project {CELL} --shard 1-of-2", f"project {CELL} --shard 2-of-2", f"halves {CELL}",
+                    f"single {CELL}", f"sensitivity {CELL}", *(f"fractions {CELL[:-1]}{seed}" for seed in (0, 1)),
+                    f"scalability {DATA} --model logistic", f"collect {CONFIG}", "statistics --results ."):  # fmt: skip
         assert main(command.split()) == 0, command
     (path / "claims.yaml").write_text("C1: {}\n")
     wrong = path / "wrong"
@@ -182,7 +189,7 @@ def test_a_wrong_configuration_is_refused_by_every_command(results, capsys, wron
         ("train --seed 7", "config.json: has no seed 7; it has 0, 1"),
         ("train --seed -1", "--seed: -1 is not a whole number|expected one argument"),
         ("train --policy influence", "has no policy of iteration 0 influence; it has baseline"),
-        ("train --iteration 1", "has no policy of iteration 1 baseline; it has influence, gradient, confident"),
+        ("train --iteration 1", "no policy of iteration 1 baseline; it has influence, gradient, confident, crossfit"),
         ("train --iteration 2 --policy influence", "config.json: has no iteration 2: the last is 1"),
         ("prune --iteration 0", "--iteration: 0 is the unrefined model, from which nothing is removed"),
         ("project --shard ²-of-3", "--shard: '?²-of-3'? is not like 1-of-4"),

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from conftest import REPOSITORY, blobs, merged
+from datagradient.data import sets
 from datagradient.data.record import Dataset
+from datagradient.data.splits import SplitPlan, flip_labels
+from datagradient.data.training_set import TrainingSet
 from datagradient.influence import options, scores
 from datagradient.models import read_declaration
 from datagradient.pipeline.config import validate
-from datagradient.refine import policies
+from datagradient.refine import crossfit, loop, policies, repair
 
 # The first line of a block is a comment with the file that it is, or is added to.
 BLOCKS = dict(re.findall(r"```\w+\n# (\S+)\n(.*?)```", (REPOSITORY / "docs/extending.md").read_text(), re.DOTALL))
@@ -58,6 +61,43 @@ def test_the_familys_influence_is_what_refits_show(tmp_path, random, n_classes):
     influence = scores.score(family.problem(model, *train), *validation, **solver).influence
     changes = [loss(fitted(1.0 - (np.arange(480) == i))) - loss(model) for i in range(0, 480, 24)]
     assert np.corrcoef(-influence[::24] / 480, changes)[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_familys_models_can_be_cross_fitted(tmp_path, random, monkeypatch, n_classes):
+    family, file = module_of("src/datagradient/models/ridge.py", tmp_path)
+    declared = read_declaration(file)
+    features, clean = blobs(random, 240, 4, n_classes, spread=0.7)
+    labels, flipped = flip_labels(clean, 0.2, n_classes, 0)
+    model, _ = family.fit(features, labels, n_classes, declared.defaults, 0)
+    direction = random.normal(size=model.weights.size)
+    found = scores.influence_by_label(family.problem(model, features, labels), direction)
+    for label in range(n_classes):
+        alike = family.problem(model, features, np.full(240, label))
+        np.testing.assert_allclose(found[:, label], -alike.project(direction))
+    monkeypatch.setattr(crossfit, "family", lambda name: family)
+    samples = TrainingSet(features, labels, flipped, np.arange(240), n_classes, 0, "blobs")
+    influence = crossfit.cross_fit("ridge", samples, [], declared.defaults, declared.solver).influence
+    harm = influence[np.arange(240), labels]
+    assert harm[flipped].mean() > 0 > harm[~flipped].mean()
+
+
+def test_the_policy_that_decides_once_removes_what_it_says(monkeypatch):
+    names, decides = {**vars(policies)}, {**vars(repair), "DECISIONS": {}}
+    annotations = __future__.annotations.compiler_flag
+    exec(compile(BLOCKS["src/datagradient/refine/policies.py"], "block", "exec", flags=annotations), names)
+    exec(BLOCKS["src/datagradient/refine/repair.py"], decides)
+    monkeypatch.setitem(policies.POLICIES, "doubtful", names["POLICIES"]["doubtful"])
+    monkeypatch.setitem(repair.DECISIONS, "doubtful", decides["DECISIONS"]["doubtful"])
+    names = ["influence", "crossfit", "doubtful"]
+    plan = SplitPlan(max_development=300, max_test=100)
+    found = loop.refine(sets.load("digits"), "logistic", policies=names, noise=0.2, iterations=2, plan=plan)
+    steps = {(step.policy, step.iteration): step for step in found.steps}
+    assert list(steps) == [("baseline", 0), *((name, 1) for name in names), ("influence", 2)]
+    gone, half = (steps[name, 1].removal.positions for name in ("doubtful", "crossfit"))
+    assert len(gone) // 2 == len(half)
+    flipped = steps["doubtful", 1].before["flipped"]
+    assert flipped[gone].mean() > 2 * flipped.mean()
 
 
 def test_the_policys_score_is_high_where_another_class_is_probable():

@@ -4,6 +4,7 @@ import functools
 import re
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 
@@ -11,6 +12,9 @@ import conftest
 from conftest import REPOSITORY, environment, finish
 from datagradient.files import read_rows
 from datagradient.pipeline.layout import JOBS
+from datagradient.refine.policies import POLICIES
+
+MODELS = ("logistic", "boosted")
 
 NANO = """
 preset: micro
@@ -18,7 +22,7 @@ models: [logistic]
 seeds: [0, 1]
 iterations: 1
 noise: [0.2]
-policies: [influence, uniform, confident, guarded]
+policies: [influence, uniform, confident, repair, true_labels, guarded]
 datasets: {affairs: {max_development: 300, max_test: 100}}
 """
 CLOCKED = re.compile("_seconds$")
@@ -31,7 +35,8 @@ def test_every_preset_plans(clone, tmp_path, preset):
     assert "This was a dry-run" in finish(process)
 
 
-@pytest.mark.parametrize("policies", ["[influence]", "[influence,guarded]", "[influence,uniform,confident]"])
+@pytest.mark.parametrize("policies", ["[influence]", "[influence,guarded]", "[influence,uniform,confident]",
+                                      "[influence,repair]", "[influence,true_labels]"])  # fmt: skip
 def test_every_set_of_policies_plans(clone, tmp_path, policies):
     process = snakemake(clone, tmp_path, "--dry-run", "--config", "one_job=family", f"policies={policies}")
     assert "This was a dry-run" in finish(process)
@@ -58,6 +63,58 @@ def test_jobs_of_every_size_and_shards_give_the_same_numbers(clone, one_by_one, 
             again = snakemake(clone, tmp_path, "results/micro/metrics.csv", "--dry-run", "--config", change,
                               config=f"{NANO}{setting}\n", quiet=())  # fmt: skip
             assert "refine_logistic" in finish(again), change
+
+
+ALL = f"""
+preset: micro
+models: [{", ".join(MODELS)}]
+model_settings: {{boosted: {{settings: {{rounds: 3, depth: 2}}}}, logistic: {{settings: {{l2: 0.1}}}}}}
+seeds: [0, 1]
+iterations: 2
+noise: [0.0, 0.2]
+validation: [trusted, untrusted]
+policies: [{", ".join(POLICIES)}]
+one_job: family
+datasets: {{digits: {{max_development: 240, max_test: 100}}}}
+"""
+
+
+def test_all_policies_in_all_conditions_reach_the_tables_and_those_that_decide_once_are_compared(clone, tmp_path):
+    finish(snakemake(clone, tmp_path, "results/micro/tests.csv", config=ALL))
+    rows, tests, detection = (read_rows(tmp_path / f"results/micro/{name}.csv")
+                              for name in ("metrics", "tests", "detection"))  # fmt: skip
+    once = {name for name, policy in POLICIES.items() if policy.once}
+    ideal, repeated = {"true_labels", "oracle_removal"}, set(POLICIES) - once
+    conditions = {"0": once - ideal, "0.2": once, "0.2-untrusted": once - ideal}
+    for condition, present in conditions.items():
+        found = [(row["model"], row["policy"], row["iteration"], row["seed"]) for row in rows
+                 if row["noise"] == condition]  # fmt: skip
+        steps = [("baseline", "0"), *((name, "1") for name in present), *product(repeated, "12")]
+        assert len(found) == len(set(found))
+        assert set(found) == {(model, *step, seed) for model, step, seed in product(MODELS, steps, "01")}
+        compared = {(row["policy"], row["against"]) for row in tests if row["noise"] == condition}
+        controls = {(name, against) for name in ("crossfit", "repair")
+                    for against in ("crossfit_uniform", "crossfit_loss")}  # fmt: skip
+        plain = set(product(repeated - {"random", "uniform", "guarded"}, ("random", "uniform")))
+        assert compared == {(name, "baseline") for name in present | repeated} | controls | plain
+    value = {tuple(row[key] for key in ("model", "noise", "policy", "iteration", "seed")): row for row in rows}
+    for model, condition, seed in product(MODELS, conditions, "01"):
+        removed = {name: int(value[model, condition, name, "1", seed]["removed"])
+                   for name in ("crossfit", "crossfit_loss", "crossfit_uniform")}  # fmt: skip
+        assert len(set(removed.values())) == 1
+    test = next(row for row in tests if (row["model"], row["noise"], row["policy"], row["against"], row["metric"])
+                == ("logistic", "0.2", "repair", "crossfit_loss", "accuracy"))  # fmt: skip
+    by_hand = [float(value["logistic", "0.2", "repair", "1", seed]["accuracy"])
+               - float(value["logistic", "0.2", "crossfit_loss", "1", seed]["accuracy"]) for seed in "01"]  # fmt: skip
+    assert float(test["mean_difference"]) == pytest.approx(sum(by_hand) / 2)
+    ends = {name: value["logistic", "0.2", name, "1", "0"] for name in ("true_labels", "oracle_removal", "repair")}
+    flipped = round(0.2 * int(ends["true_labels"]["n_train"]))
+    assert (ends["true_labels"]["relabelled"], ends["true_labels"]["removed"]) == (str(flipped), "0")
+    assert (ends["oracle_removal"]["removed"], ends["oracle_removal"]["removed_flipped"]) == (str(flipped),) * 2
+    assert int(ends["repair"]["relabelled"]) > 0
+    scores = {row["score"] for row in detection}
+    assert scores >= {"influence", "confident", "crossfit", "repair", "crossfit_loss"}
+    assert not list((tmp_path / "results/micro").rglob("noise-0.2-untrusted/true_labels"))
 
 
 def test_where_jobs_are_steps_a_new_seed_runs_nothing_of_the_others(clone, one_by_one):

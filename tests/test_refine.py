@@ -4,11 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import write_preset
+from datagradient import models
 from datagradient.commands.main import main
 from datagradient.data.splits import SplitPlan
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_json, read_rows, write_arrays
 from datagradient.models import boosted
+from datagradient.pipeline.jobs import models as jobs
 from datagradient.pipeline.jobs import refinement
 from datagradient.pipeline.jobs.removals import choose_iteration, remove
 from datagradient.pipeline.layout import GUARDED, RESERVED, Cell, trained_policies
@@ -18,7 +20,8 @@ from datagradient.refine.removal import as_many, by_influence, guard, most_harmf
 from datagradient.refine.scoring import Work, score_further
 from datagradient.report.style import POLICY_STYLE
 
-OTHERS = [name for name, policy in POLICIES.items() if policy.trains and name != "influence"]
+# Those that remove as many samples as influence in every round; what decides once is tested in test_repair.py.
+OTHERS = [name for name, policy in POLICIES.items() if policy.trains and not policy.once and name != "influence"]
 
 
 def test_the_most_harmful_go_and_helpful_ones_never():
@@ -153,7 +156,8 @@ def test_what_the_cap_holds_back_is_taken_from_other_classes():
 
 @pytest.mark.usefixtures("scores")
 @pytest.mark.parametrize(("policy", "says"), [
-    ("confident", "baseline/seed-0/iter-0/quality.npz: not found; it is made by the job 'cross_validate'"),
+    ("confident", "features.npz: not found; it is made by the job 'prepare'"),
+    ("repair", "features.npz: not found; it is made by the job 'prepare'"),
     ("gradient", "scores.npz: holds no gradient; score the model again"),
 ])  # fmt: skip
 def test_what_a_control_goes_by_must_be_there(tmp_path, policy, says):
@@ -221,17 +225,22 @@ def digits():
     return sets.load("digits")
 
 
-POLICIES_TRIED = ["influence", "uniform", "loss", "confident", "guarded"]
+POLICIES_TRIED = ["influence", "uniform", "loss", "confident", "crossfit", "repair", "guarded"]
+TRIED = {"logistic": {"l2": 0.01}, "boosted": {"rounds": 10, "depth": 3}}  # family: settings
+PLAN = SplitPlan(max_development=400, max_test=100)
 
 
-def test_refining_in_memory_gives_what_the_jobs_write(tmp_path, digits):
-    plan = SplitPlan(max_development=400, max_test=100)
+@pytest.fixture(scope="module", params=TRIED)
+def by_jobs(request, tmp_path_factory):
+    """What the jobs of one condition and seed wrote, for each family in a preset of its own: configuration and cell."""
+    model, folder = request.param, tmp_path_factory.mktemp("jobs")
     config_file = write_preset(
-        tmp_path,
+        folder,
         f"""
         preset: memory
         datasets: {{digits: {{max_development: 400, max_test: 100}}}}
-        models: [logistic]
+        models: [{model}]
+        model_settings: {{{model}: {{settings: {TRIED[model]}}}}}
         policies: {POLICIES_TRIED}
         noise: [0.0, 0.2]
         seeds: [3, 4]
@@ -240,13 +249,19 @@ def test_refining_in_memory_gives_what_the_jobs_write(tmp_path, digits):
     )
     keys = ["--config", str(config_file), "--dataset", "digits"]
     assert main(["prepare", *keys]) == 0 and main(["noise", *keys, "--noise", "0.2"]) == 0
-    first = Cell(tmp_path, "digits", "logistic", "0.2", 3)
-    refinement.refine(read_json(config_file), first)
+    assert main(["cross-fit", *keys, "--model", model, "--noise", "0.2", "--seed", "3"]) == 0
+    config, first = read_json(config_file), Cell(folder, "digits", model, "0.2", 3)
+    refinement.refine(config, first)
+    return config, first
 
+
+def test_refining_in_memory_gives_what_the_jobs_write(by_jobs, digits):
+    _, first = by_jobs
     before = digits.samples.copy(), digits.labels.copy()
-    found = refine(digits, "logistic", policies=POLICIES_TRIED, noise=0.2, seed=3, iterations=2, plan=plan)
+    found = refine(digits, first.model, policies=POLICIES_TRIED, noise=0.2, seed=3, iterations=2, plan=PLAN,
+                   settings=TRIED[first.model])  # fmt: skip
     assert all(map(np.array_equal, before, (digits.samples, digits.labels)))
-    assert len(found.steps) == 1 + 2 * 4 and found.steps[0].policy == "baseline"
+    assert len(found.steps) == 1 + 2 * 4 + 2 and found.steps[0].policy == "baseline"
     for step in found.steps:
         files = first.at(policy=step.policy, iteration=step.iteration)
         arrays, _ = read_arrays(files.file("scores.npz"))
@@ -256,7 +271,84 @@ def test_refining_in_memory_gives_what_the_jobs_write(tmp_path, digits):
         assert metrics == read_json(files.file("metrics.json"))["metrics"]
         direction, _ = read_arrays(files.file("direction.npz"), "solution")
         np.testing.assert_array_equal(step.scored.direction.solution, direction["solution"])
+        if step.removal:
+            kept, _ = read_arrays(files.kept)
+            np.testing.assert_array_equal(step.trained.samples.positions, kept["positions"])
+            places = step.before["positions"][step.removal.relabelled]
+            assert places.tolist() == kept.get("relabelled_positions", np.empty(0)).tolist()
     assert found.kept == read_json(first.guard)["iteration"]
+
+
+def test_single_steps_write_the_same_bytes_as_the_job_that_does_them_all(by_jobs):
+    config, first = by_jobs
+    for policy in ("influence", "confident", "crossfit", "repair"):
+        step = first.at(policy=policy, iteration=1)
+        names = [name for name in ("kept.npz", "removed.csv", "relabelled.csv", "predictions.npz", "metrics.json")
+                 if step.file(name).exists()]  # fmt: skip
+        before = {name: step.file(name).read_bytes() for name in names}
+        assert ("relabelled.csv" in names) == (policy == "repair")
+        for name in names:
+            step.file(name).unlink()
+        remove(config, step)
+        jobs.train(config, step)
+        jobs.evaluate(step)
+        assert {name: step.file(name).read_bytes() for name in names} == before, policy
+
+
+@pytest.mark.parametrize("name", ["crossfit.npz", "crossfit.json"])
+def test_without_cross_fitted_models_nothing_is_decided(by_jobs, name):
+    config, first = by_jobs
+    step, needed = first.at(policy="crossfit", iteration=1), first.file(name)
+    before, aside = step.kept.read_bytes(), needed.with_suffix(".aside")
+    needed.rename(aside)
+    try:
+        for job in (lambda: remove(config, step), lambda: remove(config, step.at(policy="confident"))):
+            with pytest.raises(UserError, match=f"{name}: not found; it is made by the job 'cross_fit'"):
+                job()
+    finally:
+        aside.rename(needed)
+    assert step.kept.read_bytes() == before
+
+
+def test_relabelled_samples_are_trained_on_with_their_new_labels(by_jobs):
+    config, first = by_jobs
+    step = first.at(policy="repair", iteration=1)
+    kept, facts = read_arrays(step.kept)
+    places, new = kept["relabelled_positions"], kept["relabelled_labels"]
+    data, owned = read_arrays(step.data)[0], read_arrays(step.labels)[0]
+    gone = np.array([int(row["position"]) for row in read_rows(step.file("removed.csv"))])
+    assert facts["relabelled"] == len(places) > 3 and facts["removed"]["count"] == len(gone)
+    assert sorted([*kept["positions"], *gone]) == list(range(len(owned["labels"])))
+    assert not set(places) & set(gone)
+    rows = [{"position": str(i), "label": str(owned["labels"][i]), "new_label": str(label)}
+            for i, label in zip(places, new, strict=True)]  # fmt: skip
+    assert read_rows(step.file("relabelled.csv")) == rows
+    assert (new != owned["labels"][places]).all() and (new == data["labels_train"][places]).mean() > 0.6
+    labels = owned["labels"].copy()
+    labels[places] = new
+    family, settings = models.family(first.model), config["model_settings"][first.model]["settings"]
+    features = {part: data[f"features_{part}"] for part in ("train", "test")}
+    model, _ = family.fit(features["train"][kept["positions"]], labels[kept["positions"]], 10, settings, 3)
+    by_hand = family.probabilities(model, features["test"])
+    predictions, _ = read_arrays(step.file("predictions.npz"))
+    np.testing.assert_array_equal(predictions["probabilities_test"], by_hand)
+    scores, _ = read_arrays(step.file("scores.npz"))
+    np.testing.assert_array_equal(scores["labels"], labels[kept["positions"]])
+    np.testing.assert_array_equal(scores["flipped"], (labels != data["labels_train"])[kept["positions"]])
+
+
+def test_right_labels_are_trained_on_where_they_are_known_and_otherwise_nothing(digits):
+    ideal = ["influence", "true_labels", "oracle_removal"]
+    options = {"policies": ideal, "seed": 3, "iterations": 1, "plan": PLAN}
+    _, _, repaired, rest = refine(digits, "logistic", noise=0.2, **options).steps
+    first, _ = clean = refine(digits, "logistic", noise=0.0, **options).steps
+    assert [step.policy for step in clean] == ["baseline", "influence"]
+    np.testing.assert_array_equal(repaired.trained.probabilities["test"], first.trained.probabilities["test"])
+    assert not repaired.trained.samples.flipped.any() and not rest.trained.samples.flipped.any()
+    n = len(first.trained.samples.labels)
+    assert len(rest.trained.samples.labels) == n - round(0.2 * n)
+    untrusted = refine(digits, "logistic", noise=0.2, validation="untrusted", **options).steps
+    assert [step.policy for step in untrusted] == ["baseline", "influence"]
 
 
 def held_labels(files):

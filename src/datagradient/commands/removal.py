@@ -10,7 +10,9 @@ def prune(args: argparse.Namespace) -> None:
     """Choose the samples that a model is trained without, by the scores of the previous iteration.
 
     The policy influence removes those that hurt the validation loss most, at most the preset's share; other policies
-    remove the same number. Writes kept.npz (positions in the training part) and removed.csv.
+    remove the same number, but for those that decide once, by cross-fitted models, and may give samples other labels.
+    Writes kept.npz (positions in the training part, and new labels), removed.csv, and, where labels change,
+    relabelled.csv.
     """
     from datagradient.pipeline.jobs.removals import remove
 

@@ -44,11 +44,12 @@ BINS = np.linspace(-4, 4, 81)  # in standard deviations of a model's scores; the
 
 def collect_preset(config: dict, root: Path) -> None:
     """Write the small tables of a preset, and provenance.json, to the folder of its results."""
-    data = data_rows(config, root)
-    write_rows(root / "metrics.csv", METRICS, metrics_rows(config, root))
-    write_rows(root / "data.csv", DATA, data)
-    write_rows(root / "influence_histogram.csv", HISTOGRAM, histogram_rows(config, root))
+    # All is read before anything is written: of wrong files nothing comes.
+    data, metrics, histogram = data_rows(config, root), metrics_rows(config, root), histogram_rows(config, root)
     detection, curves = detection_rows(config, root)
+    write_rows(root / "metrics.csv", METRICS, metrics)
+    write_rows(root / "data.csv", DATA, data)
+    write_rows(root / "influence_histogram.csv", HISTOGRAM, histogram)
     write_rows(root / "detection.csv", DETECTION, detection)
     write_rows(root / "detection_curves.csv", CURVES, curves)
     cells = [layout.Cell(root, **keys).file("metrics.json") for keys in layout.grid(config)]

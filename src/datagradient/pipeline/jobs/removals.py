@@ -79,10 +79,12 @@ def write_removal(removal: Removal, arrays: dict, meta: dict, cell: Cell) -> Non
     rows = [{"position": int(p), "label": int(y), "flipped": int(f), "influence": repr(float(i))}
             for p, y, f, i in zip(*columns.values(), strict=True)]  # fmt: skip
     write_rows(out.with_name("removed.csv"), ["position", "label", "flipped", "influence"], rows)
+    changed = out.with_name("relabelled.csv")
+    changed.unlink(missing_ok=True)  # of an earlier run: Snakemake does not know of it
     if len(places):
         columns = (arrays["positions"][places], arrays["labels"][places], new_labels)
         changes = [{"position": int(p), "label": int(y), "new_label": int(c)} for p, y, c in zip(*columns, strict=True)]
-        write_rows(out.with_name("relabelled.csv"), ["position", "label", "new_label"], changes)
+        write_rows(changed, ["position", "label", "new_label"], changes)
 
 
 def choose_iteration(config: dict, first: Cell) -> None:
