@@ -40,12 +40,12 @@ CASES = {
     ),
     ("digits", "neural"): (
         {"network": "small", "width": 16, "vocabulary": 100, "epochs": 4, "batch_size": 64, "learning_rate": 6e-3,
-         "weight_decay": 0.05, "precision": "float32"},
+         "weight_decay": 0.05, "averaging": 0, "precision": "float32"},
         {"name": "cg", "damping": 0.1, "tolerance": 1e-2, "max_iterations": 300, "parameters": "last"},
     ),
     ("affairs", "neural"): (
         {"network": "small", "width": 16, "vocabulary": 100, "epochs": 4, "batch_size": 64, "learning_rate": 3e-3,
-         "weight_decay": 0.05, "precision": "float32"},
+         "weight_decay": 0.05, "averaging": 0, "precision": "float32"},
         {"name": "cg", "damping": 0.03, "tolerance": 1e-2, "max_iterations": 300, "samples": 200, "parameters": "all",
          "curvature": "ggn"},
     ),

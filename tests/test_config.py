@@ -99,6 +99,8 @@ def test_every_committed_preset_is_valid(tmp_path, preset):
         ("model_settings: {logistic: {solver: {name: lu}}}", "logistic.solver.name: 'lu' is not one of cg, explicit"),
         ("model_settings: {logistic: {solver: {damping: -1}}}", "model_settings.logistic.solver.damping: -1 is not a"),
         ("model_settings: {neural: {settings: {network: vgg}}}", "network: 'vgg' is not one of small, resnet18"),
+        ("model_settings: {neural: {settings: {averaging: 1}}}", r"averaging: 1 is not a number in \[0, 1\)"),
+        ("model_settings: {neural: {settings: {averaging: -0.1}}}", r"averaging: -0.1 is not a number in \[0, 1\)"),
         ("policies: [influence, worst]", "mine.yaml: policies.1: 'worst' is not one of influence, random"),
         ("policies: [random]", "mine.yaml: policies: the others copy the numbers of influence; add it"),
         ("split: {test: 0.9}", "mine.yaml: split: the shares .* leave nothing to train on"),

@@ -31,7 +31,7 @@ SETTINGS = {"l2": 0.01, "tolerance": 1e-9, "max_iterations": 10_000}
 TREES = {"rounds": 8, "depth": 3, "learning_rate": 0.3, "subsample": 1.0, "columns": 1.0, "max_features": 100,
          "l2": 1.0, "max_bins": 32}  # fmt: skip
 NETWORK = {"network": "small", "width": 6, "vocabulary": 100, "epochs": 5, "batch_size": 20, "learning_rate": 0.02,
-           "weight_decay": 0.05, "precision": "float32"}  # fmt: skip
+           "weight_decay": 0.05, "averaging": 0, "precision": "float32"}  # fmt: skip
 
 
 @pytest.fixture

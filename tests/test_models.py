@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from conftest import FETCHED
 from datagradient import models
@@ -137,6 +138,69 @@ def test_training_of_a_few_steps_is_possible_and_of_fewer_refused(random):
     assert record["iterations"] == 3
     with pytest.raises(UserError, match="24 samples in batches of 12 for 1 epochs are 2 steps: too few"):
         models.family("neural").fit(inputs, labels, 2, {**settings, "batch_size": 12}, 0)
+
+
+@pytest.fixture
+def trained_with(random):
+    """A function that trains a tiny network: the model, its record, and the weights and the rate of every step."""
+    inputs, labels = random.normal(size=(60, 3)), np.arange(60) % 2
+    tiny = {**models.declared("neural").defaults, "width": 4, "epochs": 4, "batch_size": 8}
+
+    def train(seed=0, **changed):
+        steps, rates = [], []
+
+        def note(optimiser, *_):
+            (group,) = optimiser.param_groups
+            steps.append(weights_of(group["params"]))
+            rates.append(group["lr"])
+
+        hook = register_optimizer_step_post_hook(note)
+        try:
+            model, record = models.family("neural").fit(inputs, labels, 2, {**tiny, **changed}, seed)
+        finally:
+            hook.remove()
+        return model, record, np.stack(steps), np.array(rates)
+
+    return train
+
+
+def weights_of(parameters):
+    return np.concatenate([value.detach().numpy().ravel() for value in parameters])
+
+
+def test_without_averaging_the_weights_are_those_of_the_last_step_of_the_cycle(trained_with):
+    model, record, steps, rates = trained_with(averaging=0)
+    assert weights_of(model.network.parameters()).tobytes() == steps[-1].tobytes()
+    assert (record["iterations"], record["averaged_steps"], len(steps)) == (32, 0, 32)
+    assert rates[-1] < 1e-4 * rates.max()
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.01, 1), (0.25, 8), (0.5, 16), (0.75, 24), (0.999, 32)])
+def test_averaged_weights_are_the_mean_of_those_after_the_last_steps(trained_with, share, count):
+    model, record, steps, _ = trained_with(averaging=share)
+    assert (record["iterations"], record["averaged_steps"]) == (32, count)
+    np.testing.assert_allclose(weights_of(model.network.parameters()), steps[-count:].mean(axis=0), atol=1e-6)
+    assert not model.network.training
+
+
+@pytest.mark.parametrize("epochs", [1, 4, 13])
+def test_with_averaging_the_rate_stays_at_its_highest_after_the_warm_up(trained_with, epochs):
+    highest = models.declared("neural").defaults["learning_rate"]
+    rates, usual = (trained_with(averaging=share, epochs=epochs)[3] for share in (0.5, 0))
+    warm_up = usual.argmax()
+    np.testing.assert_array_equal(rates[:warm_up], usual[:warm_up])
+    np.testing.assert_array_equal(rates[warm_up:], rates[-1])
+    np.testing.assert_allclose(rates[-1], highest, rtol=0.05)
+
+
+def test_the_same_seed_gives_the_same_averaged_bytes_and_a_file_keeps_them(trained_with, tmp_path):
+    (one, *_), (same, *_), (other, *_) = (trained_with(seed, averaging=0.5) for seed in (0, 0, 1))
+    found = [weights_of(model.network.parameters()).tobytes() for model in (one, same, other)]
+    assert found[0] == found[1] != found[2]
+    models.family("neural").save(tmp_path / "model.npz", one, {})
+    read, facts = models.family("neural").load(tmp_path / "model.npz")
+    assert weights_of(read.network.parameters()).tobytes() == found[0]
+    assert facts["settings"]["averaging"] == 0.5
 
 
 def test_a_network_stays_on_its_owners_device():

@@ -554,7 +554,7 @@ def test_training_and_gradients_use_torchs_layers_and_forward_mode_passes_ours(r
     problem.mean_gradient(inputs, np.zeros(9, dtype=int))
     images = random.integers(0, 255, size=(30, 8, 8, 1), dtype=np.uint8)
     settings = {"network": "small", "width": 8, "vocabulary": 0, "epochs": 1, "batch_size": 8, "learning_rate": 0.01,
-                "weight_decay": 0.0, "precision": "float32"}  # fmt: skip
+                "weight_decay": 0.0, "averaging": 0, "precision": "float32"}  # fmt: skip
     neural.fit(images, np.arange(30) % 3, 3, settings, 0)
     assert not calls
     problem.project(vector)

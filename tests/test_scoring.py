@@ -18,7 +18,7 @@ LOGISTIC = {"l2": 0.001, "tolerance": 1e-6, "max_iterations": 10000}
 BOOSTED = {"rounds": 10, "depth": 3, "learning_rate": 0.3, "subsample": 0.5, "columns": 0.5, "max_features": 100,
            "l2": 1.0, "max_bins": 32}  # fmt: skip
 NEURAL = {"network": "small", "width": 8, "vocabulary": 1000, "epochs": 1, "batch_size": 64, "learning_rate": 0.01,
-          "weight_decay": 0.05, "precision": "float32"}  # fmt: skip
+          "weight_decay": 0.05, "averaging": 0, "precision": "float32"}  # fmt: skip
 CG = {"name": "cg", "damping": 0.1, "tolerance": 1e-4, "max_iterations": 100, "samples": 500}
 CASES = {
     "logistic": ("logistic", LOGISTIC, {**CG, "samples": None}),

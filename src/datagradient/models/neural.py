@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from datagradient.errors import UserError
@@ -39,6 +40,8 @@ FAMILY = {
         "batch_size": {"type": "whole", "ge": 1, "default": 64},
         "learning_rate": {"type": "number", "gt": 0, "default": 3.0e-3},  # the highest of the cycle
         "weight_decay": {"type": "number", "ge": 0, "default": 0.05},  # AdamW's, decoupled
+        # Share of the steps, the last ones, whose weights are averaged; 0: the weights are those of the last step.
+        "averaging": {"type": "number", "ge": 0, "lt": 1, "default": 0},
         "precision": {"words": ("float32", "bfloat16"), "default": "float32"},  # bfloat16: mixed, for GPUs
     },
     "solver": {
@@ -77,6 +80,11 @@ def fit(
 ) -> tuple[NeuralModel, dict]:
     """Train a network; the same seed gives the same network.
 
+    With ``averaging`` the weights are the plain mean of those after each of the last steps, and the learning rate stays
+    at its highest after the warm-up (stochastic weight averaging, Izmailov et al., UAI 2018): weights that a falling
+    rate has brought to rest hardly differ, and their mean is like the last. The averaged network is the one that
+    predicts and that influence is computed at.
+
     Args:
         inputs: bytes (n, height, width, channels) of images, token numbers (n, length) of texts, or
             real numbers (n, features) of tables; they determine the kind of network.
@@ -84,12 +92,14 @@ def fit(
         n_classes: number of classes.
         settings: ``network``, ``width``, ``vocabulary``: see `datagradient.models.networks.build`; ``epochs``,
             ``batch_size``, ``learning_rate`` (the highest of the cycle), ``weight_decay`` (AdamW's, decoupled);
+            ``averaging``, the share of the steps that are averaged, rounded up to whole steps, 0 for none;
             ``precision``, ``"float32"`` or ``"bfloat16"`` for mixed precision.
         seed: drives initialisation and the order of samples.
         weights: factors of the losses (n,); None for 1. A sample of weight 0 only keeps its place in the order.
 
     Returns:
-        The model, and a record: optimiser, steps, mean loss of every epoch, and the seconds inside the fit.
+        The model, and a record: optimiser, steps, how many of them were averaged (0: none), mean loss of every epoch
+        (of the weights in training, not of their mean), and the seconds inside the fit.
 
     Raises:
         UserError: the loss is not finite.
@@ -108,10 +118,13 @@ def fit(
     steps = epochs * math.ceil(n / size)
     if steps < 3:
         raise UserError(f"neural: {n} samples in batches of {size} for {epochs} epochs are {steps} steps: too few")
+    rising = max(WARM_UP, 2 / steps)
     cycle = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings["learning_rate"], total_steps=steps, pct_start=max(WARM_UP, 2 / steps)
+        optimiser, settings["learning_rate"], total_steps=steps, pct_start=rising
     )
-    losses, mixed = [], settings["precision"] == "bfloat16"
+    averaged, average = math.ceil(settings["averaging"] * steps), AveragedModel(network)
+    changes = round(rising * steps) - 1 if averaged else steps  # of the learning rate, which then stays
+    step, losses, mixed = 0, [], settings["precision"] == "bfloat16"
     for epoch in tqdm(range(epochs), "epochs", disable=None):
         total = torch.zeros((), device=device)
         for batch in torch.randperm(n, generator=order).to(device).split(size):
@@ -120,14 +133,22 @@ def fit(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            cycle.step()
+            step += 1
+            if step <= changes:
+                cycle.step()
+            if step > steps - averaged:
+                average.update_parameters(network)
             total += loss.detach() * len(batch)
         losses.append(float(total) / n)
         if not math.isfinite(losses[-1]):
             raise UserError(f"neural: the loss is {losses[-1]} in epoch {epoch + 1}; lower learning_rate")
     seconds = time.perf_counter() - start
-    model = NeuralModel(network.eval().cpu(), kind, tuple(samples.shape[1:]), n_classes, settings)
-    return model, {"optimiser": "torch AdamW", "iterations": steps, "losses": losses, "seconds": seconds}
+    trained = average.module if averaged else network
+    model = NeuralModel(trained.eval().cpu(), kind, tuple(samples.shape[1:]), n_classes, settings)
+    return model, {
+        "optimiser": "torch AdamW", "iterations": steps, "averaged_steps": averaged, "losses": losses,
+        "seconds": seconds,
+    }  # fmt: skip
 
 
 def _mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
