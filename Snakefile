@@ -19,7 +19,7 @@ from datagradient.pipeline.preflight import preflight
 from datagradient.pipeline.sources import source_hash
 from datagradient.pipeline.workflow import finish_run, lock_preset, start_run, validated_config
 from datagradient.refine import policies
-from datagradient.refine.policies import needs_crossfit, scores_besides
+from datagradient.refine.policies import TRUE_LABELS, needs_crossfit, scores_besides
 from datagradient.report.captions import write_captions
 
 BASE = Path(workflow.basedir)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, replacing
+from datagradient.refine.policies import TRUE_LABELS
 from datagradient.report import benchmark_tables, captions, experiment_tables
 from datagradient.report.formats import (
+    POOLED,
     dataset_titles,
     difference,
     extent,
@@ -19,6 +21,7 @@ from datagradient.report.formats import (
     percent,
     points,
     share,
+    with_interval,
 )
 
 Rows = list[dict[str, str]]
@@ -115,6 +118,23 @@ def main(results: Path) -> list[dict]:
                 row[f"q ({control})"] = p_value(control_test["q_one_sided"])
         rows.append({**row, "Unconverged solves": test["solver_unconverged"]})
     return rows
+
+
+def recovered(results: Path) -> list[dict]:
+    """Share of the accuracy lost by wrong labels that each policy recovers, by condition."""
+    titles, table = {POOLED: POOLED, **dataset_titles(results)}, {}
+    rows = read_rows(results / "recovered.csv", "condition", "validation", "policy", "share")
+    policies = [name for name in dict.fromkeys(row["policy"] for row in rows) if name != TRUE_LABELS]
+    for row in rows:
+        key = tuple(row[name] for name in ("condition", "validation", "dataset", "model"))
+        line = table.setdefault(key, {
+            "Labels": row["condition"], "Validation": row["validation"], "Data set": titles[row["dataset"]],
+            "Model": row["model"], "Seeds": row["seeds"], "Unrefined [%]": percent(row["noisy"]),
+            "True labels [%]": percent(row["true_labels"]), **dict.fromkeys(policies, ""),
+        })  # fmt: skip
+        if row["policy"] in policies:
+            line[row["policy"]] = with_interval(row, "share", "low", "high") if row["share"] != "nan" else "–"
+    return list(table.values())
 
 
 def controls(results: Path) -> list[dict]:
@@ -351,9 +371,9 @@ def environment(results: Path) -> list[dict]:
 
 
 TABLES: dict[str, Callable[[Path], list[dict]]] = {
-    "verdict": verdict, "main": main, "controls": controls, "safety": safety, "pooled": pooled, "rounds": rounds,
-    "tests": tests, "effects": effects, "iterations": iterations, "detection": detection, "tracking": tracking,
-    "costs": costs, "orchestration": orchestration, "data": data, "environment": environment,
+    "verdict": verdict, "recovered": recovered, "main": main, "controls": controls, "safety": safety, "pooled": pooled,
+    "rounds": rounds, "tests": tests, "effects": effects, "iterations": iterations, "detection": detection,
+    "tracking": tracking, "costs": costs, "orchestration": orchestration, "data": data, "environment": environment,
     **experiment_tables.TABLES, **benchmark_tables.TABLES,
 }  # fmt: skip
 
