@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from datagradient.data import changes
 from datagradient.data.conditions import PUBLISHED
+from datagradient.evidence.claims import arm_files
 from datagradient.files import write_json
 from datagradient.models import declared
 from datagradient.pipeline import layout

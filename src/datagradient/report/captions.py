@@ -23,11 +23,14 @@ TABLES = {
     "verdict": "Each claim of the paper, what was measured, and the verdict. Claims are judged on the data as "
                "published, influence against the unrefined baseline, by the rules of "
                "src/datagradient/evidence/claims.py, which also says what was known when they were written. Results "
-               "with flipped labels count only for C6, which they can make partly confirmed. A pooled interval "
-               "applies only to these data sets and their test sets.",
+               "with flipped labels count only for C6, which they can make partly confirmed. Beside the verdict "
+               "stands what the same rule says of flipped labels (20 percent, others by name) and of labels that "
+               "people gave (worse_label, others by name), in the same unit and with the same kind of interval; and, "
+               "as in the paper, of networks scored by LiSSA over all layers. An empty cell was not run, or has no "
+               "condition. A pooled interval applies only to these data sets and their test sets.",
     "recovered": f"How much of the accuracy that wrong labels cost each policy recovers. {_SHARE} Brackets contain "
-                 "95 % percentile bootstrap intervals over seeds, which with five seeds cover less than 95 %; a dash means "
-                 "that right labels gain nothing. Oracle_removal removes exactly the wrong labels: the most that "
+                 "95 % percentile bootstrap intervals over seeds, which with five seeds cover less than 95 %; a dash "
+                 "means that right labels gain nothing. Oracle_removal removes exactly the wrong labels: the most that "
                  "removal can do, known to nobody. What a policy costs stands in the column trainings of recovered.csv "
                  "among the results: the models that it needs, the unrefined one and those of its cross-fitting "
                  "included, of its own family only; where repair goes by cheaper families too, their folds count by "

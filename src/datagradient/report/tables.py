@@ -7,7 +7,7 @@ from pathlib import Path
 from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, replacing
 from datagradient.refine.policies import TRUE_LABELS
-from datagradient.report import benchmark_tables, captions, experiment_tables
+from datagradient.report import benchmark_tables, captions, experiment_tables, verdicts
 from datagradient.report.formats import (
     POOLED,
     dataset_titles,
@@ -58,9 +58,10 @@ def _write_table(name: str, results: Path, out: Path) -> None:
     place = {"longtable": True} if len(frame) > LONG else {"position": "tb"}
     plain = re.sub(r"([_%&#])", r"\\\1", caption)
     latex = frame.to_latex(index=False, escape=True, caption=plain, label=f"tab:{name}", **place)
+    note = NOTES[name](results) if name in NOTES else ""
     contents = {
         ".csv": frame.to_csv(index=False, lineterminator="\n"),
-        ".md": f"{caption}\n\n{frame.to_markdown(index=False, disable_numparse=True)}\n\n{made_by}\n{measured}",
+        ".md": f"{caption}\n\n{frame.to_markdown(index=False, disable_numparse=True)}\n\n{note}{made_by}\n{measured}",
         ".tex": f"% {made_by}\n{f'% {measured}' if measured else ''}{latex}",
     }
     for suffix, content in contents.items():
@@ -86,9 +87,16 @@ def verdict(results: Path) -> list[dict]:
             **{key: claim[key] for key in ("claim", "statement", "paper")},
             **{key: value(claim, key) for key in ("measured", "low", "high")},
             **{key: claim[key] for key in ("unit", "interval", "verdict", "detail", "source")},
+            **verdicts.texts(claim),
         }
         for claim in read_json(results / "claims.json")["claims"]
     ]
+
+
+def verdict_summary(results: Path) -> str:
+    """Return under which condition the paper's numbers appear, with an empty line after it."""
+    text = verdicts.summary(read_json(results / "claims.json")["claims"])
+    return f"{text}\n\n" if text else ""
 
 
 def main(results: Path) -> list[dict]:
@@ -376,6 +384,8 @@ TABLES: dict[str, Callable[[Path], list[dict]]] = {
     "tracking": tracking, "costs": costs, "orchestration": orchestration, "data": data, "environment": environment,
     **experiment_tables.TABLES, **benchmark_tables.TABLES,
 }  # fmt: skip
+# Table -> what is said below it in Markdown.
+NOTES: dict[str, Callable[[Path], str]] = {"verdict": verdict_summary}
 
 
 def _where(row: dict, titles: dict[str, str]) -> dict[str, str]:
