@@ -218,10 +218,11 @@ def controls(results: Path) -> plt.Figure:
                    if (row["dataset"], row["model"], row["noise"]) == (dataset, model, noise)}  # fmt: skip
             if not panel_tests:  # the data set does not have this condition
                 continue
-            x, errors = values_and_errors([panel_tests[policy] for policy in policies],
+            held = [policy for policy in policies if policy in panel_tests]  # ideal ones need wrong labels
+            x, errors = values_and_errors([panel_tests[policy] for policy in held],
                                            ("mean_difference", "t_low", "t_high"), 100)  # fmt: skip
             apart = min(0.24, 0.8 / len(noises))
-            places = [place + apart * (k - (len(noises) - 1) / 2) for place in range(len(policies))]
+            places = [policies.index(policy) + apart * (k - (len(noises) - 1) / 2) for policy in held]
             axis.errorbar(x, places, xerr=errors, linestyle="", markersize=3.5, linewidth=1, label=noise_words(noise),
                           **NOISE_STYLE[k % len(NOISE_STYLE)])  # fmt: skip
         axis.set_title(f"{titles[dataset]}, {model}")
