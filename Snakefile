@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from datagradient.data import changes
 from datagradient.data.conditions import PUBLISHED
+from datagradient.evidence.claims import arm_files
 from datagradient.files import write_json
 from datagradient.models import declared
 from datagradient.pipeline import layout
@@ -19,7 +20,7 @@ from datagradient.pipeline.preflight import preflight
 from datagradient.pipeline.sources import source_hash
 from datagradient.pipeline.workflow import finish_run, lock_preset, start_run, validated_config
 from datagradient.refine import policies
-from datagradient.refine.policies import needs_crossfit, scores_besides
+from datagradient.refine.policies import TRUE_LABELS, needs_crossfit, scores_besides
 from datagradient.report.captions import write_captions
 
 BASE = Path(workflow.basedir)

@@ -1,9 +1,11 @@
 """Every verdict rule on made-up results of every kind."""
 
+import json
+
 import pytest
 import yaml
 
-from conftest import REPOSITORY
+from conftest import REPOSITORY, merged
 from datagradient.errors import UserError
 from datagradient.evidence import claims as claims_module
 from datagradient.evidence.claims import (
@@ -13,10 +15,17 @@ from datagradient.evidence.claims import (
     NOT_TESTED,
     PARTLY,
     RULES,
+    arm_files,
     judge,
     judge_files,
 )  # fmt: skip
-from datagradient.files import read_json, write_rows
+from datagradient.files import read_json, read_rows, write_rows
+from datagradient.pipeline import layout
+from datagradient.pipeline.config import validate
+from datagradient.report.readme import verdict as readme_verdict
+from datagradient.report.tables import verdict as verdict_table
+from datagradient.report.tables import verdict_summary
+from datagradient.report.verdicts import summary, texts
 
 CLAIMS = yaml.safe_load((REPOSITORY / "config/claims.yaml").read_text())
 CELLS = [("tables", "logistic"), ("tables", "neural"), ("images", "logistic"), ("images", "neural")]
@@ -229,3 +238,149 @@ def test_the_file_holds_the_rows(tmp_path):
         write_rows(tmp_path / f"{name}.csv", ["ratio"], [{"ratio": 1}] if name == "costs" else [])
     judge_files(REPOSITORY / "config/claims.yaml", tmp_path, tmp_path / "claims.json")
     assert [row["claim"] for row in read_json(tmp_path / "claims.json")["claims"]] == list(CLAIMS)
+
+
+def conditioned(**by_condition):
+    """Tables in which C1 holds as the words up, some or down say, by condition."""
+    found = {
+        "up": (UP, (0.016, 0.01, 0.022)),
+        "some": (SOME, (0.005, -0.01, 0.02)),
+        "down": (DOWN, (-0.02, -0.03, -0.01)),
+    }
+    tests, pools = [], []
+    for condition, word in by_condition.items():
+        cells, mean = found[word]
+        tests += rows_of_tests("accuracy", *cells, noise=condition)
+        pools.append(pooled("accuracy", *mean, noise=condition))
+    return {"tests": tests, "pooled": pools}
+
+
+def claim(name, arm=None, **changed):
+    return next(row for row in judge(CLAIMS, tables(**changed), arm) if row["claim"] == name)
+
+
+def test_each_condition_is_judged_by_the_same_rule_alone():
+    row = claim("C1", **conditioned(**{"0": "down", "0.2": "up", "worse_label": "some", "0.2-untrusted": "up"}))
+    assert row["verdict"] == NOT_CONFIRMED
+    assert [(part["condition"], part["verdict"]) for part in row["by_condition"]] == [
+        ("0", NOT_CONFIRMED), ("0.2", CONFIRMED), ("worse_label", PARTLY),
+    ]  # fmt: skip
+    assert texts(row) == {"flipped": "1.6 points [1, 2.2]; confirmed", "human": "0.5 points [-1, 2]; partly",
+                          "as in the paper": ""}  # fmt: skip
+
+
+def test_conditions_besides_the_usual_ones_are_named_after_them():
+    row = claim("C1", **conditioned(**{"0.1": "down", "0.2": "up", "aggre_label": "some", "worse_label": "down"}))
+    assert texts(row)["flipped"] == "1.6 points [1, 2.2]; confirmed; 0.1: -2 points [-3, -1]; not confirmed"
+    assert texts(row)["human"] == "-2 points [-3, -1]; not confirmed; aggre_label: 0.5 points [-1, 2]; partly"
+
+
+def test_what_was_not_run_is_empty_and_cost_has_no_condition():
+    row = claim("C1", **conditioned(**{"0": "up"}))
+    assert set(texts(row).values()) == {""}
+    row = claim("C5", **conditioned(**{"0.2": "up", "worse_label": "up"}), costs=[{"ratio": "0.2"}])
+    assert (row["by_condition"], set(texts(row).values())) == ([], {""})
+
+
+def test_tracking_of_each_condition_says_nothing_of_another():
+    rows = [follows("dcs", "0", 0.3, 0.2), follows("dcs", "0.2", 0.9, 0.8), follows("dcs", "worse_label", 0.2, 0.1)]
+    row = claim("C6", tracking=rows)
+    assert row["verdict"] == PARTLY  # by flipped labels
+    assert [part["verdict"] for part in row["by_condition"]] == [NOT_CONFIRMED, CONFIRMED, NOT_CONFIRMED]
+
+
+def test_the_summary_names_the_conditions_where_the_numbers_appear():
+    rows = judge(CLAIMS, tables(**conditioned(**{"0": "down", "0.2": "up", "worse_label": "some"})))
+    text = summary(rows)
+    assert "on the data as published: none; with flipped labels (0.2): in full C1, C3, in part C4, C8" in text
+    assert "with human labels (worse_label): in part C1, C3, C8" in text
+    assert text.endswith("As in the paper (LiSSA over all layers of the networks), not run.")
+    assert "human labels: not run" in summary(judge(CLAIMS, tables(**conditioned(**{"0": "up"}))))
+    assert summary(judge(CLAIMS, tables())) == ""
+
+
+def costs_of(model, ratio, solves, unconverged):
+    return {"dataset": "tables", "model": model, "ratio": str(ratio), "models_trained": str(solves),
+            "solver_unconverged": str(unconverged)}  # fmt: skip
+
+
+def arm_tables(**by_condition):
+    found = conditioned(**by_condition)
+    tests = [row for row in found["tests"] if row["model"] == "neural"]
+    return {"tests": tests, "pooled": found["pooled"], "costs": [costs_of("neural", 0.54, 40, 12)]}
+
+
+def test_the_arm_as_in_the_paper_stands_beside_the_same_networks_by_our_solvers():
+    ours = conditioned(**{"0": "down"}) | {
+        "costs": [costs_of("neural", 0.11, 200, 1), costs_of("boosted", 0.9, 200, 2)]
+    }
+    rows = {row["claim"]: row for row in judge(CLAIMS, tables(**ours), arm_tables(**{"0": "up", "0.2": "some"}))}
+    arm = rows["C1"]["as_in_the_paper"]
+    assert (rows["C1"]["verdict"], arm["verdict"], arm["measured"]) == (NOT_CONFIRMED, CONFIRMED, pytest.approx(1.6))
+    assert "2 of 2 data sets and models" in arm["detail"] and "0 of 2 data sets and models" in arm["ours"]["detail"]
+    assert texts(rows["C1"])["as in the paper"] == (
+        "1.6 points [1, 2.2]; confirmed; 0.2: 0.5 points [-1, 2]; not confirmed; 12 of 40 solves unconverged; the same "
+        "networks by our solvers: 0 of 2 data sets and models gain at least 1.3; 1 of 200 solves unconverged"
+    )
+    cost = rows["C5"]["as_in_the_paper"]
+    assert (cost["verdict"], cost["measured"], cost["ours"]["measured"]) == (NOT_TESTED, 0.54, 0.11)
+    assert rows["C3"]["as_in_the_paper"]["verdict"] == CONFIRMED
+    assert rows["C2"]["as_in_the_paper"]["verdict"] == NOT_TESTED  # this arm has no F1
+    assert [name for name, row in rows.items() if row["as_in_the_paper"]] == ["C1", "C2", "C3", "C5"]
+    text = summary(list(rows.values()))
+    assert "of C1, C2, C3, C5, on the data as published: in full C1, C3; with flipped labels (0.2): none" in text
+
+
+def test_the_arm_is_read_where_all_of_its_tables_are_and_shown(tmp_path):
+    ours, arm = tables(**conditioned(**{"0": "down", "0.2": "up"})), arm_tables(**{"0": "up"})
+    ours["costs"] = [costs_of("neural", 0.11, 200, 1)]
+    for folder, content in (("cpu", ours), ("quick", ours), ("lissa", arm)):
+        for name, rows in content.items():
+            write_rows(tmp_path / folder / f"{name}.csv", list(rows[0]) if rows else ["noise", "metric"], rows)
+    judge_files(REPOSITORY / "config/claims.yaml", tmp_path / "cpu", tmp_path / "cpu/claims.json")
+    shown = {row["claim"]: row for row in verdict_table(tmp_path / "cpu")}
+    assert shown["C1"]["as in the paper"].startswith("1.6 points [1, 2.2]; confirmed; 12 of 40 solves unconverged; ")
+    assert shown["C1"]["flipped"] == "1.6 points [1, 2.2]; confirmed"
+    assert "| as in the paper | verdict |" in readme_verdict(tmp_path / "cpu")
+    assert verdict_summary(tmp_path / "cpu").endswith("with human labels: not run.\n\n")
+    assert arm_files(tmp_path / "quick") == []  # has other data
+    (tmp_path / "lissa/costs.csv").unlink()
+    assert arm_files(tmp_path / "cpu") == []
+    judge_files(REPOSITORY / "config/claims.yaml", tmp_path / "cpu", tmp_path / "cpu/claims.json")
+    assert {row["as in the paper"] for row in verdict_table(tmp_path / "cpu")} == {""}
+
+
+def test_claims_of_an_earlier_version_are_shown_without_conditions(tmp_path):
+    content = read_json(REPOSITORY / "results/cpu/claims.json")
+    for row in content["claims"]:
+        for key in ("by_condition", "as_in_the_paper"):
+            row.pop(key, None)
+    (tmp_path / "claims.json").write_text(json.dumps(content))
+    assert {row["flipped"] for row in verdict_table(tmp_path)} == {""}
+    assert verdict_summary(tmp_path) == ""
+    assert "| measured | as published | verdict |" in readme_verdict(tmp_path)
+
+
+def test_the_arm_has_the_data_and_networks_of_the_preset_that_it_stands_beside():
+    cpu, lissa = (validate(*merged(REPOSITORY / f"config/{name}.yaml")) for name in ("cpu", "lissa"))
+    for key in ("noise", "seeds", "iterations", "removal_fraction", "split"):
+        assert lissa[key] == cpu[key], key
+    assert list(lissa["datasets"]) == list(cpu["datasets"])
+    for name, options in lissa["datasets"].items():
+        assert options["models"]["neural"] == cpu["datasets"][name]["models"]["neural"], name
+        for key in ("max_development", "max_test"):
+            assert options[key] == cpu["datasets"][name][key], (name, key)
+    assert lissa["models"] == ["neural"]
+    assert layout.all_conditions(lissa) == ["0", "0.2", "worse_label"]
+
+
+def test_the_arms_solver_is_the_benchmarked_lissa_that_finds_flipped_labels_best():
+    lissa = validate(*merged(REPOSITORY / "config/lissa.yaml"))
+    kinds = {row["dataset"]: row["modality"] for row in read_rows(REPOSITORY / "results/cpu/data.csv")}
+    rows = [row for row in read_rows(REPOSITORY / "results/benchmarks/solvers.csv")
+            if (row["solver"], row["parameters"]) == ("lissa", "all") and row["auroc"]]  # fmt: skip
+    for name in lissa["datasets"]:
+        best = max((row for row in rows if row["dataset"] == name), key=lambda row: float(row["auroc"]))
+        solver = lissa["model_settings"]["neural"]["solver"][kinds[name]]
+        found = (solver["name"], solver["parameters"], solver["damping"], solver["max_iterations"], solver["samples"])
+        assert found == ("lissa", "all", float(best["damping"]), int(best["steps"]), int(best["samples"])), name

@@ -42,6 +42,9 @@ SECTIONS = {
 if any(condition != PUBLISHED for condition in CONDITIONS):  # some labels are known to be wrong
     SECTIONS["5. Scores"][0].append("detection")
     SECTIONS["5. Scores"][1].append("detection")
+    if TRUE_LABELS in POLICIES:
+        for names in SECTIONS["2. Main results"]:
+            names.insert(0, "recovered")
 if CONFIG["scalability"]:
     SECTIONS["6. Cost"][0].extend(["scalability", "slopes"])
     SECTIONS["6. Cost"][1].append("scalability")
@@ -62,7 +65,7 @@ EXPERIMENT_TABLES = [name for section, (tables, figures), results in ASKED_EXPER
 EXPERIMENT_FIGURES = [name for section, (tables, figures), results in ASKED_EXPERIMENTS for name in figures]
 EXPERIMENT_RESULTS = [name for section, (tables, figures), results in ASKED_EXPERIMENTS for name in results]
 SCALABILITY = ["scalability", "slopes"] if CONFIG["scalability"] else []
-STATISTICS = ["tests", "pooled", "rounds", "safety", "tracking", "iterations", "costs"]
+STATISTICS = ["tests", "pooled", "rounds", "safety", "tracking", "iterations", "costs", "recovered"]
 SMALL_TABLES = [*STATISTICS, "data", "detection", "detection_curves", "influence_histogram"]
 
 

@@ -89,6 +89,7 @@ rule statistics:
 rule claims:
     input:
         results=expand(f"{ROOT}/{{name}}.csv", name=[*STATISTICS, "data", *SCALABILITY]),
+        arm=arm_files(Path(ROOT)),  # of another preset, where that was run
     output:
         f"{ROOT}/claims.json",
     log:

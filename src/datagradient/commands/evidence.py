@@ -21,8 +21,8 @@ def collect(args: argparse.Namespace) -> None:
 def statistics(args: argparse.Namespace) -> None:
     """Test every comparison of metrics.csv, paired by seed, and summarise iterations over seeds.
 
-    Writes tests.csv, pooled.csv, rounds.csv, safety.csv, tracking.csv, iterations.csv and costs.csv next to
-    metrics.csv.
+    Writes tests.csv, pooled.csv, rounds.csv, safety.csv, tracking.csv, iterations.csv, costs.csv and recovered.csv next
+    to metrics.csv.
     """
     from datagradient.evidence.comparisons import analyse
 

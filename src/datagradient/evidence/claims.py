@@ -4,7 +4,9 @@ Results of logistic regression from an earlier version were known by then, and r
 was under way; none because of its results. Results of one complete run were known when the networks'
 solvers were chosen again, by validation data. A claim is judged on the data as published (noise 0), as in the paper,
 by refinement with the policy ``influence`` against the unrefined baseline. What flipped labels give stands in
-``detail``; only for C6 can it make a claim *partly* confirmed.
+``detail``; only for C6 can it make a claim *partly* confirmed. What the same rule says of each condition alone, human
+labels among them, stands in ``by_condition``. Of claims on gains and cost a second arm stands beside ours, scored as in
+the paper: networks by LiSSA over all layers.
 
 The first clause of ``detail`` counts on the data as published; one that begins ``with flipped labels`` may follow. The
 README shows these two, without what stands in brackets.
@@ -25,6 +27,9 @@ CONFIRMED, PARTLY, NOT_CONFIRMED = "confirmed", "partly", "not confirmed"
 NOT_ATTAINABLE, NOT_TESTED = "not attainable as stated", "not tested"
 MODALITIES, FAMILIES = {"image", "text", "table"}, {"logistic", "boosted", "neural"}  # that the paper speaks of
 TABLES = ("tests", "pooled", "tracking", "iterations", "costs", "data")
+CONDITIONED = ("tests", "pooled", "tracking", "iterations")  # tables with a condition in each row
+ARMS = {"cpu": "lissa"}  # preset -> the one with the same data and networks, scored as in the paper
+ARM_TABLES = ("tests", "pooled", "costs")
 Tables = dict[str, list[dict[str, str]]]
 
 
@@ -56,7 +61,15 @@ def judge_files(claims_file: Path, results: Path, out: Path) -> None:
     tables = {name: read_rows(results / f"{name}.csv") for name in TABLES}
     scalability = results / "scalability.csv"
     tables["scalability"] = read_rows(scalability) if scalability.exists() else []
-    write_json(out, {"claims": judge(claims, tables)})
+    arm = {file.stem: read_rows(file) for file in arm_files(results)}
+    write_json(out, {"claims": judge(claims, tables, arm)})
+
+
+def arm_files(results: Path) -> list[Path]:
+    """Return the tables of the arm as in the paper that belongs to a preset's results; none if not all are there."""
+    arm = ARMS.get(results.name)
+    files = [results.parent / arm / f"{name}.csv" for name in ARM_TABLES] if arm else []
+    return files if all(file.exists() for file in files) else []
 
 
 def read_claims(file: Path) -> dict[str, dict]:
@@ -76,17 +89,67 @@ def read_claims(file: Path) -> dict[str, dict]:
     return {name: Content(file, claim) for name, claim in claims.items()}
 
 
-def judge(claims: dict[str, dict], tables: Tables) -> list[dict]:
+def judge(claims: dict[str, dict], tables: Tables, arm: Tables | None = None) -> list[dict]:
     """Return one row a claim: what the paper says, what was measured, and the verdict.
 
-    Rows of other model families than the paper's do not count; pooled tests are over all that a preset has.
+    Rows of other model families than the paper's do not count; pooled tests are over all that a preset has. Under
+    ``by_condition`` stands what the same rule says of each condition with right validation labels alone, and under
+    ``as_in_the_paper`` what it says of the other arm; None where that says nothing of the claim.
+
+    Args:
+        claims: as `read_claims` returns them.
+        tables: `TABLES` and scalability.
+        arm: `ARM_TABLES` of the arm as in the paper; None or empty where it was not run.
     """
     tables = {name: [row for row in rows if row.get("model") in (None, *FAMILIES)] for name, rows in tables.items()}
     return [
         {"claim": name, **{key: claim[key] for key in ("statement", "paper", "unit", "said")},
-         **asdict(RULES[name](claim, tables))}
+         **asdict(RULES[name](claim, tables)), "by_condition": by_condition(name, claim, tables),
+         "as_in_the_paper": as_in_the_paper(name, claim, tables, arm) if arm and name in ARM_CLAIMS else None}
         for name, claim in claims.items()
     ]  # fmt: skip
+
+
+def by_condition(name: str, claim: dict, tables: Tables) -> list[dict]:
+    """Return what a claim's rule says of each condition alone: its name, the measured value and interval, the verdict.
+
+    Conditions with untrusted validation labels are left out, and those that say nothing; cost has no condition.
+    """
+    names = dict.fromkeys(row["noise"] for table in CONDITIONED for row in tables[table])
+    found = []
+    for condition in names if RULES[name] is not overhead else ():
+        if not is_untrusted(condition):
+            alone = {
+                table: [{**row, "noise": PUBLISHED} for row in rows if row["noise"] == condition]
+                if table in CONDITIONED else rows
+                for table, rows in tables.items()
+            }  # fmt: skip
+            finding = asdict(RULES[name](claim, alone))
+            if finding["verdict"] != NOT_TESTED:
+                found.append({"condition": condition, **{key: finding[key] for key in MEASURED}})
+    return found
+
+
+def as_in_the_paper(name: str, claim: dict, tables: Tables, arm: Tables) -> dict:
+    """Return what a claim's rule says of the arm as in the paper, and in ``ours`` of the same networks by our solvers.
+
+    Without a pooled test over these networks alone, ours has counts and no measured gain.
+    """
+    models = {row["model"] for row in arm["tests"]}
+    nothing: Tables = {table: [] for table in tables}
+    ours = {table: [row for row in tables[table] if row["model"] in models] for table in ("tests", "costs")}
+
+    def found(some: Tables) -> dict:
+        finding = asdict(RULES[name](claim, {**nothing, **some}))
+        return {key: finding[key] for key in (*MEASURED, "detail")} | _unconverged(some["costs"])
+
+    return {**found(arm), "by_condition": by_condition(name, claim, {**nothing, **arm}), "ours": found(ours)}
+
+
+def _unconverged(costs: list[dict]) -> dict[str, int]:
+    """Return the number of solves, one a trained model, and of those that missed their tolerance."""
+    return {"solves": sum(int(row["models_trained"]) for row in costs),
+            "unconverged": sum(int(row["solver_unconverged"]) for row in costs)}  # fmt: skip
 
 
 def tally(reached: int, of: int) -> str:
@@ -276,6 +339,8 @@ RULES: dict[str, Callable[[dict, Tables], Finding]] = {
     "C1": accuracy_gain, "C2": f1_gain, "C3": effect_size, "C4": significance, "C5": overhead, "C6": tracks,
     "C7": no_overfitting, "C8": holds_everywhere,
 }  # fmt: skip
+ARM_CLAIMS = ("C1", "C2", "C3", "C5")  # on gains and cost
+MEASURED = ("measured", "low", "high", "verdict")
 
 
 def _tests(tables: Tables, metric: str) -> tuple[list[dict], list[dict]]:
@@ -286,10 +351,7 @@ def _tests(tables: Tables, metric: str) -> tuple[list[dict], list[dict]]:
 
 
 def _by_condition(rows: list[dict]) -> tuple[list[dict], list[dict]]:
-    """Return the rows of the data as published, and those with flipped labels and right validation labels.
-
-    Other conditions stand in the tables, but no verdict counts them.
-    """
+    """Return the rows of the data as published, and those with flipped labels and right validation labels."""
     return [row for row in rows if row["noise"] == PUBLISHED], [row for row in rows if _is_flipped(row["noise"])]
 
 

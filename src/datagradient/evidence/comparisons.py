@@ -7,6 +7,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from datagradient.errors import UserError
+from datagradient.evidence import recovered
+from datagradient.evidence.runs import at_end, cell_of, check_seeds, end_of, runs_of
 from datagradient.evidence.statistics import ROUNDING, compare, mean_and_interval, t_interval, wilcoxon_p
 from datagradient.files import read_rows, write_rows
 from datagradient.pipeline.layout import BASELINE, GUARDED
@@ -34,13 +36,14 @@ TRACKED = (
 
 
 def analyse(metrics: Path) -> None:
-    """Read metrics.csv and write the tables of `TABLES` next to it."""
+    """Read metrics.csv and write the tables of `TABLES` next to it, and recovered.csv, which may hold no row."""
     rows = read_rows(metrics, "dataset", "model", "policy", "seed", "iteration")
     if not rows:
         raise UserError(f"{metrics}: holds no trained model; collect the results again")
     for name, make in TABLES.items():
         table = make(rows)
         write_rows(metrics.with_name(f"{name}.csv"), list(table[0]), table)
+    write_rows(metrics.with_name("recovered.csv"), list(recovered.COLUMNS), recovered.recovered_rows(rows))
 
 
 def iteration_rows(rows: list[dict]) -> list[dict]:
@@ -49,10 +52,10 @@ def iteration_rows(rows: list[dict]) -> list[dict]:
     The change is against iteration 0 of the same seed. ``optimism`` is the change of the validation
     accuracy minus the change of the test accuracy.
     """
-    baseline = {(*_cell(row)[:3], row["seed"]): row for row in rows if row["policy"] == BASELINE}
+    baseline = {(*cell_of(row)[:3], row["seed"]): row for row in rows if row["policy"] == BASELINE}
     cells: dict[tuple, list[dict]] = {}
     for row in sorted(rows, key=lambda row: int(row["seed"])):
-        cells.setdefault((*_cell(row), row["iteration"]), []).append(row)
+        cells.setdefault((*cell_of(row), row["iteration"]), []).append(row)
     return [
         dict(zip(ITERATION_COLUMNS, (*cell, metric, len(members), *_spread(values), *mean_and_interval(change)),
                  strict=True))
@@ -81,12 +84,8 @@ def cost_rows(rows: list[dict]) -> list[dict]:
     return table
 
 
-def _cell(row: dict) -> tuple[str, str, str, str]:
-    return row["dataset"], row["model"], row["noise"], row["policy"]
-
-
 def _values_and_changes(members: list[dict], baseline: dict, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    first = [baseline[(*_cell(row)[:3], row["seed"])] for row in members]
+    first = [baseline[(*cell_of(row)[:3], row["seed"])] for row in members]
 
     def change(name: str) -> np.ndarray:
         return np.array([float(row[name]) - float(start[name]) for row, start in zip(members, first, strict=True)])
@@ -112,7 +111,7 @@ def comparison_rows(rows: list[dict]) -> list[dict]:
     all data sets, models and metrics. One- and two-sided p-values are corrected separately.
     """
     last = max(int(row["iteration"]) for row in rows)
-    runs = _runs(rows)
+    runs = runs_of(rows)
     tests = [_compare(runs, last, *comparison) for comparison in _comparisons(rows, last)]
     _correct(tests)
     return tests
@@ -160,7 +159,7 @@ def round_rows(rows: list[dict]) -> list[dict]:
         {**dict(zip(columns, key, strict=True)), "iteration": k, "n": len(difference),
          **dict(zip(("mean_difference", "t_low", "t_high"), mean_and_interval(difference), strict=True))}
         for k in rounds for key, difference in _pooled(rows, k).items()
-        if key[1] == BASELINE and k == _end(key[0], k)
+        if key[1] == BASELINE and k == end_of(key[0], k)
     ]  # fmt: skip
 
 
@@ -168,7 +167,7 @@ def _pooled(rows: list[dict], iteration: int) -> dict[tuple, np.ndarray]:
     """Return the differences after an iteration by (policy, against, noise, metric), one per (data set, seed)."""
     # The difference of the gap is the optimism: the gain on validation minus the gain on test.
     rows = [{**row, "optimism": float(row["val_accuracy"]) - float(row["accuracy"])} for row in rows]
-    groups, runs = {}, _runs(rows)
+    groups, runs = {}, runs_of(rows)
     for cell, against, metric in _comparisons(rows, iteration, (*METRICS, "optimism")):
         dataset, _, noise, policy = cell
         units = groups.setdefault((policy, against, noise, metric), {})
@@ -185,8 +184,8 @@ def safety_rows(rows: list[dict]) -> list[dict]:
     """
     last = max(int(row["iteration"]) for row in rows)
     changes: dict[tuple, dict[tuple, np.ndarray]] = {}
-    full = {(*_cell(row)[:3], row["seed"]): row["n_train"] for row in rows if row["policy"] == BASELINE}
-    ends, runs = [row for row in rows if int(row["iteration"]) == _end(row["policy"], last)], _runs(rows)
+    full = {(*cell_of(row)[:3], row["seed"]): row["n_train"] for row in rows if row["policy"] == BASELINE}
+    ends, runs = [row for row in rows if int(row["iteration"]) == end_of(row["policy"], last)], runs_of(rows)
     for cell, against, metric in _comparisons(rows, last):
         if (against, metric) == (BASELINE, "accuracy"):
             pairs = _pairs(runs, last, cell, against, metric).values()
@@ -199,7 +198,7 @@ def safety_rows(rows: list[dict]) -> list[dict]:
         table.append({
             "policy": policy, "noise": noise, "runs": len(run_changes),
             "acted": sum((row["policy"], row["noise"]) == (policy, noise)
-                         and row["n_train"] != full[(*_cell(row)[:3], row["seed"])] for row in ends),
+                         and row["n_train"] != full[(*cell_of(row)[:3], row["seed"])] for row in ends),
             "below": len(below),
             "below_share": len(below) / len(run_changes), "mean_change": float(run_changes.mean()),
             "worst_change": float(run_changes.min()),
@@ -246,8 +245,8 @@ def tracking_rows(rows: list[dict]) -> list[dict]:
 
 def _comparisons(rows: list[dict], last: int, metrics: tuple[str, ...] = METRICS) -> list[tuple]:
     """Return (cell, against, metric) of every comparison; a cell is data set, model, noise and policy."""
-    ends = (row for row in rows if row["policy"] != BASELINE and int(row["iteration"]) == _end(row["policy"], last))
-    cells = dict.fromkeys(_cell(row) for row in ends)
+    ends = (row for row in rows if row["policy"] != BASELINE and int(row["iteration"]) == end_of(row["policy"], last))
+    cells = dict.fromkeys(cell_of(row) for row in ends)
     return [
         (cell, against, metric)
         for cell in cells for against in (BASELINE, *_controls(cell[3]))
@@ -266,32 +265,13 @@ def _controls(policy: str) -> tuple[str, ...]:
     return () if policy in (*RANDOM, GUARDED) else RANDOM
 
 
-def _end(policy: str, last: int) -> int:
-    """Return the iteration that stands for a policy after iteration `last`: policies that decide once have but one."""
-    return 0 if policy == BASELINE else 1 if POLICIES[policy].once else last
-
-
-def _runs(rows: list[dict]) -> dict[tuple, list[dict]]:
-    """Return the rows, one per seed, by data set, model, noise, policy and iteration."""
-    runs: dict[tuple, list[dict]] = {}
-    for row in rows:
-        runs.setdefault((*_cell(row), row["iteration"]), []).append(row)
-    return runs
-
-
 def _pairs(
     runs: dict[tuple, list[dict]], last: int, cell: tuple, against: str, metric: str
 ) -> dict[str, tuple[float, float]]:
     """Return, by seed, the metric of a policy after the last iteration and that of the policy compared with it."""
     *where, policy = cell
-
-    def by_seed(which: str) -> dict[str, float]:
-        wanted = (*where, which, str(_end(which, last)))
-        return {row["seed"]: float(row[metric]) for row in runs.get(wanted, ())}
-
-    first, second = by_seed(policy), by_seed(against)
-    if first.keys() != second.keys():
-        raise UserError(f"{where[0]}, {where[1]}, noise {where[2]}: {policy} and {against} have different seeds")
+    first, second = (at_end(runs, last, (*where, which), metric) for which in (policy, against))
+    check_seeds(where, {policy: first, against: second})
     return {seed: (first[seed], second[seed]) for seed in sorted(first, key=int)}
 
 

@@ -44,6 +44,7 @@ MADE_BY = {
     "rounds.csv": "statistics",
     "safety.csv": "statistics",
     "tracking.csv": "statistics",
+    "recovered.csv": "statistics",
     "claims.json": "claims",
     "direction.npz": "direction",
     "scalability.csv": "scalability_table",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 INFLUENCE = "influence"  # the score that all models have
 QUALITY = "quality"  # a score of the whole training part, by cross-fitted models; low where a label is likely wrong
+TRUE_LABELS, ORACLE_REMOVAL = "true_labels", "oracle_removal"  # ideal policies, which others are measured by
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class Policy:
             ``influence``.
         once: whether it decides once about the whole training part, see `datagradient.refine.repair.DECISIONS`, instead
             of round by round. Its model is that of iteration 1.
+        joint: of one that decides once, whether it goes by the cheaper families' cross-fitted models too, where the
+            model depends on the seed: its own influence is less exact there.
         ideal: whether it knows the right labels: nobody's policy, but the best that any can do.
         judges: of a policy that decides once, whether it goes by cross-fitted models.
         adds_validation: whether its model is also trained on the two validation parts, whose metrics are then those of
@@ -93,6 +96,7 @@ class Policy:
     keeps_mix: bool = False
     trains: bool = True
     once: bool = False
+    joint: bool = False
     ideal: bool = False
     judges: bool = True
     adds_validation: bool = False
@@ -158,7 +162,7 @@ POLICIES = {
     ),
     "repair": Policy(
         description="Once: relabels the harmful samples whose right label is clear, removes the other harmful ones.",
-        score=None, once=True, against=("crossfit_uniform", "crossfit_loss"), colour="#332288", marker="*",
+        score=None, once=True, joint=True, against=("crossfit_uniform", "crossfit_loss"), colour="#332288", marker="*",
     ),
     "crossfit_loss": Policy(
         description="Once: as many samples as crossfit, the largest losses of models that have not seen them.",

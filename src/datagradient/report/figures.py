@@ -6,10 +6,12 @@ from pathlib import Path
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
+from datagradient.data.conditions import SUFFIX, TRUSTED
 from datagradient.errors import UserError
 from datagradient.files import read_rows
+from datagradient.refine.policies import ORACLE_REMOVAL, TRUE_LABELS
 from datagradient.report import experiment_figures
-from datagradient.report.formats import dataset_titles, noise_words
+from datagradient.report.formats import POOLED, dataset_titles, noise_words
 from datagradient.report.style import (
     GROUP_COLOURS,
     LAST,
@@ -164,6 +166,41 @@ def influence(results: Path) -> plt.Figure:
     return drawing
 
 
+def recovered(results: Path) -> plt.Figure:
+    """Share of the accuracy lost by wrong labels that each policy recovers, one panel per condition."""
+    titles, rows = dataset_titles(results), read_rows(results / "recovered.csv", "condition", "validation", "share")
+    policies = [name for name in dict.fromkeys(row["policy"] for row in rows)
+                if name not in (TRUE_LABELS, ORACLE_REMOVAL)]  # fmt: skip
+    conditions, validations = (list(dict.fromkeys(row[key] for row in rows)) for key in ("condition", "validation"))
+    lines = {condition: list(dict.fromkeys((row["dataset"], row["model"]) for row in rows
+                                           if row["condition"] == condition)) for condition in conditions}  # fmt: skip
+    heights = [len(lines[condition]) for condition in conditions]
+    band = max(0.3, 0.055 * len(policies))  # inches for a data set and model
+    size = (2.9 * len(validations) + 1.1, band * sum(heights) + 0.35 * len(conditions) + 0.7)
+    drawing, axes = plt.subplots(len(conditions), len(validations), figsize=size, squeeze=False, sharex=True,
+                                 sharey="row", height_ratios=heights)  # fmt: skip
+    for (i, condition), (j, validation) in ((a, b) for a in enumerate(conditions) for b in enumerate(validations)):
+        axis = axes[i, j]
+        panel = [row for row in rows if (row["condition"], row["validation"]) == (condition, validation)]
+        _recovered_panel(axis, panel, policies, lines[condition])
+        ideal = [row for row in rows if (row["condition"], row["policy"]) == (condition, ORACLE_REMOVAL)]
+        if panel:
+            places = {where: place for place, where in enumerate(lines[condition])}
+            for row in ideal:  # run with trusted validation labels alone, which it does not see
+                place = places[row["dataset"], row["model"]]
+                axis.vlines(float(row["share"]), place - 0.46, place + 0.46, linestyle="--", linewidth=1,
+                            color=POLICY_STYLE[ORACLE_REMOVAL]["color"], label=ORACLE_REMOVAL)  # fmt: skip
+        words = noise_words(condition if validation == TRUSTED else f"{condition}{SUFFIX}")
+        axis.set_title(words[:1].upper() + words[1:])
+        axis.set_yticks(range(len(lines[condition])), [model if dataset == POOLED else f"{titles[dataset]}, {model}"
+                                                       for dataset, model in lines[condition]])  # fmt: skip
+    for strip in axes:
+        strip[0].invert_yaxis()
+    drawing.supxlabel("Share of the accuracy lost by wrong labels that is recovered [95 % interval]", fontsize=8)
+    one_legend(drawing, list(axes.flat), 5)
+    return drawing
+
+
 def controls(results: Path) -> plt.Figure:
     """Change of test accuracy by every policy, side by side."""
     titles, tests = dataset_titles(results), read_rows(results / "tests.csv")
@@ -181,10 +218,11 @@ def controls(results: Path) -> plt.Figure:
                    if (row["dataset"], row["model"], row["noise"]) == (dataset, model, noise)}  # fmt: skip
             if not panel_tests:  # the data set does not have this condition
                 continue
-            x, errors = values_and_errors([panel_tests[policy] for policy in policies],
+            held = [policy for policy in policies if policy in panel_tests]  # ideal ones need wrong labels
+            x, errors = values_and_errors([panel_tests[policy] for policy in held],
                                            ("mean_difference", "t_low", "t_high"), 100)  # fmt: skip
             apart = min(0.24, 0.8 / len(noises))
-            places = [place + apart * (k - (len(noises) - 1) / 2) for place in range(len(policies))]
+            places = [policies.index(policy) + apart * (k - (len(noises) - 1) / 2) for policy in held]
             axis.errorbar(x, places, xerr=errors, linestyle="", markersize=3.5, linewidth=1, label=noise_words(noise),
                           **NOISE_STYLE[k % len(NOISE_STYLE)])  # fmt: skip
         axis.set_title(f"{titles[dataset]}, {model}")
@@ -268,10 +306,29 @@ def solvers(results: Path) -> plt.Figure:
 
 
 FIGURES: dict[str, Callable[[Path], plt.Figure]] = {
-    "pipeline": pipeline, "accuracy": accuracy, "f1": f1, "controls": controls, "effects": effects,
-    "contribution": contribution, "optimism": optimism, "influence": influence, "detection": detection,
-    "solvers": solvers, **experiment_figures.FIGURES,
+    "pipeline": pipeline, "recovered": recovered, "accuracy": accuracy, "f1": f1, "controls": controls,
+    "effects": effects, "contribution": contribution, "optimism": optimism, "influence": influence,
+    "detection": detection, "solvers": solvers, **experiment_figures.FIGURES,
 }  # fmt: skip
+
+
+def _recovered_panel(axis: plt.Axes, rows: list[dict], policies: list[str], lines: list[tuple[str, str]]) -> None:
+    """Draw the policies of one condition, from the top of each line down; the first line is the pooled one."""
+    axis.axhspan(-0.5, 0.5, color="0.93", zorder=0)
+    for share in (0, 1):
+        axis.axvline(share, color="0.6", linewidth=0.8, zorder=0)
+    for k, policy in enumerate(policies):
+        own = {(row["dataset"], row["model"]): row for row in rows if row["policy"] == policy}
+        shown = [(place, own[where]) for place, where in enumerate(lines) if where in own]
+        x, errors = values_and_errors([row for _, row in shown], ("share", "low", "high"), 1)
+        y = [place + 0.84 * ((k + 0.5) / len(policies) - 0.5) for place, _ in shown]
+        axis.errorbar(x, y, xerr=errors, linestyle="", markersize=3, linewidth=0.8, label=policy,
+                      **POLICY_STYLE[policy])  # fmt: skip
+    axis.set_ylim(-0.5, len(lines) - 0.5)
+    axis.set_xscale("symlog", linthresh=1, linscale=2)  # linear up to one, beyond it logarithmic
+    axis.xaxis.set_major_locator(FixedLocator([-100, -10, -1, -0.5, 0, 0.5, 1, 10, 100]))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.xaxis.set_minor_locator(NullLocator())
 
 
 def _over_iterations(results: Path, metric: str, label: str) -> plt.Figure:

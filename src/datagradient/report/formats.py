@@ -6,6 +6,8 @@ from statistics import mean, stdev
 from datagradient.data.conditions import PUBLISHED, base_of, is_untrusted, rate_of
 from datagradient.files import read_rows
 
+POOLED = "pooled"  # for data set and model, in rows over all of them
+
 
 def extent(rows: list[dict], column: str) -> str:
     """Return the range of a column of whole numbers, or its only value."""

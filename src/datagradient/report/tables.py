@@ -6,8 +6,10 @@ from pathlib import Path
 
 from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, replacing
-from datagradient.report import benchmark_tables, captions, experiment_tables
+from datagradient.refine.policies import TRUE_LABELS
+from datagradient.report import benchmark_tables, captions, experiment_tables, verdicts
 from datagradient.report.formats import (
+    POOLED,
     dataset_titles,
     difference,
     extent,
@@ -19,6 +21,7 @@ from datagradient.report.formats import (
     percent,
     points,
     share,
+    with_interval,
 )
 
 Rows = list[dict[str, str]]
@@ -55,9 +58,10 @@ def _write_table(name: str, results: Path, out: Path) -> None:
     place = {"longtable": True} if len(frame) > LONG else {"position": "tb"}
     plain = re.sub(r"([_%&#])", r"\\\1", caption)
     latex = frame.to_latex(index=False, escape=True, caption=plain, label=f"tab:{name}", **place)
+    note = NOTES[name](results) if name in NOTES else ""
     contents = {
         ".csv": frame.to_csv(index=False, lineterminator="\n"),
-        ".md": f"{caption}\n\n{frame.to_markdown(index=False, disable_numparse=True)}\n\n{made_by}\n{measured}",
+        ".md": f"{caption}\n\n{frame.to_markdown(index=False, disable_numparse=True)}\n\n{note}{made_by}\n{measured}",
         ".tex": f"% {made_by}\n{f'% {measured}' if measured else ''}{latex}",
     }
     for suffix, content in contents.items():
@@ -83,9 +87,16 @@ def verdict(results: Path) -> list[dict]:
             **{key: claim[key] for key in ("claim", "statement", "paper")},
             **{key: value(claim, key) for key in ("measured", "low", "high")},
             **{key: claim[key] for key in ("unit", "interval", "verdict", "detail", "source")},
+            **verdicts.texts(claim),
         }
         for claim in read_json(results / "claims.json")["claims"]
     ]
+
+
+def verdict_summary(results: Path) -> str:
+    """Return under which condition the paper's numbers appear, with an empty line after it."""
+    text = verdicts.summary(read_json(results / "claims.json")["claims"])
+    return f"{text}\n\n" if text else ""
 
 
 def main(results: Path) -> list[dict]:
@@ -115,6 +126,23 @@ def main(results: Path) -> list[dict]:
                 row[f"q ({control})"] = p_value(control_test["q_one_sided"])
         rows.append({**row, "Unconverged solves": test["solver_unconverged"]})
     return rows
+
+
+def recovered(results: Path) -> list[dict]:
+    """Share of the accuracy lost by wrong labels that each policy recovers, by condition."""
+    titles, table = {POOLED: POOLED, **dataset_titles(results)}, {}
+    rows = read_rows(results / "recovered.csv", "condition", "validation", "policy", "share")
+    policies = [name for name in dict.fromkeys(row["policy"] for row in rows) if name != TRUE_LABELS]
+    for row in rows:
+        key = tuple(row[name] for name in ("condition", "validation", "dataset", "model"))
+        line = table.setdefault(key, {
+            "Labels": row["condition"], "Validation": row["validation"], "Data set": titles[row["dataset"]],
+            "Model": row["model"], "Seeds": row["seeds"], "Unrefined [%]": percent(row["noisy"]),
+            "True labels [%]": percent(row["true_labels"]), **dict.fromkeys(policies, ""),
+        })  # fmt: skip
+        if row["policy"] in policies:
+            line[row["policy"]] = with_interval(row, "share", "low", "high") if row["share"] != "nan" else "–"
+    return list(table.values())
 
 
 def controls(results: Path) -> list[dict]:
@@ -351,11 +379,13 @@ def environment(results: Path) -> list[dict]:
 
 
 TABLES: dict[str, Callable[[Path], list[dict]]] = {
-    "verdict": verdict, "main": main, "controls": controls, "safety": safety, "pooled": pooled, "rounds": rounds,
-    "tests": tests, "effects": effects, "iterations": iterations, "detection": detection, "tracking": tracking,
-    "costs": costs, "orchestration": orchestration, "data": data, "environment": environment,
+    "verdict": verdict, "recovered": recovered, "main": main, "controls": controls, "safety": safety, "pooled": pooled,
+    "rounds": rounds, "tests": tests, "effects": effects, "iterations": iterations, "detection": detection,
+    "tracking": tracking, "costs": costs, "orchestration": orchestration, "data": data, "environment": environment,
     **experiment_tables.TABLES, **benchmark_tables.TABLES,
 }  # fmt: skip
+# Table -> what is said below it in Markdown.
+NOTES: dict[str, Callable[[Path], str]] = {"verdict": verdict_summary}
 
 
 def _where(row: dict, titles: dict[str, str]) -> dict[str, str]:

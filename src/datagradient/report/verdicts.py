@@ -1,0 +1,100 @@
+"""Verdicts in few words: under which condition, and by which arm, the paper's numbers appear."""
+
+from datagradient.data.conditions import PUBLISHED, rate_of
+from datagradient.evidence.claims import CONFIRMED, PARTLY
+
+FLIPPED, HUMAN = "0.2", "worse_label"  # the conditions that need no name in their column; others are named
+ARM = "LiSSA over all layers of the networks"
+OURS = "the solvers in config/ and docs/method.md"
+
+
+def short(found: dict, unit: str) -> str:
+    """Return what was measured with its interval, and the verdict by the same rule."""
+    values = ["" if found[key] is None else f"{found[key]:.3g}" for key in ("measured", "low", "high")]
+    interval = f"[{values[1]}, {values[2]}]" if values[1] else ""
+    number = " ".join(filter(None, (values[0], unit if values[0] else "", interval)))
+    return "; ".join(filter(None, (number, found["verdict"])))
+
+
+def texts(claim: dict) -> dict[str, str]:
+    """Return what a claim's rule says of flipped and of human labels, and of the arm as in the paper.
+
+    Empty where these were not run, or say nothing of the claim.
+    """
+    found, unit = claim.get("by_condition") or [], claim["unit"]
+    human, flipped = ([part for part in found if _is_human(part) == wanted and part["condition"] != PUBLISHED]
+                      for wanted in (True, False))  # fmt: skip
+    return {"flipped": _by_name(flipped, unit), "human": _by_name(human, unit), "as in the paper": _arm(claim)}
+
+
+def summary(claims: list[dict]) -> str:
+    """Return under which condition the paper's numbers appear, by our solvers and as in the paper; "" if unknown."""
+    if not any(claim.get("by_condition") for claim in claims):
+        return ""
+    where = _where({claim["claim"]: claim["by_condition"] for claim in claims})
+    without = [f"{claim['claim']}, which has no condition: {claim['verdict']}" for claim in claims
+               if not claim["by_condition"] and claim["measured"] is not None]  # fmt: skip
+    arms = {claim["claim"]: claim["as_in_the_paper"] for claim in claims if claim.get("as_in_the_paper")}
+    other = "; ".join(_where({name: arm["by_condition"] for name, arm in arms.items()})) if arms else "not run"
+    judged = f"of {', '.join(arms)}, " if arms else ""
+    return (
+        "Where the paper's numbers appear, by the same rules; in part means for some data sets and models, or by some "
+        f"measure. Ours ({OURS}), {'; '.join([*where, *without])}. As in the paper ({ARM}), {judged}{other}."
+    )
+
+
+def _where(found: dict[str, list[dict]]) -> list[str]:
+    """Return in words, for each condition, the claims that are confirmed there, in full or in part."""
+    conditions = list(dict.fromkeys(part["condition"] for parts in found.values() for part in parts))
+    clauses = []
+    for kind, words in (("published", "on the data as published"), ("flipped", "with flipped labels"),
+                        ("human", "with human labels")):  # fmt: skip
+        own = [name for name in conditions if _kind(name) == kind]
+        for condition in own:
+            verdicts = {claim: part["verdict"] for claim, parts in found.items() for part in parts
+                        if part["condition"] == condition}  # fmt: skip
+            reached = [f"{how} {', '.join(names)}" for how, verdict in (("in full", CONFIRMED), ("in part", PARTLY))
+                       if (names := [claim for claim, given in verdicts.items() if given == verdict])]  # fmt: skip
+            name = f" ({condition})" if condition != PUBLISHED else ""
+            clauses.append(f"{words}{name}: {', '.join(reached) or 'none'}")
+        if not own:
+            clauses.append(f"{words}: not run")
+    return clauses
+
+
+def _kind(condition: str) -> str:
+    if condition == PUBLISHED:
+        return "published"
+    return "human" if rate_of(condition) is None else "flipped"
+
+
+def _is_human(part: dict) -> bool:
+    return _kind(part["condition"]) == "human"
+
+
+def _by_name(found: list[dict], unit: str) -> str:
+    plain = sorted(found, key=lambda part: part["condition"] not in (FLIPPED, HUMAN))
+    return "; ".join(
+        short(part, unit) if part["condition"] in (FLIPPED, HUMAN) else f"{part['condition']}: {short(part, unit)}"
+        for part in plain
+    )
+
+
+def _arm(claim: dict) -> str:
+    """Return gains or cost of the arm as in the paper, under all conditions, and those of the same networks by ours."""
+    arm, unit = claim.get("as_in_the_paper"), claim["unit"]
+    if not arm:
+        return ""
+    found = [f"{part['condition']}: {short(part, unit)}" for part in arm["by_condition"]
+             if part["condition"] != PUBLISHED]  # fmt: skip
+    return "; ".join([short(arm, unit), *found, _solves(arm), f"the same networks by our solvers: {_ours(claim)}"])
+
+
+def _ours(claim: dict) -> str:
+    ours = claim["as_in_the_paper"]["ours"]
+    known = short(ours, claim["unit"]) if ours["measured"] is not None else ours["detail"].split("; ")[0]
+    return f"{known}; {_solves(ours)}"
+
+
+def _solves(arm: dict) -> str:
+    return f"{arm['unconverged']} of {arm['solves']} solves unconverged"
