@@ -9,7 +9,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
 from datagradient.refine.wrong_labels import (
-    RIDGE,
+    PRIOR,
     anchored,
     confusion,
     posterior,
@@ -51,9 +51,9 @@ def test_recalibration_minimises_the_loss_on_the_validation_samples(random, n_cl
         return log_softmax(logits, axis=1)
 
     def loss(weights):
-        return -np.mean([row[y] for row, y in zip(chances(weights, validation), labels, strict=True)]) + RIDGE * sum(
-            weights[kinds:] ** 2
-        )
+        return -np.mean([row[y] for row, y in zip(chances(weights, validation), labels, strict=True)]) + PRIOR / len(
+            labels
+        ) * sum(weights[kinds:] ** 2)
 
     best = minimize(loss, np.zeros(kinds + n_classes), method="BFGS", options={"gtol": 1e-6})
     expected = np.exp(chances(best.x, train))

@@ -53,6 +53,7 @@ class Judgement:
     """Of n samples and each label that they could have: influence, and the probability that it is the right one.
 
     ``harm`` (n,) is the influence with the given label, ``doubt`` (n,) the probability that the given label is wrong.
+    Where no label is trusted, the probability that a label is wrong stands for influence.
     """
 
     influence: np.ndarray
@@ -69,15 +70,19 @@ class Judgement:
 def judge(crossfits: Sequence[CrossFit], labels: np.ndarray, trusted: bool) -> Judgement:
     """Return what one or more families' cross-fitted models say together.
 
-    Influences are added, each in units of its mean size for the given labels.
+    Influences are added, each in units of its mean size for the given labels. Without right validation labels influence
+    finds harmful samples no better than chance; the probability that a label is wrong then takes its place.
     """
     rows, first = np.arange(len(labels)), crossfits[0]
-    influence = sum(part.influence / (np.abs(part.influence[rows, labels]).mean() or 1.0) for part in crossfits)
     right = right_label_probabilities(
         [part.probabilities for part in crossfits], labels, [part.validation for part in crossfits],
         first.validation_labels, trusted,
     )  # fmt: skip
-    return Judgement(influence, right, influence[rows, labels], 1 - right[rows, labels])
+    doubt = 1 - right[rows, labels]
+    if not trusted:
+        return Judgement(1 - right, right, doubt, doubt)
+    influence = sum(part.influence / (np.abs(part.influence[rows, labels]).mean() or 1.0) for part in crossfits)
+    return Judgement(influence, right, influence[rows, labels], doubt)
 
 
 def half_of_the_harmful(evidence: Evidence) -> Removal:
