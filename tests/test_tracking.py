@@ -64,7 +64,7 @@ def write_cell(folder, seed, iteration):
         "provenance": provenance,
     })  # fmt: skip
     if iteration:
-        write_arrays(folder / "kept.npz", {"removed": {"count": 1, "flipped": 1}})
+        write_arrays(folder / "kept.npz", {"removed": {"count": 1, "flipped": 1}, "relabelled": 0})
         (folder / "removed.csv").write_text("position\n1\n")
 
 
