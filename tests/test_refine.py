@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import softmax
 
 from conftest import write_preset
 from datagradient import models
@@ -9,6 +10,7 @@ from datagradient.commands.main import main
 from datagradient.data.splits import SplitPlan
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_json, read_rows, write_arrays
+from datagradient.metrics import losses
 from datagradient.models import boosted
 from datagradient.pipeline.jobs import models as jobs
 from datagradient.pipeline.jobs import refinement
@@ -167,37 +169,40 @@ def test_what_a_control_goes_by_must_be_there(tmp_path, policy, says):
     assert not cell(tmp_path, policy).kept.exists()
 
 
-def test_the_guard_keeps_rounds_that_surely_help_and_stops_at_the_first_other(random):
+def test_the_guard_keeps_the_best_of_all_rounds_if_it_surely_helps(random):
     m = 200
-    first, right = random.exponential(size=m), np.arange(m) % 4 > 0
-    better, surely = first - 0.1, random.normal(size=m) * 1e-3
-    assert guard([first, better, better - 0.1 + surely], [right] * 3) == 2
-    assert guard([first, better, better + 0.1], [right] * 3) == 1
-    assert guard([first, first + 0.1, better], [right] * 3) == 0
+    first, surely = random.exponential(size=m), random.normal(size=m) * 1e-3
+    better = first - 0.1
+    assert guard([first, better, better - 0.1 + surely]) == 2
+    assert guard([first, better, better + 0.1]) == 1
+    assert guard([first, first + 0.1, better]) == 2  # a round that hurts may come before one that helps
+    assert guard([first, first + 0.1, first + 0.2]) == 0
     chance = first + random.permutation(np.arange(m) - m / 2 + 0.4) * 1e-2  # a gain of less than one standard error
     assert (first - chance).mean() > 0
-    assert guard([first, chance], [right] * 2) == 0
-    assert guard([first, better], [right, np.arange(m) % 5 > 1]) == 0  # the loss falls and so does accuracy
+    assert guard([first, chance]) == 0
 
 
 @pytest.mark.parametrize(("gain", "kept"), [(0.09, 0), (0.11, 1)])
 def test_the_guards_margin_is_one_standard_error(gain, kept):
     noise = np.where(np.arange(100) % 2, 1.0, -1.0)  # standard error 0.1005
-    right = np.ones(100, dtype=bool)
-    assert guard([noise, np.full(100, -gain)], [right] * 2) == kept
+    assert guard([noise, np.full(100, -gain)]) == kept
 
 
-def test_the_guard_reads_the_selection_part_alone(tmp_path):
-    p = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+def test_the_guard_judges_by_the_selection_part_after_recalibration_on_the_other(tmp_path, random):
+    right = softmax(2 * random.normal(size=(4000, 2)), axis=1)
+    labels = (random.random(4000) < right[:, 1]).astype(int)
+    bolder = softmax(3 * np.log(right), axis=1)  # the same ranking, but too sure: recalibration undoes that
+    blurred = softmax(np.log(right) + random.normal(size=right.shape), axis=1)
     first = cell(tmp_path, "baseline", 0)
-    for k, probabilities in enumerate((p, p**2 / (p**2).sum(axis=1, keepdims=True))):
-        arrays = {"probabilities_selection": probabilities, "labels_selection": np.array([0, 1, 0])}
+    for k, p in enumerate((blurred, bolder)):
+        arrays = {"probabilities_influence": p[:2000], "labels_influence": labels[:2000],
+                  "probabilities_selection": p[2000:], "labels_selection": labels[2000:]}  # fmt: skip
         write_arrays(cell(tmp_path, "influence", k).file("predictions.npz"), {"seed": 0}, **arrays)
     choose_iteration({"iterations": 1}, first)
     decision = read_json(first.guard)
     assert decision["iteration"] == 1
-    assert decision["selection_accuracy"] == [1.0, 1.0]
-    assert decision["selection_loss"][0] == pytest.approx(-np.log([0.9, 0.8, 0.6]).mean())
+    assert decision["selection_loss"][1] > decision["selection_loss"][0]
+    assert decision["recalibrated_loss"][1] == pytest.approx(losses(right[2000:], labels[2000:]).mean(), abs=0.01)
 
 
 def test_a_refinement_that_is_stopped_leaves_no_record_of_an_earlier_one(tmp_path, monkeypatch):
@@ -317,7 +322,7 @@ def test_relabelled_samples_are_trained_on_with_their_new_labels(by_jobs):
     places, new = kept["relabelled_positions"], kept["relabelled_labels"]
     data, owned = read_arrays(step.data)[0], read_arrays(step.labels)[0]
     gone = np.array([int(row["position"]) for row in read_rows(step.file("removed.csv"))])
-    assert facts["relabelled"] == len(places) > 3 and facts["removed"]["count"] == len(gone)
+    assert facts["relabelled"] == len(places) > 0 and facts["removed"]["count"] == len(gone)
     assert sorted([*kept["positions"], *gone]) == list(range(len(owned["labels"])))
     assert not set(places) & set(gone)
     rows = [{"position": str(i), "label": str(owned["labels"][i]), "new_label": str(label)}

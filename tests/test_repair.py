@@ -175,5 +175,6 @@ def test_every_policy_that_decides_once_has_a_decision_and_controls_that_there_a
 )
 def test_ideal_policies_train_where_labels_are_wrong_and_once_for_both_validations(condition, known):
     applied = {name for name in POLICIES if applies(name, condition)}
-    ideal = {"true_labels", "oracle_removal"}
-    assert applied == (set(POLICIES) if known else set(POLICIES) - ideal)
+    ideal, adding = {"true_labels", "oracle_removal"}, {"added", "repair_added"}
+    trusted = set() if condition.endswith("untrusted") else adding
+    assert applied == set(POLICIES) - ideal - adding | trusted | (ideal if known else set())

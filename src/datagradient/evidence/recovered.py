@@ -23,7 +23,7 @@ Cells = dict[tuple[str, str], dict[str, np.ndarray]]  # by data set and model: b
 def recovered_rows(rows: list[dict]) -> list[dict]:
     """Return one row per policy and condition with wrong labels: pooled, and for each data set and model.
 
-    With all sums over seeds, and in pooled rows over data sets and models::
+    With means over seeds, summed over data sets and models in pooled rows::
 
         share = Σ (refined − noisy) / Σ (true labels − noisy)
 
@@ -88,12 +88,12 @@ def _accuracies(runs: Runs, last: int, cell: tuple[str, str, str, str]) -> dict[
 
 
 def _measured(cells: list[dict[str, np.ndarray]]) -> dict[str, float]:
-    """Return means and shares over all runs of some cells, whose seeds may differ."""
-    means = np.concatenate([list(cell.values()) for cell in cells]).mean(axis=0)
+    """Return means and shares over some cells, which count alike however many seeds they have."""
+    means = np.mean([np.mean(list(cell.values()), axis=0) for cell in cells], axis=0)
     gains: dict[str, np.ndarray] = {}  # by seed, over the noisy model: of refined, true labels, oracle removal
     for cell in cells:
         for seed, values in cell.items():
-            gains[seed] = gains.get(seed, 0) + values[1:] - values[0]
+            gains[seed] = gains.get(seed, 0) + (values[1:] - values[0]) / len(cell)
     seeds = sorted(gains, key=int)
     draws = _draws([tuple(seed in cell for cell in cells) for seed in seeds])
     refined, right, oracle = np.array([gains[seed] for seed in seeds]).T

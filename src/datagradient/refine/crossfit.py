@@ -31,8 +31,8 @@ class CrossFit:
         probabilities: (n, classes), by the model that was not trained on the sample.
         influence: (n, classes): the influence of the sample if it had that label, on the mean loss of the validation
             parts and of the fold; mean over the models that were trained on it. Positive is harmful.
-        validation: (m, classes) probabilities of the validation samples, mean over the models.
-        validation_labels: (m,) as the owner has them.
+        validation: (folds · m, classes) probabilities of the m validation samples, by one model after the other.
+        validation_labels: (folds · m,) as the owner has them.
         seconds: inside the fits, and of scoring.
     """
 
@@ -88,10 +88,11 @@ def cross_fits(
         spent["score"] += time.perf_counter() - start
     found = []
     for validation, influence, predictions in zip(validations, influences, predicted, strict=True):
-        means = [np.mean(parts, axis=0) for parts in zip(*predictions, strict=True)]
-        given = [part_labels for _, part_labels in validation]
+        # Of each model by itself: their mean would be surer and better than the one model that judges a fold.
+        every = [part for parts in predictions for part in parts]
+        given = [part_labels for _, part_labels in validation] * FOLDS
         found.append(CrossFit(
-            probabilities, influence, np.concatenate([np.empty((0, shape[1])), *means]),
+            probabilities, influence, np.concatenate([np.empty((0, shape[1])), *every]),
             np.concatenate([np.empty(0, dtype=np.int64), *given]), spent,
         ))  # fmt: skip
     return found

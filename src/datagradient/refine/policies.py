@@ -178,7 +178,7 @@ POLICIES = {
     ),
     "repair_added": Policy(
         description="Once: as repair, and trains on the two validation parts too.",
-        score=None, once=True, adds_validation=True, against=("added",), colour="#6699CC", marker="2",
+        score=None, once=True, joint=True, adds_validation=True, against=("added",), colour="#6699CC", marker="2",
     ),
     "oracle_removal": Policy(
         description="Exactly the samples whose label is wrong: the most that removal can do.",
