@@ -25,7 +25,7 @@ from datagradient.data.conditions import PUBLISHED, rate_of
 from datagradient.data.features import extract, raw_inputs
 from datagradient.data.record import Dataset
 from datagradient.data.splits import SplitPlan, flipped_parts, split
-from datagradient.data.training_set import TrainingSet
+from datagradient.data.training_set import TrainingSet, with_validation
 from datagradient.files import read_rows, write_json, write_rows
 from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.metrics import losses
@@ -34,7 +34,7 @@ from datagradient.pipeline import layout
 from datagradient.pipeline.config import model_settings, validate
 from datagradient.pipeline.provenance import config_hash, stamp
 from datagradient.refine.crossfit import CrossFit, cross_fit
-from datagradient.refine.loop import evidence_of, with_validation
+from datagradient.refine.loop import evidence_of
 from datagradient.refine.quality import label_quality
 from datagradient.refine.removal import Removal, by_influence, most_harmful
 from datagradient.refine.repair import DECISIONS, Evidence

@@ -85,7 +85,8 @@ def test_all_policies_in_all_conditions_reach_the_tables_and_those_that_decide_o
                               for name in ("metrics", "tests", "detection"))  # fmt: skip
     once = {name for name, policy in POLICIES.items() if policy.once}
     ideal, repeated = {"true_labels", "oracle_removal"}, set(POLICIES) - once
-    conditions = {"0": once - ideal, "0.2": once, "0.2-untrusted": once - ideal}
+    adding = {"added", "repair_added"}
+    conditions = {"0": once - ideal, "0.2": once, "0.2-untrusted": once - ideal - adding}
     for condition, present in conditions.items():
         found = [(row["model"], row["policy"], row["iteration"], row["seed"]) for row in rows
                  if row["noise"] == condition]  # fmt: skip
@@ -95,6 +96,7 @@ def test_all_policies_in_all_conditions_reach_the_tables_and_those_that_decide_o
         compared = {(row["policy"], row["against"]) for row in tests if row["noise"] == condition}
         controls = {(name, against) for name in ("crossfit", "repair")
                     for against in ("crossfit_uniform", "crossfit_loss")}  # fmt: skip
+        controls |= {("repair_added", "added")} if adding <= present else set()
         plain = set(product(repeated - {"random", "uniform", "guarded"}, ("random", "uniform")))
         assert compared == {(name, "baseline") for name in present | repeated} | controls | plain
     value = {tuple(row[key] for key in ("model", "noise", "policy", "iteration", "seed")): row for row in rows}

@@ -159,7 +159,7 @@ EDITS = [
     ("refine/removal.py", "fraction * len(labels)", "fraction * len(labels) + 1", {"prune"}),
     ("models/logistic.py", 'settings["tolerance"]', '2 * settings["tolerance"]', TRAIN),
     ("metrics.py", "axis=1", "axis=-1", ALL),
-    ("pipeline/training.py", "np.arange(len(clean))", "np.arange(0, len(clean))", {"train", "prune"}),
+    ("pipeline/training.py", "len(clean)", "len(clean[:])", {"train", "prune"}),
     ("refine/policies.py", "score=None, keeps_mix=True", "score=None, keeps_mix=False", {"prune", "figure"}),
     ("commands/removal.py", "if not cell.iteration", "if cell.iteration < 1", {"prune"}),
     # What families and policies look like.

@@ -68,6 +68,16 @@ class TrainingSet:
                 "training_set": fingerprint(self.positions.astype(np.int64), self.labels.astype(np.int64))}  # fmt: skip
 
 
+def with_validation(
+    whole: TrainingSet, kept: np.ndarray, validation: Sequence[tuple[Any, np.ndarray]]
+) -> tuple[TrainingSet, np.ndarray]:
+    """Return a training part with the validation parts added, and the positions that are kept together with theirs."""
+    n = len(whole.labels)
+    for inputs, labels in validation:
+        whole = whole.with_more(inputs, labels)
+    return whole, np.concatenate([kept, np.arange(n, len(whole.labels))])
+
+
 def stacked(parts: Sequence[Any]) -> Any:
     """Return the samples of several parts as one; their inputs are arrays or sparse matrices."""
     return vstack(parts).tocsr() if hasattr(parts[0], "tocsr") else np.concatenate(parts)

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from datagradient.data.splits import OWNED
-from datagradient.data.training_set import TrainingSet
+from datagradient.data.training_set import TrainingSet, with_validation
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_meta
 from datagradient.metrics import PREFIXES
 from datagradient.pipeline.provenance import check_shared
-from datagradient.refine.loop import with_validation
 
 
 def load_training_set(form: str, data: str | Path, labels: str | Path, kept: str | Path | None) -> TrainingSet:

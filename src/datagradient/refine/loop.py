@@ -13,7 +13,7 @@ from datagradient.data.conditions import SUFFIX, TRUSTED, UNTRUSTED, VALIDATION,
 from datagradient.data.features import extract, raw_inputs
 from datagradient.data.record import Dataset
 from datagradient.data.splits import SplitPlan, flipped_parts, split
-from datagradient.data.training_set import TrainingSet
+from datagradient.data.training_set import TrainingSet, with_validation
 from datagradient.errors import UserError
 from datagradient.metrics import PREFIXES
 from datagradient.models import declared, family
@@ -180,16 +180,6 @@ def evidence_of(samples: TrainingSet, model: str, crossfits: Sequence[CrossFit])
     """
     trusted = not is_untrusted(str(samples.noise))
     return Evidence(samples.labels, crossfits, trusted, not declared(model).random, samples.seed, samples.right)
-
-
-def with_validation(
-    whole: TrainingSet, kept: np.ndarray, validation: Sequence[tuple[Any, np.ndarray]]
-) -> tuple[TrainingSet, np.ndarray]:
-    """Return a training part with the validation parts added, and the positions that are kept together with theirs."""
-    n = len(whole.labels)
-    for inputs, labels in validation:
-        whole = whole.with_more(inputs, labels)
-    return whole, np.concatenate([kept, np.arange(n, len(whole.labels))])
 
 
 def validation_of(held: Held) -> list[tuple[Any, np.ndarray]]:

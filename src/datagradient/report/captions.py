@@ -14,9 +14,9 @@ _Q = "q is p after Benjamini-Hochberg over all comparisons of one policy with on
 
 _SHARE = (
     "The share is (refined - noisy) / (true labels - noisy), of test accuracies: 0 is the model trained with the wrong "
-    "labels, 1 the model trained with the right ones; below 0, the policy does harm. It is a ratio of means over seeds, "
-    "and of sums of these over data sets and models, which count alike, in pooled lines. The ideal models see no validation label, "
-    "and stand for both kinds of validation."
+    "labels, 1 the model trained with the right ones; below 0, the policy does harm. It is a ratio of means over "
+    "seeds, and in pooled lines of sums of these over data sets and models, which count alike. The ideal models see no "
+    "validation label, and stand for both kinds of validation."
 )
 
 TABLES = {
