@@ -6,7 +6,7 @@ and the two validation parts, whose labels are right. The policies of the confir
 config/protocol.md.
 
 Writes, below results/benchmarks/: policies.csv, one row a candidate, data set, model, condition and seed, and
-provenance.json. Rows that are there already are not made again.
+policies.json, their provenance. Rows that are there already are not made again, unless by another commit.
 """
 
 import argparse
@@ -43,7 +43,7 @@ from datagradient.seeds import generator
 
 OUT = Path("results/benchmarks/policies.csv")
 COLUMNS = ("dataset", "model", "condition", "seed", "candidate", "removed", "relabelled", "precision", "accuracy",
-           "noisy", "true_labels", "oracle_removal", "train_seconds")  # fmt: skip
+           "noisy", "true_labels", "oracle_removal", "train_seconds", "git_commit")  # fmt: skip
 KEYS = COLUMNS[:4]
 SEEDS = (0, 1)
 CONDITIONS = (PUBLISHED, "0.2")
@@ -205,7 +205,9 @@ def main() -> None:
     arguments = parser.parse_args()
     files = [Path("config/defaults.yaml"), Path(f"config/{arguments.preset}.yaml")]
     config = validate(_merged(files), files)
-    rows = read_rows(OUT) if OUT.exists() else []
+    facts = stamp(config_hash=config_hash(config))
+    commit = facts["git_commit"]
+    rows = [row for row in (read_rows(OUT) if OUT.exists() else []) if row["git_commit"] == commit]
     for name in config["datasets"]:
         wanted = [model for model in config["models"] if not arguments.cells or f"{name}/{model}" in arguments.cells]
         if not wanted:
@@ -223,14 +225,14 @@ def main() -> None:
                     print(*keys.values(), file=sys.stderr, flush=True)
 
                     def write(row: dict, keys: dict = keys) -> None:
-                        rows.append({**keys, **row})
+                        rows.append({**keys, **row, "git_commit": commit})
                         write_rows(OUT, COLUMNS, rows)
 
                     if model in wanted:
                         measure(case, [crossfits[0], *crossfits[1:][::-1]], done, write)
                     if model == wanted[-1]:
                         break
-    write_json(OUT.with_suffix(".json"), {"provenance": stamp(config_hash=config_hash(config))})
+    write_json(OUT.with_suffix(".json"), {"provenance": facts})
 
 
 def _merged(files: list[Path]) -> dict:
