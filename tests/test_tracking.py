@@ -58,10 +58,8 @@ def write_cell(folder, seed, iteration):
     training = {"n_train": 10, "seconds": 1, "predict_seconds": 1, "losses": [3.0, 2.0]}
     write_json(folder / "train.json", {**training, "provenance": provenance})
     write_json(folder / "influence.json", {
-        **dict.fromkeys(
-            ("contribution", "contribution_selection"),
-            {"mean_harm": 1, "dcs": 0.1, "helpful_share": 0.6, "stationarity": 0.0},
-        ),
+        "contribution": {"mean_harm": 1, "dcs": 0.1, "helpful_share": 0.6, "stationarity": 0.0},
+        "contribution_selection": {"mean_harm": 1, "dcs": 0.1, "helpful_share": 0.6, "stationarity": 0.0},
         "solver": {"solver": "cg", "status": "converged", "residual": 1e-9, "iterations": 5}, "options": {"damping": 1},
         "seconds": {"setup": 1, "val_gradient": 1, "solve": 1, "projection": 1}, "other_scores_seconds": 1,
         "provenance": provenance,
