@@ -53,15 +53,15 @@ def read_image_folder(folder: Path, options: ReadOptions, first: Source | None) 
         UserError: an option for columns is given, or no image can be read.
     """
     where, found = str(folder), find_images(folder)
+    if not found.images:
+        raise fault(where, "is a folder without subfolders of images, and no data set saved by Hugging Face datasets: "
+                           "give one subfolder of images for each class, or a file")  # fmt: skip
     given = [name for name in ("target", "id", "text", "trusted_column") if getattr(options, name) is not None]
     if given or options.drop:
         name = (given or ["drop"])[0].replace("_", "-")
         raise fault(
             where, f"--{name} is for tables; of a folder of images the subfolders are the classes: leave it out"
         )
-    if not found.images:
-        raise fault(where, "is a folder without subfolders of images, and no data set saved by Hugging Face datasets: "
-                           "give one subfolder of images for each class, or a file")  # fmt: skip
     labels, names = _labels(found, where), [expressible(path) for path in found.images]
     reasons = {number: "has a name that is not UTF-8: rename it"
                for number, path in enumerate(found.images) if names[number] != path}  # fmt: skip

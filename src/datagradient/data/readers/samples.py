@@ -1,5 +1,6 @@
 """The samples of a table: its columns, or one column of texts or of images."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ from datagradient.data.readers.typed_columns import (
 # Prose: the median cell has at least this many words, and at least this share of the cells are different.
 PROSE_WORDS, PROSE_SHARE = 5, 0.9
 PROSE_SAMPLE = 2000  # cells whose words are counted
-_WORD = r"[^\W\d_]{2,}"
+_WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 @dataclass
@@ -87,8 +88,8 @@ def samples_of(table: Table, text: str | None, first: Source | None) -> Samples:
         samples.said = [f"column {prose[0]!r} is prose: read as text", *samples.said]
         return samples
     if not useful:
-        raise fault(table.where, "no column is left to learn from: " + "; ".join(
-            [line for column in columns for line in remarks(column)] or ["all are left out"]))  # fmt: skip
+        reasons = "; ".join(line for column in columns for line in remarks(column))
+        raise fault(table.where, f"no column is left to learn from: {reasons or 'add one, or drop fewer'}")
     return _columns(columns, useful, prose)
 
 
@@ -104,7 +105,7 @@ def is_prose(series: Any) -> bool:
     shown = cells.iloc[np.unique(np.linspace(0, len(cells) - 1, PROSE_SAMPLE).astype(int))]
     if not all(isinstance(cell, str) for cell in shown):
         return False
-    if shown.astype("str").str.count(_WORD).median() < PROSE_WORDS:
+    if np.median([len(_WORD.findall(cell)) for cell in shown]) < PROSE_WORDS:
         return False
     return all(isinstance(cell, str) for cell in cells) and cells.nunique() >= PROSE_SHARE * len(cells)
 

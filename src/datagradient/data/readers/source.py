@@ -136,7 +136,9 @@ def check_column(name: str, names: Sequence[str], option: str, where: object, hi
     alike = {other.casefold(): other for other in reversed(names)}
     near = [alike[word] for word in difflib.get_close_matches(str(name).casefold(), alike, n=3)]
     offer = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise fault(where, f"there is no column {name!r} ({option}): {offer}{hint}the columns are {listed(names)}")
+    raise fault(
+        where, f"there is no column {name!r} ({option}): {offer}{hint}the columns are {listed(names) or 'none'}"
+    )
 
 
 def listed(names: Iterable[object]) -> str:
