@@ -7,7 +7,7 @@ import numpy as np
 from datagradient.data.checks import check_images
 from datagradient.data.readers.assembly import Content
 from datagradient.data.readers.samples import Samples
-from datagradient.data.readers.source import ReadOptions, Source, fault
+from datagradient.data.readers.source import ReadOptions, Source, check_kind, fault
 from datagradient.data.readers.table import Table, check_names, check_rows
 from datagradient.data.readers.targets import read_labels
 
@@ -96,6 +96,7 @@ def content_of_images(images: np.ndarray, labels: Any, options: ReadOptions, fir
     Raises:
         UserError: the images are not uint8, not of the size of the first ones, or not as many as the labels.
     """
+    check_kind("image", first, ARRAYS)
     said = []
     if images.ndim == 3:
         images, said = images[..., None], ["images have no axis of channels: read as grey"]

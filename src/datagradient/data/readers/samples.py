@@ -8,7 +8,7 @@ import numpy as np
 
 from datagradient.data.columns import Column
 from datagradient.data.readers.images import Picture, read_pictures
-from datagradient.data.readers.source import Source, fault, listed
+from datagradient.data.readers.source import Source, check_kind, fault, listed
 from datagradient.data.readers.table import Table
 from datagradient.data.readers.typed_columns import (
     is_constant,
@@ -154,6 +154,10 @@ def _pictures(table: Table, names: list[str], shape: tuple[int, ...] | None = No
     """Return the samples of a column of encoded images; those that cannot be read are set aside."""
     if len(names) > 1:
         raise fault(table.where, f"columns {listed(names)} hold images: leave out all but one with --drop")
+    if names[0] not in table.images:
+        raise fault(
+            table.where, f"column {names[0]!r} holds no images, as that of the first file does: rename one of them"
+        )
     cells = table.frame[names[0]]
     pictures = [Picture(f"row {row}", cell.get("bytes") if cell else None) for row, cell in enumerate(cells)]
     found = read_pictures(pictures, table.where, shape)
@@ -171,6 +175,7 @@ def _like(table: Table, first: Source) -> Samples:
         needed = list(first.dataset.samples.columns)
     else:
         needed = [name for name, column in facts.items() if column["kind"] == modality]
+        check_kind(modality if needed else "table", first, table.where)
     absent = [name for name in needed if name not in table.frame.columns]
     if absent:
         columns = f"column{'s' * (len(absent) > 1)} {listed(absent)} of the first file"

@@ -141,6 +141,13 @@ def check_column(name: str, names: Sequence[str], option: str, where: object, hi
     )
 
 
+def check_kind(modality: str, first: Source | None, where: object) -> None:
+    """Refuse data that are not of the kind of the first file's."""
+    if first is not None and first.dataset.modality != modality:
+        kinds = f"{modality}s, and the first data {first.dataset.modality}s"
+        raise fault(where, f"holds {kinds}: give data of the same kind")
+
+
 def listed(names: Iterable[object]) -> str:
     """Return names for a message, shortened."""
     text = ", ".join(map(repr, names))
