@@ -71,7 +71,7 @@ TABLES = {
     "detection": "How well each score finds the labels that were flipped on purpose: scores of the unrefined models, "
                  "mean and standard deviation over seeds. Precision and recall are among as many samples as the first "
                  "round removes; recall cannot exceed this number divided by the number of flipped labels. Confident "
-                 "uses models of its own, from cross-validation.",
+                 "uses models of its own, from cross-fitting.",
     "tracking": "Does the dataset contribution score follow test accuracy? Three definitions of the score; Spearman "
                 "correlation over the iterations of each run of influence, four points in three rounds, averaged over "
                 "runs (unit: one split of one data set). The number of the iteration is not a score: a score that "
@@ -80,8 +80,8 @@ TABLES = {
              "seconds of influence over all seconds of training. Two jobs may have run at once, so compare the ratio. "
              "Stopped by count: solves with a fixed number of steps, which missed no tolerance.",
     "orchestration": "Where a run's time went, by the clock, from the first line of output to the report. Outside is "
-                     "all except training, cross-validation, predicting and scoring: starting programs, loading, "
-                     "preparing, experiments, writing, scheduling, tables, figures, MLflow, the report.",
+                     "all except training, cross-fitting (folds), predicting and scoring: starting programs, "
+                     "loading, preparing, experiments, writing, scheduling, tables, figures, MLflow, the report.",
     "data": "Data sets: samples of each part, features, and samples of one part that are in another one too (range "
             "over seeds).",
     "environment": "What the results were made with: code, libraries, machine, data.",
@@ -181,7 +181,7 @@ FIGURES = {
                  "they are, the better influence finds them.",
     "detection": "How many of the flipped labels are found when training samples are looked at in the order of each "
                  "score, means over seeds. The diagonal is random order. Confident has models of its own, from "
-                 "cross-validation; the other scores come from one training.",
+                 "cross-fitting; the other scores come from one training.",
     "gallery": "Training samples of one unrefined model: those whose influence on the validation loss is largest "
                "(harmful) and smallest (helpful), with their label and influence. A harmful sample need not be wrong: "
                "rare or ambiguous ones are often among them.",

@@ -357,10 +357,11 @@ def data(results: Path) -> list[dict]:
 def orchestration(results: Path) -> list[dict]:
     """The time of a run outside training and scoring."""
     row = read_rows(results / "orchestration.csv")[0]
-    names = {"Wall": "wall", "Training": "fit", "Cross-validation": "cross_validation", "Predicting": "predict",
+    names = {"Wall": "wall", "Training": "fit", "Folds": "cross_validation", "Predicting": "predict",
              "Scoring": "score"}  # fmt: skip
+    runs = {"Runs": row["runs"]} if "runs" in row else {}  # older results do not count them
     return [{
-        "Cores": row["cores"], "Runs": row["runs"],
+        "Cores": row["cores"], **runs,
         **{f"{name} [s]": number(row[f"{key}_seconds"], 0) for name, key in names.items()},
         "Outside, of wall × cores [%]": percent(row["outside_share"]),
     }]  # fmt: skip
