@@ -47,7 +47,7 @@ def _write_table(name: str, results: Path, out: Path) -> None:
     import pandas as pd
 
     frame, caption = pd.DataFrame(TABLES[name](results)).fillna(""), captions.TABLES[name]
-    run = read_json(results / "provenance.json")
+    run = read_json(results / benchmark_tables.PROVENANCE.get(name, "provenance.json"))
     commits = sorted({cell["git_commit"] for cell in run.get("cells", {}).values()}) or [run["git_commit"]]
     made_by = (
         f"preset {run['preset']}, configuration {run['config_hash']}, version {run['version']}, {', '.join(commits)}"
