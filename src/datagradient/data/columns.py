@@ -7,7 +7,7 @@ import datetime
 import numbers
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,15 +60,34 @@ class Column:
         values: (n,) float64 with NaN for missing, for numbers and dates (days since 1970); str with None for missing,
             for categories; None for ignored columns.
         note: how the column was read, if that is a guess; "" otherwise.
+        form: how its numbers or dates are written, if they are words; "" otherwise and for ISO dates.
     """
 
     name: str
     kind: str
     values: np.ndarray | None
     note: str = ""
+    form: str = ""
 
 
-def read_columns(table: Any, kinds: dict[str, str], where: str) -> list[Column]:
+@dataclass(frozen=True)
+class _Place:
+    """Names a column in messages, and says what its user can do, if that is not what a module of a data set can."""
+
+    where: str
+    remedy: str | None
+
+    def error(self, fault: str, remedy: str) -> UserError:
+        return UserError(f"{self.where}{fault}: {self.remedy or remedy}")
+
+
+def read_columns(
+    table: Any,
+    kinds: dict[str, str],
+    where: str,
+    forms: Mapping[str, str] | None = None,
+    remedy: Callable[[str], str] | None = None,
+) -> list[Column]:
     """Return the columns of a DataFrame, in order.
 
     Numbers written as words (``1,5`` or ``1 234.5``), dates of one format (ISO, or 31.12.2020, 12/31/2020, Jan 5 2020)
@@ -78,13 +97,25 @@ def read_columns(table: Any, kinds: dict[str, str], where: str) -> list[Column]:
         table: a DataFrame with distinct texts as column names.
         kinds: column name to one of `KINDS`, for columns whose kind must not be guessed.
         where: names the data set in messages.
+        forms: column name to the `Column.form` that its words are read with where several fit equally well.
+        remedy: returns for a column's name what to do about a cell that is refused; by default, what the author of a
+            data set's module can do.
 
     Raises:
         UserError: `kinds` names an unknown column or kind; or a cell is not finite, exceeds float32, is not a scalar,
             or is not of the requested kind.
     """
     _check_kinds(kinds, list(table.columns), where)
-    return [_read(table[name], kinds.get(name), f"{where}: column {name!r}") for name in table.columns]
+    forms = forms or {}
+    return [
+        _read(
+            table[name],
+            kinds.get(name),
+            _Place(f"{where}: column {name!r}", remedy(name) if remedy else None),
+            forms.get(name, ""),
+        )
+        for name in table.columns
+    ]
 
 
 def notes(columns: list[Column]) -> str:
@@ -103,40 +134,42 @@ def _check_kinds(kinds: Any, names: list[str], where: str) -> None:
             raise UserError(f"{where}: kinds: column {name!r}: {kind!r} is not one of {', '.join(KINDS)}")
 
 
-def _read(series: Any, wanted: str | None, where: str) -> Column:
+def _read(series: Any, wanted: str | None, place: _Place, preferred: str) -> Column:
     """Return one column as the requested kind, or as the kind that it appears to be."""
-    form, values, note = _decode(series, where)
+    name, shape = str(series.name), ""
+    form, values, note = _decode(series, place)
     note = "" if wanted else note
     if form in ("category", "words"):
-        kind, values, note = _interpret(form, values, note, wanted, where)
+        kind, values, note, shape = _interpret(form, values, note, wanted, place, preferred)
     elif wanted == "category":
         kind, values = wanted, _words(series)
     elif wanted == "date" and form == "number":
-        raise UserError(f"{where} holds numbers, not dates: use pandas.to_datetime, or set its kind to number")
+        raise place.error(" holds numbers, not dates", "use pandas.to_datetime, or set its kind to number")
     else:
         kind = wanted or form
-    name = str(series.name)
     if kind == "ignore":
         return Column(name, kind, None, note)
     if all(value is None for value in values) if kind == "category" else np.isnan(values).all():
         return Column(name, "ignore", None, "holds no value → ignore")
     if kind != "category":
-        _check_finite(values, where)
-    return Column(name, kind, values, note)
+        _check_finite(values, place)
+    return Column(name, kind, values, note, shape)
 
 
-def _interpret(form: str, values: np.ndarray, note: str, wanted: str | None, where: str) -> tuple[str, np.ndarray, str]:
-    """Return kind, values and note of a column of words."""
-    codes, words = _factorise(values, where)
+def _interpret(
+    form: str, values: np.ndarray, note: str, wanted: str | None, place: _Place, preferred: str
+) -> tuple[str, np.ndarray, str, str]:
+    """Return kind, values, note and form of a column of words."""
+    codes, words = _factorise(values, place)
     if form == "words" and wanted is None and words:
-        kind, values, guess = _guess(values, codes, words)
-        return kind, values, "; ".join(filter(None, (note, guess)))
+        kind, values, guess, shape = _guess(values, codes, words, preferred)
+        return kind, values, "; ".join(filter(None, (note, guess))), shape
     if wanted in ("number", "date"):
-        return wanted, *_converted(codes, words, wanted, where)
-    return wanted or "category", values, note
+        return wanted, *_converted(codes, words, wanted, place, preferred)
+    return wanted or "category", values, note, ""
 
 
-def _decode(series: Any, where: str) -> tuple[str, np.ndarray, str]:
+def _decode(series: Any, place: _Place) -> tuple[str, np.ndarray, str]:
     """Return a column's form, its values, and a note if the user should know how the values were derived.
 
     The form is ``"number"`` or ``"date"`` with float64 values; or ``"category"`` with str and None; or ``"words"``,
@@ -148,13 +181,13 @@ def _decode(series: Any, where: str) -> tuple[str, np.ndarray, str]:
     if isinstance(dtype, pd.SparseDtype):
         series, dtype = series.sparse.to_dense(), dtype.subtype
     if pd.api.types.is_complex_dtype(dtype):
-        raise UserError(f"{where} holds complex numbers: replace it by its real and imaginary parts")
+        raise place.error(" holds complex numbers", "replace it by its real and imaginary parts")
     if dtype == np.longdouble and dtype.itemsize > 8:
-        raise UserError(f"{where} is {dtype}: convert it with astype('float64')")
+        raise place.error(f" is {dtype}", "convert it with astype('float64')")
     if isinstance(dtype, (pd.CategoricalDtype, pd.IntervalDtype)) or pd.api.types.is_bool_dtype(dtype):
         return "category", _words(series), ""
     if isinstance(dtype, pd.ArrowDtype) and not pd.api.types.is_numeric_dtype(dtype):
-        return _decode_objects(series, where)
+        return _decode_objects(series, place)
     if isinstance(dtype, pd.PeriodDtype):
         series = series.dt.to_timestamp()
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
@@ -163,16 +196,18 @@ def _decode(series: Any, where: str) -> tuple[str, np.ndarray, str]:
         return "number", _days(series), "holds durations → number (days)"
     if pd.api.types.is_numeric_dtype(dtype):
         return "number", series.to_numpy(dtype=np.float64, na_value=np.nan), ""
-    return _decode_objects(series, where)
+    return _decode_objects(series, place)
 
 
-def _decode_objects(series: Any, where: str) -> tuple[str, np.ndarray, str]:
+def _decode_objects(series: Any, place: _Place) -> tuple[str, np.ndarray, str]:
     """Do the same as `_decode` for a column of Python objects: all numbers, all dates, or otherwise words."""
     import pandas as pd
 
+    if isinstance(series.dtype, pd.StringDtype):
+        return "words", _words(series), ""
     cells = series.to_numpy(dtype=object)
     missing = np.asarray(pd.isna(cells))
-    sorts = _sorts(cells[~missing], np.flatnonzero(~missing), where)
+    sorts = _sorts(cells[~missing], np.flatnonzero(~missing), place)
     if sorts == {"number"}:
         values = np.full(len(cells), np.nan)
         values[~missing] = [_float(cell) for cell in cells[~missing]]
@@ -188,14 +223,14 @@ def _decode_objects(series: Any, where: str) -> tuple[str, np.ndarray, str]:
     return "words", _words(series), mixed
 
 
-def _sorts(cells: np.ndarray, rows: np.ndarray, where: str) -> set[str]:
+def _sorts(cells: np.ndarray, rows: np.ndarray, place: _Place) -> set[str]:
     """Return the sorts of objects in the cells; refuse objects that cannot become a feature."""
     sorts = {kind: _sort(kind) for kind in dict.fromkeys(map(type, cells))}
     for kind, sort in sorts.items():
         if sort == "other":
             row = next(row for row, cell in zip(rows, cells, strict=True) if type(cell) is kind)
-            raise UserError(f"{where}, row {row} holds a {kind.__name__}, and a cell must be a number, a date or a "
-                            "text: convert the column, or drop it")  # fmt: skip
+            fault = f", row {row} holds a {kind.__name__}, and a cell must be a number, a date or a text"
+            raise place.error(fault, "convert the column, or drop it")
     return set(sorts.values())
 
 
@@ -228,42 +263,52 @@ def _days(series: Any) -> np.ndarray:
 
 
 def _words(series: Any) -> np.ndarray:
-    """Return every value as a str, None for missing."""
-    missing, cells = series.isna().to_numpy(), series.to_numpy(dtype=object)
-    words = np.empty(len(cells), dtype=object)
-    words[~missing] = [str(cell) for cell in cells[~missing]]
-    return words
+    """Return every value as a str, None for missing; equal words share one object if they can be told apart quickly."""
+    import pandas as pd
+
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        codes, different = series.cat.codes.to_numpy(), series.cat.categories
+    elif isinstance(series.dtype, pd.StringDtype):
+        codes, different = series.factorize()
+    else:
+        missing, cells = series.isna().to_numpy(), series.to_numpy(dtype=object)
+        words = np.empty(len(cells), dtype=object)
+        words[~missing] = [str(cell) for cell in cells[~missing]]
+        return words
+    return np.array([*map(str, different), None], dtype=object)[codes]
 
 
-def _factorise(words: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:
+def _factorise(words: np.ndarray, place: _Place) -> tuple[np.ndarray, list[str]]:
     """Return for every row the number of its word (−1 for missing), and the different words."""
-    numbers: dict[str, int] = {}
-    codes = np.array([-1 if word is None else numbers.setdefault(word, len(numbers)) for word in words], dtype=np.int64)
-    for word, code in numbers.items():
+    import pandas as pd
+
+    codes, different = pd.factorize(words)
+    for code, word in enumerate(different):
         if half := lone_surrogate(word):
             row = np.flatnonzero(codes == code)[0]
-            raise UserError(f"{where}, row {row} holds {half!r}, half of a surrogate pair and not a character: read "
-                            "the file in its own encoding")  # fmt: skip
-    return codes, list(numbers)
+            fault = f", row {row} holds {half!r}, half of a surrogate pair and not a character"
+            raise place.error(fault, "read the file in its own encoding")
+    return codes.astype(np.int64, copy=False), different.tolist()
 
 
-def _guess(values: np.ndarray, codes: np.ndarray, words: list[str]) -> tuple[str, np.ndarray, str]:
-    """Return the kind that a column of words appears to be, its values as that kind, and a note."""
+def _guess(values: np.ndarray, codes: np.ndarray, words: list[str], preferred: str) -> tuple[str, np.ndarray, str, str]:
+    """Return the kind that a column of words appears to be, its values as that kind, a note, and the words' form."""
     blank = [repr(word) for word in words if _is_blank(word)]
     missing = f", {' and '.join(blank)} missing" if blank else ""
-    parsed, style = parse_numbers(words)
+    parsed, style = parse_numbers(words, preferred)
     if _nearly_all_there(parsed, codes) and not any(map(_is_code, words, parsed)):
         missing += _strays(parsed, codes, words)
         numbers = [np.nan if value is None else value for value in parsed]
-        return "number", _spread(codes, numbers), f"holds numbers written as words → number ({style}{missing})"
-    parsed, style = parse_dates(words)
+        return "number", _spread(codes, numbers), f"holds numbers written as words → number ({style}{missing})", style
+    parsed, style, form = _parse_dates(words, preferred)
     if _all_there(parsed):
-        return "date", _spread(codes, parsed), f"holds dates written as words → date ({style}{missing})"
+        return "date", _spread(codes, parsed), f"holds dates written as words → date ({style}{missing})", form
     rows, different = int((codes >= 0).sum()), len(words)
     if different >= max(FEW_WORDS, NEARLY_ALL * rows):
-        return "ignore", values, f"has {different} different words in {rows} rows → ignore"
+        return "ignore", values, f"has {different} different words in {rows} rows → ignore", ""
     like_dates = 2 * sum(_LIKE_A_DATE.fullmatch(word.strip()) is not None for word in words) > different
-    return "category", values, "holds what may be dates, but not all in one form → category" if like_dates else ""
+    note = "holds what may be dates, but not all in one form → category" if like_dates else ""
+    return "category", values, note, ""
 
 
 def _is_code(word: str, number: float | None) -> bool:
@@ -300,19 +345,21 @@ def _spread(codes: np.ndarray, parsed: list[float | None]) -> np.ndarray:
     return np.array([*parsed, np.nan])[codes]
 
 
-def _converted(codes: np.ndarray, words: list[str], wanted: str, where: str) -> tuple[np.ndarray, str]:
-    """Return words as numbers or dates, as requested, and a note if the format is still a guess."""
-    parsed, style = parse_numbers(words) if wanted == "number" else parse_dates(words)
+def _converted(
+    codes: np.ndarray, words: list[str], wanted: str, place: _Place, preferred: str
+) -> tuple[np.ndarray, str, str]:
+    """Return words as numbers or dates, as requested, a note if the format is still a guess, and their form."""
+    if wanted == "number":
+        parsed, style = parse_numbers(words, preferred)
+        form, what, remedy = style, "a number", "fix the cell"
+    else:
+        parsed, style, form = _parse_dates(words, preferred)
+        what, remedy = "a date like 2020-12-31, or not in the form of the others", "use pandas.to_datetime"
     if None in parsed:
         code = parsed.index(None)
-        remedy = (
-            "a date like 2020-12-31, or not in the form of the others: use pandas.to_datetime"
-            if wanted == "date"
-            else "a number: fix the cell"
-        )
-        raise UserError(f"{where}, row {np.flatnonzero(codes == code)[0]}: {words[code]!r} is not {remedy}, or set its "
-                        "kind to category or ignore")  # fmt: skip
-    return _spread(codes, parsed), f"holds dates ({style})" if ASSUMED in style else ""
+        raise place.error(f", row {np.flatnonzero(codes == code)[0]}: {words[code]!r} is not {what}",
+                          f"{remedy}, or set its kind to category or ignore")  # fmt: skip
+    return _spread(codes, parsed), f"holds dates ({style})" if ASSUMED in style else "", form
 
 
 def _number_form(decimal: str, groups: str) -> Callable[[str], float | None]:
@@ -335,11 +382,12 @@ def _number_form(decimal: str, groups: str) -> Callable[[str], float | None]:
 _FORMS = {"decimal point": _number_form(".", ","), "decimal comma": _number_form(",", ".")}
 
 
-def parse_numbers(words: list[str]) -> tuple[list[float | None], str]:
+def parse_numbers(words: list[str], preferred: str = "") -> tuple[list[float | None], str]:
     """Return words as numbers (NaN for a missing value, None for a word that is not a number), and the decimal mark.
 
-    The decimal mark is the one with which more of the words are numbers; a point if both give the same. The numbers
-    may have a unit (``%``, a currency), the same for all, and marks between groups of three digits.
+    The decimal mark is the one with which more of the words are numbers; if both give the same, the preferred one
+    ("decimal comma"), otherwise a point. The numbers may have a unit (``%``, a currency), the same for all, and marks
+    between groups of three digits.
     """
     units = ["".join(_UNITS.findall(word)) for word in words]
     counts = Counter(unit for word, unit in zip(words, units, strict=True) if not _is_blank(word))
@@ -347,7 +395,7 @@ def parse_numbers(words: list[str]) -> tuple[list[float | None], str]:
     bare = [_UNITS.sub("", word) if word_unit == unit or _is_blank(word) else None
             for word, word_unit in zip(words, units, strict=True)]  # fmt: skip
     parsed = {style: [None if word is None else read(word) for word in bare] for style, read in _FORMS.items()}
-    style = min(parsed, key=lambda style: parsed[style].count(None))
+    style = min(parsed, key=lambda style: (parsed[style].count(None), style != preferred))
     return parsed[style], style
 
 
@@ -356,16 +404,22 @@ def parse_dates(words: list[str]) -> tuple[list[float | None], str]:
 
     The format is the one with which most of the words are dates: ISO, or one of a list.
     """
+    return _parse_dates(words, "")[:2]
+
+
+def _parse_dates(words: list[str], preferred: str) -> tuple[list[float | None], str, str]:
+    """Return what `parse_dates` returns, and the form alone; the preferred one if several fit equally well."""
     there = [word.strip() for word in words if not _is_blank(word)]
     readings = [(form, days) for form, days in _readings(there) if not np.isnan(days).all()]
     failures = [int(np.isnan(days).sum()) for _, days in readings]
     best = [reading for reading, failed in zip(readings, failures, strict=True) if failed == min(failures)]
+    best = [reading for reading in best if reading[0] == preferred] or best
     shown = list(dict.fromkeys(form for form, _ in best))
     style = f"{shown[0]} {ASSUMED}, {shown[1]} would fit, too" if len(shown) > 1 else "".join(shown)
     days = iter(best[0][1].tolist() if best else [np.nan] * len(there))
     parsed = [np.nan if _is_blank(word) else next(days) for word in words]
-    return [None if np.isnan(day) and not _is_blank(word) else day
-            for word, day in zip(words, parsed, strict=True)], ", ".join(filter(None, [style, DAYS]))  # fmt: skip
+    parsed = [None if np.isnan(day) and not _is_blank(word) else day for word, day in zip(words, parsed, strict=True)]
+    return parsed, ", ".join(filter(None, [style, DAYS])), "".join(shown[:1])
 
 
 def _readings(words: list[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -390,10 +444,10 @@ def _dates(words: list[str], form: str) -> np.ndarray:
     return _days(pd.to_datetime(pd.Series(words, dtype="object"), format=form, errors="coerce"))
 
 
-def _check_finite(values: np.ndarray, where: str) -> None:
+def _check_finite(values: np.ndarray, place: _Place) -> None:
     beyond = np.flatnonzero(np.abs(values) > LARGEST)
     if len(beyond):
         value = values[beyond[0]]
         fault = "no finite number" if np.isinf(value) else f"more than float32 can hold ({LARGEST:.3g})"
-        raise UserError(f"{where}, row {beyond[0]}: {value:g} is {fault} ({len(beyond)} of {len(values)} cells): "
-                        "leave such rows out, make the cells missing (numpy.nan), or scale the column")  # fmt: skip
+        raise place.error(f", row {beyond[0]}: {value:g} is {fault} ({len(beyond)} of {len(values)} cells)",
+                          "leave such rows out, make the cells missing (numpy.nan), or scale the column")  # fmt: skip
