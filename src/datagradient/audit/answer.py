@@ -20,6 +20,7 @@ HELPS, NOTHING, TOO_FEW, HURTS = "helps", "nothing", "too few", "hurts"
 SUSPICIOUS, DRAWN = 50, 50  # rows to check by hand: the most doubtful, and some at random that show how many are wrong
 MEASURE_ON_TRUSTED = 100  # checked labels needed to measure the effect on them alone
 UNCLEAR = 0.02  # an interval that reaches this far on either side of its mean says nothing
+ALIKE = 2  # digits of the probability that a label is wrong; rows that agree in them are ordered by their loss
 LOPSIDED = 0.8  # share of the largest class from which on the mean over classes is measured
 
 Arrays = Mapping[str, np.ndarray]
@@ -149,7 +150,9 @@ def _acts(removed: int, relabelled: int) -> str:
 class Rows:
     """What is said of the judged rows of the file, in the order of the file; arrays of (n,).
 
-    ``positions`` are those in the task's data set, ``order`` lists the rows from the most harmful on.
+    ``positions`` are those in the task's data set; ``order`` lists the rows from the most doubtful on: the probability
+    that a label is wrong finds wrong labels better than influence does, and than the loss where one class is often
+    taken for another. ``harm`` is what decisions go by.
     """
 
     positions: np.ndarray
@@ -158,6 +161,7 @@ class Rows:
     suggested: np.ndarray
     probability: np.ndarray
     influence: np.ndarray
+    harm: np.ndarray
     loss: np.ndarray
     doubt: np.ndarray
     confidence: np.ndarray
@@ -203,10 +207,12 @@ def rows(task: Task, parts: Mapping[str, Arrays], verdict: str, own: np.ndarray)
         drawn[at_random] = True
         decision[at_random[decision[at_random] == KEEP]] = LOOK
     stands_out, judged_in = _standing_out(task, parts, len(task.dataset.labels))
+    loss = losses(first.probabilities, labels)
+    order = np.lexsort((-loss, -np.round(judged.doubt, ALIKE)))
     return Rows(
-        part.judged, np.lexsort((-judged.doubt, -judged.harm)), labels, suggested, probability,
-        first.influence[places, labels], losses(first.probabilities, labels), judged.doubt,
-        first.probabilities[places, labels], stands_out[part.judged], judged_in[part.judged], decision, drawn,
+        part.judged, order, labels, suggested, probability, first.influence[places, labels], judged.harm, loss,
+        judged.doubt, first.probabilities[places, labels], stands_out[part.judged], judged_in[part.judged], decision,
+        drawn,
     )  # fmt: skip
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datagradient.data.readers import Source
 
 from datagradient.audit.task import small_classes
+from datagradient.data.readers import Source
 from datagradient.data.record import Dataset, sample_keys
 from datagradient.errors import UserError
 from datagradient.files import read_rows

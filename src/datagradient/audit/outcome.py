@@ -45,7 +45,7 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
         "decisions": {decision: decisions.get(decision, 0) for decision in answer.DECISIONS},
         "believe": _believe(trusted),
     }  # fmt: skip
-    return summary, _rows(task, material, said, trusted >= ENOUGH_TRUSTED), _curves(task, material, said)
+    return summary, _rows(task, material, said), _curves(task, material, said)
 
 
 def _on_wrong_labels(wrong: dict[str, float], trusted: int) -> str:
@@ -56,17 +56,19 @@ def _on_wrong_labels(wrong: dict[str, float], trusted: int) -> str:
 
 
 def _believe(trusted: int) -> str:
+    order = (
+        "Rows are ordered by doubt, the probability that a label is wrong, from models that have not seen the row: it "
+        "finds wrong labels better than influence does, and than the loss where one class is often taken for another."
+    )
     if trusted >= ENOUGH_TRUSTED:
         return (
-            f"{trusted} labels were checked by hand, so influence is computed against them: believe the column harm. "
-            "doubt, the probability that a label is wrong, and the loss out of fold find wrong labels; harm finds what "
-            "costs accuracy."
+            f"{order} Decisions go by harm, the influence on the {trusted} rows whose labels were checked by hand: it "
+            "finds what costs accuracy, which not every wrong label does."
         )
     return (
-        "No label was checked by hand, or too few: influence is then computed against labels that are as wrong as the "
-        "others, and finds wrong labels hardly better than chance. The order goes by doubt, the probability that a "
-        f"label is wrong, from models that have not seen the row. Check the rows marked look, and bring them back: "
-        f"{ENOUGH_TRUSTED} checked labels of rows drawn at random are enough to change that."
+        f"{order} Too few labels were checked by hand for influence to mean anything: against labels that are as wrong "
+        "as the others it finds wrong ones hardly better than chance, so decisions go by doubt, too. Check the rows "
+        f"marked look, and bring them back: {ENOUGH_TRUSTED} checked labels of rows drawn at random change that."
     )
 
 
@@ -83,11 +85,16 @@ def _reason(decision: str, suggested: str, given: str, probability: float, doubt
     return ""
 
 
-def _rows(task: Task, material: Material, said: answer.Rows, by_influence: bool) -> list[dict[str, Any]]:
-    """Return the judged rows of the file, worst first, as plain data; without what a page shows of them."""
+def _rows(task: Task, material: Material, said: answer.Rows) -> list[dict[str, Any]]:
+    """Return the judged rows of the file, the most doubtful first, as plain data; without what a page shows of them."""
     names, source = task.dataset.class_names, material.source
     in_source = np.full(len(material.own), -1)
     in_source[np.flatnonzero(material.own)] = material.places
+    ranks = np.empty(len(said.order), dtype=np.int64)
+    mine = material.own[said.positions]
+    by_harm = np.argsort(-said.harm, kind="stable")
+    by_harm = by_harm[mine[by_harm]]
+    ranks[by_harm] = np.arange(1, len(by_harm) + 1)
     rows, is_image = [], task.dataset.modality == "image"
     for k in said.order:
         place = in_source[said.positions[k]]
@@ -97,7 +104,7 @@ def _rows(task: Task, material: Material, said: answer.Rows, by_influence: bool)
         given, suggested = names[said.given[k]], names[said.suggested[k]]
         rows.append({
             "row": int(source.rows[place]), "id": None if is_image else name, "file": name if is_image else None,
-            "given": given, "suggested": suggested, "probability": float(said.probability[k]), "harm": len(rows) + 1,
+            "given": given, "suggested": suggested, "probability": float(said.probability[k]), "harm": int(ranks[k]),
             "influence": float(said.influence[k]), "loss": float(said.loss[k]), "doubt": float(said.doubt[k]),
             "confidence": float(said.confidence[k]), "stands_out": int(said.stands_out[k]),
             "of": int(said.judged_in[k]), "decision": str(said.decision[k]),

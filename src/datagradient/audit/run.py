@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datagradient.data.readers import ReadOptions, Source
 
 from datagradient.audit import answer
 from datagradient.audit.files import REVIEW, plan_of, write_all
@@ -18,6 +17,7 @@ from datagradient.audit.material import FEWEST_ROWS, Material
 from datagradient.audit.outcome import SCHEMA, outcome
 from datagradient.audit.setup import AuditOptions, Begun, Prepared, Said, prepare
 from datagradient.audit.work import do_all
+from datagradient.data.readers import ReadOptions, Source
 from datagradient.pipeline.provenance import stamp
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datagradient.data.readers import ReadOptions, Source, read, read_like
 
 from datagradient.audit import findings
 from datagradient.audit.choice import AUTO, Choice, choose
 from datagradient.audit.material import FEWEST_ROWS, Material, gather, with_checked
 from datagradient.audit.task import Task
+from datagradient.data.readers import ReadOptions, Source, read, read_like
 from datagradient.errors import UserError
 from datagradient.files import read_json, write_json
 
