@@ -1,6 +1,7 @@
 """An audit from beginning to end."""
 
 import contextlib
+import datetime
 import shutil
 import tempfile
 import time
@@ -106,7 +107,10 @@ def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said:
             do_all(prepared.task, place, said)
             part, rows, curves = outcome(prepared.task, material, prepared.choice, place)
         summary |= part
-    facts = stamp(seed=options.seed, input_sha256=source.facts.get("sha256", ""))
+    now = datetime.datetime.now(datetime.UTC)
+    began = now - datetime.timedelta(seconds=time.perf_counter() - start)
+    facts = stamp(seed=options.seed, input_sha256=source.facts.get("sha256", ""),
+                  started=began.isoformat(timespec="seconds"), finished=now.isoformat(timespec="seconds"))  # fmt: skip
     summary |= {"not_checked": material.not_checked, "seconds": time.perf_counter() - start, "provenance": facts,
                 "options": asdict(options), "next": []}  # fmt: skip
     return Audit(summary, rows, curves, source, material)
