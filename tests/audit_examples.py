@@ -175,7 +175,7 @@ def _curves(random, classes, judged):
         return {"doubt": {"edges": edges, "counts": [0] * 20}, "confusion": [], "cumulative": {"share": [], "harm": []}}
     share = [k / 100 for k in range(101)]
     mixed = [(given, suggested) for given in classes for suggested in classes if given != suggested]
-    pairs = [{"given": given, "suggested": suggested, "rows": int(random.integers(1, 40))} for given, suggested in mixed]
+    pairs = [{"given": one, "suggested": other, "rows": int(random.integers(1, 40))} for one, other in mixed]
     counts = [int(320 * 0.6**k) for k in range(17)] + [3, 5, 21]
     return {
         "doubt": {"edges": edges, "counts": counts}, "confusion": pairs,
