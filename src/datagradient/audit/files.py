@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from datagradient.audit import answer
 from datagradient.audit.material import CHECKED, DRAWN
-from datagradient.audit.outcome import SCHEMA, with_shown
+from datagradient.audit.outcome import with_shown
+from datagradient.audit.plan import SCHEMA
 from datagradient.files import replacing, write_json
 
 if TYPE_CHECKING:

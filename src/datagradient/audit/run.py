@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from datagradient.audit import answer
+from datagradient.audit.apply import applied
 from datagradient.audit.files import REVIEW, plan_of, write_all
 from datagradient.audit.material import FEWEST_ROWS, Material
 from datagradient.audit.outcome import SCHEMA, outcome
@@ -56,6 +57,15 @@ class Audit:
     def plan(self) -> dict[str, Any]:
         """The decisions that ``datagradient apply`` carries out."""
         return plan_of(self)
+
+    def apply(self, frame: Any) -> Any:
+        """Return a copy of the audited DataFrame without the rows to drop, and with the new labels.
+
+        Raises:
+            UserError: the audited data are no DataFrame, or another one.
+        """
+        acted = {action["row"] for action in self.plan["actions"]}
+        return applied(self.plan, frame, {row["row"]: row["given"] for row in self.rows if row["row"] in acted})
 
     def save(self, folder: str | Path) -> Path:
         """Write report.html, summary.json, review.csv, samples.parquet and plan.json to a folder, which is made."""
