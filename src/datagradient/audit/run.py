@@ -22,6 +22,8 @@ from datagradient.audit.work import do_all
 from datagradient.data.readers import ReadOptions, Source
 from datagradient.pipeline.provenance import stamp
 
+IN_MEMORY = "data in memory"
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -142,7 +144,15 @@ def _kept_in(folder: Path | None) -> Iterator[Path]:
 def _source_facts(source: Source) -> dict[str, Any]:
     counts = np.bincount(source.dataset.labels, minlength=len(source.dataset.class_names)).tolist()
     classes = [{"name": name, "rows": count} for name, count in zip(source.dataset.class_names, counts, strict=True)]
-    return {**source.facts, "modality": source.dataset.modality, "classes": classes, "said": list(source.said)}
+    absent = {"target": None, "id": None, "columns": []}  # of arrays
+    return {
+        **absent,
+        **source.facts,
+        "path": source.facts["path"] or IN_MEMORY,
+        "modality": source.dataset.modality,
+        "classes": classes,
+        "said": list(source.said),
+    }
 
 
 def _too_few(material: Material) -> dict[str, Any]:
