@@ -21,6 +21,8 @@ CHEAP = "logistic"  # judges beside the others, too
 TRIED = {"table": (CHEAP, "boosted"), "text": (CHEAP,), "image": (CHEAP,)}  # by auto
 # Penalties to choose from, from the strongest on, until the loss rises. TF-IDF has rows of unit length: less is needed.
 PENALTIES = {"table": (1e-1, 1e-2, 1e-3, 1e-4), "image": (1e-1, 1e-2, 1e-3, 1e-4), "text": (1e-3, 1e-4, 1e-5)}
+# Half the trees at twice the rate: about as good, in half the time.
+FAST = {"boosted": {"rounds": 100, "learning_rate": 0.2}}
 MOST_ROWS = 10_000  # that the choice looks at
 HELD_OUT = 0.25
 SCORING = 1.5  # seconds of a fold with its scoring, features and predictions, by those of its training: a rough guess
@@ -96,7 +98,7 @@ def _divided(dataset: Dataset, rows: np.ndarray, seed: int) -> tuple[np.ndarray,
 def _candidates(name: str, modality: str) -> Iterator[dict[str, Any]]:
     defaults = declared(name).defaults
     if name != CHEAP:
-        yield dict(defaults)
+        yield {**defaults, **FAST.get(name, {})}
         return
     for penalty in PENALTIES[modality]:
         yield {**defaults, "l2": penalty}

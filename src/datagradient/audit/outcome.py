@@ -17,6 +17,7 @@ from datagradient.data.record import Dataset
 SCHEMA = 1
 SHOWN = 1000  # rows on the page
 TITLES = {"logistic": "logistic regression", "boosted": "boosted trees", "neural": "a neural network"}
+FEW, SMALL = 5, 0.01  # fewer wrong labels, or a smaller share, are not mentioned beside the verdict
 EDGES = np.linspace(0, 1, 21)
 
 
@@ -29,7 +30,8 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
     decisions = Counter(said.decision[material.own[said.positions]])
     trusted = int(task.trusted[task.rows].sum())
     removed, relabelled = (len(parts[WHOLE][kind]) for kind in ("removed", "relabelled"))
-    effect = {"verdict": found.verdict, "sentence": answer.sentence(found, removed, relabelled),
+    words = answer.sentence(found, removed, relabelled) + _all_the_same(found, wrong)
+    effect = {"verdict": found.verdict, "sentence": words,
               "metric": found.metric, "measured_on": found.measured_on, "rows": found.rows,
               **{arm: found.mean(arm) for arm in ("baseline", "refined", "random")},
               "change": found.change, "against_random": found.against_random, "by_fold": found.by_fold}  # fmt: skip
@@ -46,6 +48,13 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
         "believe": _believe(trusted),
     }  # fmt: skip
     return summary, _rows(task, material, said), _curves(task, material, said)
+
+
+def _all_the_same(found: answer.Effect, wrong: dict[str, float]) -> str:
+    """Return what to say of labels that look wrong where removing them does not help."""
+    if found.verdict == answer.HELPS or wrong["expected_wrong"] < FEW or wrong["expected_wrong_share"] < SMALL:
+        return ""
+    return f" All the same, about {wrong['expected_wrong']:.0f} labels look wrong: check the first rows of the review."
 
 
 def _on_wrong_labels(wrong: dict[str, float], trusted: int) -> str:

@@ -1,6 +1,7 @@
 """An audit from beginning to end."""
 
 import contextlib
+import datetime
 import shutil
 import tempfile
 import time
@@ -20,6 +21,8 @@ from datagradient.audit.setup import AuditOptions, Begun, Prepared, Said, prepar
 from datagradient.audit.work import do_all
 from datagradient.data.readers import ReadOptions, Source
 from datagradient.pipeline.provenance import stamp
+
+IN_MEMORY = "data in memory"
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,10 @@ def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said:
             do_all(prepared.task, place, said)
             part, rows, curves = outcome(prepared.task, material, prepared.choice, place)
         summary |= part
-    facts = stamp(seed=options.seed, input_sha256=source.facts.get("sha256", ""))
+    now = datetime.datetime.now(datetime.UTC)
+    began = now - datetime.timedelta(seconds=time.perf_counter() - start)
+    facts = stamp(seed=options.seed, input_sha256=source.facts.get("sha256", ""),
+                  started=began.isoformat(timespec="seconds"), finished=now.isoformat(timespec="seconds"))  # fmt: skip
     summary |= {"not_checked": material.not_checked, "seconds": time.perf_counter() - start, "provenance": facts,
                 "options": asdict(options), "next": []}  # fmt: skip
     return Audit(summary, rows, curves, source, material)
@@ -138,7 +144,15 @@ def _kept_in(folder: Path | None) -> Iterator[Path]:
 def _source_facts(source: Source) -> dict[str, Any]:
     counts = np.bincount(source.dataset.labels, minlength=len(source.dataset.class_names)).tolist()
     classes = [{"name": name, "rows": count} for name, count in zip(source.dataset.class_names, counts, strict=True)]
-    return {**source.facts, "modality": source.dataset.modality, "classes": classes, "said": list(source.said)}
+    absent = {"target": None, "id": None, "columns": []}  # of arrays
+    return {
+        **absent,
+        **source.facts,
+        "path": source.facts["path"] or IN_MEMORY,
+        "modality": source.dataset.modality,
+        "classes": classes,
+        "said": list(source.said),
+    }
 
 
 def _too_few(material: Material) -> dict[str, Any]:

@@ -7,7 +7,7 @@ CELLS = 100  # most cells of a row that are shown, unusual ones first
 LEVELS = 5  # steps of the weight of a word, on either side of 0
 LARGEST = 3_500_000  # bytes, without pictures
 # How many letters a sample may have, and how many rows show the samples of their nearest rows: the first that fits.
-SIZES = [(2000, 1000), (1000, 1000), (500, 500), (300, 200), (150, 50), (60, 0), (20, 0)]
+SIZES = [(2000, 1000), (2000, 300), (1000, 300), (1000, 100), (500, 100), (300, 50), (150, 0), (60, 0), (20, 0)]
 PLAIN = ("row", "id", "file", "probability", "harm", "influence", "loss", "doubt", "confidence", "stands_out", "of",
          "decision", "reason")  # fmt: skip
 

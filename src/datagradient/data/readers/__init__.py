@@ -56,10 +56,12 @@ def read_like(source: Any, first: Source, options: ReadOptions | None = None) ->
 
 
 def _read(source: Any, options: ReadOptions, first: Source | None) -> Source:
-    content = _content(source, options, first)
-    if first is not None and content.samples.modality != first.dataset.modality:
-        kinds = f"{content.samples.modality}s, and the first holds {first.dataset.modality}s"
-        raise fault(content.where, f"holds {kinds}: give data of the same kind")
+    try:
+        content = _content(source, options, first)
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        what = f"a text holds {half!r}, half of a surrogate pair and not a character"
+        raise fault(source if isinstance(source, (str, Path)) else "the source", f"{what}: correct it") from None
     return assembled(content, first)
 
 

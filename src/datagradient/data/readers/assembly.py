@@ -59,7 +59,7 @@ def assembled(content: Content, first: Source | None) -> Source:
         numbers, class_names, classes = labels.numbers, labels.names, labels.classes
     else:
         class_names, classes = first.dataset.class_names, first.classes
-        numbers = labels_like(labels, usable, class_names, target, where)
+        numbers = labels_like(labels, usable, class_names, classes, target, where)
     rows = np.flatnonzero(usable)
     dataset = Dataset(identifier(content.title), title_of(content.title), samples.modality, samples.take(rows),
                       numbers[rows], class_names, kinds=samples.kinds)  # fmt: skip

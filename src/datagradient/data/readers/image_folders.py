@@ -11,7 +11,7 @@ import numpy as np
 from datagradient.data.readers.assembly import Content
 from datagradient.data.readers.images import Picture, read_pictures
 from datagradient.data.readers.samples import Samples
-from datagradient.data.readers.source import ReadOptions, Source, counted, expressible, fault, listed
+from datagradient.data.readers.source import ReadOptions, Source, check_kind, counted, expressible, fault, listed
 from datagradient.data.readers.targets import Labels, order_of
 from datagradient.data.readers.text_files import reading, sha256
 
@@ -53,15 +53,16 @@ def read_image_folder(folder: Path, options: ReadOptions, first: Source | None) 
         UserError: an option for columns is given, or no image can be read.
     """
     where, found = str(folder), find_images(folder)
+    if not found.images:
+        raise fault(where, "is a folder without subfolders of images, and no data set saved by Hugging Face datasets: "
+                           "give one subfolder of images for each class, or a file")  # fmt: skip
     given = [name for name in ("target", "id", "text", "trusted_column") if getattr(options, name) is not None]
     if given or options.drop:
         name = (given or ["drop"])[0].replace("_", "-")
         raise fault(
             where, f"--{name} is for tables; of a folder of images the subfolders are the classes: leave it out"
         )
-    if not found.images:
-        raise fault(where, "is a folder without subfolders of images, and no data set saved by Hugging Face datasets: "
-                           "give one subfolder of images for each class, or a file")  # fmt: skip
+    check_kind("image", first, where)
     labels, names = _labels(found, where), [expressible(path) for path in found.images]
     reasons = {number: "has a name that is not UTF-8: rename it"
                for number, path in enumerate(found.images) if names[number] != path}  # fmt: skip
@@ -94,13 +95,13 @@ def _search(folder: Path, below: str, root: Path, found: Found) -> None:
             path = f"{below}{entry.name}"
             if entry.name.startswith(".") or entry.name in JUNK:
                 found.junk.append(path)
-            elif entry.is_symlink() and (entry.is_dir() or not _is_inside(entry.path, root)):
+            elif entry.is_symlink() and not _is_file_inside(entry, root):
                 found.links.append(path)
             elif entry.is_dir(follow_symlinks=False):
                 if not below:
                     found.empty.append(entry.name)
                 _search(Path(entry.path), f"{path}/", root, found)
-            elif not entry.is_file() or PurePath(entry.name).suffix.lower() not in ENDINGS | {""}:
+            elif not _may_be_image(entry):
                 found.endings[PurePath(entry.name).suffix.lower() or "no ending"] += 1
             elif below:
                 found.images.append(path)
@@ -108,11 +109,17 @@ def _search(folder: Path, below: str, root: Path, found: Found) -> None:
                 found.loose += 1
 
 
-def _is_inside(path: str, root: Path) -> bool:
+def _is_file_inside(link: os.DirEntry, root: Path) -> bool:
+    """Return whether a link leads to a file in the folder; one that leads to nothing there is a damaged image."""
     try:
-        return Path(path).resolve().is_relative_to(root)
+        return not link.is_dir() and Path(link.path).resolve(strict=False).is_relative_to(root)
     except (OSError, RuntimeError):  # a loop of links
         return False
+
+
+def _may_be_image(entry: os.DirEntry) -> bool:
+    is_file = entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    return is_file and PurePath(entry.name).suffix.lower() in ENDINGS | {""}
 
 
 def _labels(found: Found, where: str) -> Labels:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from datagradient.data.checks import lone_surrogate
 from datagradient.data.readers.source import ReadOptions, fault
 from datagradient.data.readers.table import Table, check_names, check_rows
 from datagradient.data.readers.text_files import TextFile, check_text, sha256
@@ -37,15 +38,14 @@ def read_json_table(path: Path, options: ReadOptions) -> Table:
 def _array(file: TextFile) -> Iterator[dict]:
     with file.opened() as stream:
         try:
-            rows = parse_json(stream.read(), finite=False)
+            text = stream.read()
+            rows = parse_json(text, finite=False)
         except json.JSONDecodeError as error:
             raise fault(file.path, f"line {error.lineno}: is no JSON ({error.msg}): correct it") from None
         except ValueError as error:
             raise fault(file.path, f"is no JSON ({one_line(error)}): correct it") from None
     for number, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise fault(file.path, f"row {number} is {shown(row)}, and an object of names and values is needed")
-        yield row
+        yield _checked(row, f"row {number}", file, "\\u" in text)
 
 
 def _lines(file: TextFile) -> Iterator[dict]:
@@ -59,9 +59,16 @@ def _lines(file: TextFile) -> Iterator[dict]:
                 reason = one_line(getattr(error, "msg", error))
                 raise fault(file.path, f"line {number}: is no JSON ({reason}): write one object in each line, or an "
                                        "array of objects") from None  # fmt: skip
-            if not isinstance(row, dict):
-                raise fault(file.path, f"line {number} is {shown(row)}, and an object of names and values is needed")
-            yield row
+            yield _checked(row, f"line {number}", file, "\\u" in line)
+
+
+def _checked(row: Any, place: str, file: TextFile, escaped: bool) -> dict:
+    """Return a row; refuse what is no object, and escaped halves of characters."""
+    if not isinstance(row, dict):
+        raise fault(file.path, f"{place} is {shown(row)}, and an object of names and values is needed")
+    if escaped and (half := lone_surrogate(json.dumps(row, ensure_ascii=False))):
+        raise fault(file.path, f"{place} holds {half!r}, half of a surrogate pair and not a character: correct it")
+    return row
 
 
 def _frame(rows: Iterator[dict]) -> tuple[Any, int]:
@@ -80,11 +87,14 @@ def _frame(rows: Iterator[dict]) -> tuple[Any, int]:
 
 
 def _typed(values: list[Any]) -> Any:
-    """Return values of one type as a typed Series, which takes little memory; others stay objects."""
+    """Return values of one type as a typed Series, which takes little memory; others stay objects.
+
+    Whole numbers of which some are missing stay objects, too: as real numbers they would be other labels.
+    """
     import pandas as pd
 
-    series = pd.Series(values, dtype=object)
-    return series.infer_objects() if len(set(map(type, values)) - {type(None)}) == 1 else series
+    series, kinds = pd.Series(values, dtype=object), set(map(type, values))
+    return series.infer_objects() if len(kinds) == 1 or kinds == {float, type(None)} else series
 
 
 def _joined(parts: list[Any], sizes: list[int]) -> Any:

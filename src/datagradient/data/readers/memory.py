@@ -7,7 +7,7 @@ import numpy as np
 from datagradient.data.checks import check_images
 from datagradient.data.readers.assembly import Content
 from datagradient.data.readers.samples import Samples
-from datagradient.data.readers.source import ReadOptions, Source, fault
+from datagradient.data.readers.source import ReadOptions, Source, check_kind, fault
 from datagradient.data.readers.table import Table, check_names, check_rows
 from datagradient.data.readers.targets import read_labels
 
@@ -37,31 +37,34 @@ def table_of_arrays(samples: Any, labels: Any, options: ReadOptions) -> Table:
     """
     import pandas as pd
 
-    frame = samples if isinstance(samples, pd.DataFrame) else _frame(samples)
+    frame, text = (samples, None) if isinstance(samples, pd.DataFrame) else _frame(samples)
     table = table_of_frame(frame, options)
-    table.target = _labels(labels, len(frame))
+    table.target, table.text = _labels(labels, len(frame)), text
     table.where, table.facts["format"] = ARRAYS, ARRAYS
     return table
 
 
-def _frame(samples: Any) -> Any:
+def _frame(samples: Any) -> tuple[Any, str | None]:
+    """Return samples as a DataFrame, and the name of its column if they are texts."""
     import pandas as pd
 
     if hasattr(samples, "toarray"):
         raise fault(ARRAYS, "samples are a sparse matrix: pass samples.toarray()")
-    if isinstance(samples, (pd.Series, pd.Index)) or (
-        isinstance(samples, (list, tuple)) and all(isinstance(text, str) for text in samples)
-    ):
-        return pd.DataFrame({"text": list(samples)})
-    try:
-        if isinstance(samples, (list, tuple)):
-            return pd.DataFrame(list(samples))
-        array = np.asarray(samples)
-    except (ValueError, TypeError) as error:
-        raise fault(ARRAYS, f"samples are no table ({error}): give rows of the same length") from None
-    if array.dtype.names is None and array.ndim not in (1, 2):
+    if isinstance(samples, (list, tuple)) and not all(isinstance(text, str) for text in samples):
+        lengths = {len(row) if isinstance(row, (list, tuple)) else 1 for row in samples}
+        if len(lengths) > 1:
+            raise fault(ARRAYS, f"samples have {min(lengths)} to {max(lengths)} values: give rows of the same length")
+        frame = pd.DataFrame(list(samples))
+        return (frame.set_axis(frame.columns.map(str), axis=1) if len(frame.columns) else frame), None
+    array = np.asarray(samples, dtype=object) if isinstance(samples, (list, tuple)) else np.asarray(samples)
+    if array.dtype.names is not None:
+        return pd.DataFrame(array), None
+    if array.ndim == 1 and all(isinstance(text, str) for text in array):
+        return pd.DataFrame({"text": array}), "text"
+    if array.ndim not in (1, 2):
         raise fault(ARRAYS, f"samples have shape {array.shape}: give (n, columns), n texts, or images")
-    return pd.DataFrame({"text": array}) if array.ndim == 1 and array.dtype.names is None else pd.DataFrame(array)
+    array = array[:, None] if array.ndim == 1 else array
+    return pd.DataFrame(array, columns=[str(number) for number in range(array.shape[1])]), None
 
 
 def _labels(labels: Any, n: int) -> Any:
@@ -93,6 +96,7 @@ def content_of_images(images: np.ndarray, labels: Any, options: ReadOptions, fir
     Raises:
         UserError: the images are not uint8, not of the size of the first ones, or not as many as the labels.
     """
+    check_kind("image", first, ARRAYS)
     said = []
     if images.ndim == 3:
         images, said = images[..., None], ["images have no axis of channels: read as grey"]
@@ -100,6 +104,6 @@ def content_of_images(images: np.ndarray, labels: Any, options: ReadOptions, fir
     if first is not None and images.shape[1:] != first.dataset.samples.shape[1:]:
         sizes = f"{images.shape[1:]}, and those of the first data {first.dataset.samples.shape[1:]}"
         raise fault(ARRAYS, f"images have the shape {sizes}: resize them")
-    found = read_labels(_labels(labels, len(images)), "the labels", ARRAYS, False, options.task)
+    found = read_labels(_labels(labels, len(images)), "labels", ARRAYS, False, options.task)
     facts = {"path": None, "format": ARRAYS, "rows": len(images), "size": list(images.shape[1:]), "columns": []}
-    return Content(ARRAYS, "data", "the labels", found, Samples("image", images), facts, said)
+    return Content(ARRAYS, "data", "labels", found, Samples("image", images), facts, said)

@@ -1,5 +1,6 @@
 """The samples of a table: its columns, or one column of texts or of images."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from datagradient.data.columns import Column
 from datagradient.data.readers.images import Picture, read_pictures
-from datagradient.data.readers.source import Source, fault, listed
+from datagradient.data.readers.source import Source, check_kind, fault, listed
 from datagradient.data.readers.table import Table
 from datagradient.data.readers.typed_columns import (
     is_constant,
@@ -22,7 +23,7 @@ from datagradient.data.readers.typed_columns import (
 # Prose: the median cell has at least this many words, and at least this share of the cells are different.
 PROSE_WORDS, PROSE_SHARE = 5, 0.9
 PROSE_SAMPLE = 2000  # cells whose words are counted
-_WORD = r"[^\W\d_]{2,}"
+_WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 @dataclass
@@ -87,8 +88,8 @@ def samples_of(table: Table, text: str | None, first: Source | None) -> Samples:
         samples.said = [f"column {prose[0]!r} is prose: read as text", *samples.said]
         return samples
     if not useful:
-        raise fault(table.where, "no column is left to learn from: " + "; ".join(
-            [line for column in columns for line in remarks(column)] or ["all are left out"]))  # fmt: skip
+        reasons = "; ".join(line for column in columns for line in remarks(column))
+        raise fault(table.where, f"no column is left to learn from: {reasons or 'add one, or drop fewer'}")
     return _columns(columns, useful, prose)
 
 
@@ -104,7 +105,7 @@ def is_prose(series: Any) -> bool:
     shown = cells.iloc[np.unique(np.linspace(0, len(cells) - 1, PROSE_SAMPLE).astype(int))]
     if not all(isinstance(cell, str) for cell in shown):
         return False
-    if shown.astype("str").str.count(_WORD).median() < PROSE_WORDS:
+    if np.median([len(_WORD.findall(cell)) for cell in shown]) < PROSE_WORDS:
         return False
     return all(isinstance(cell, str) for cell in cells) and cells.nunique() >= PROSE_SHARE * len(cells)
 
@@ -153,6 +154,10 @@ def _pictures(table: Table, names: list[str], shape: tuple[int, ...] | None = No
     """Return the samples of a column of encoded images; those that cannot be read are set aside."""
     if len(names) > 1:
         raise fault(table.where, f"columns {listed(names)} hold images: leave out all but one with --drop")
+    if names[0] not in table.images:
+        raise fault(
+            table.where, f"column {names[0]!r} holds no images, as that of the first file does: rename one of them"
+        )
     cells = table.frame[names[0]]
     pictures = [Picture(f"row {row}", cell.get("bytes") if cell else None) for row, cell in enumerate(cells)]
     found = read_pictures(pictures, table.where, shape)
@@ -170,6 +175,7 @@ def _like(table: Table, first: Source) -> Samples:
         needed = list(first.dataset.samples.columns)
     else:
         needed = [name for name, column in facts.items() if column["kind"] == modality]
+        check_kind(modality if needed else "table", first, table.where)
     absent = [name for name in needed if name not in table.frame.columns]
     if absent:
         columns = f"column{'s' * (len(absent) > 1)} {listed(absent)} of the first file"

@@ -136,7 +136,16 @@ def check_column(name: str, names: Sequence[str], option: str, where: object, hi
     alike = {other.casefold(): other for other in reversed(names)}
     near = [alike[word] for word in difflib.get_close_matches(str(name).casefold(), alike, n=3)]
     offer = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise fault(where, f"there is no column {name!r} ({option}): {offer}{hint}the columns are {listed(names)}")
+    raise fault(
+        where, f"there is no column {name!r} ({option}): {offer}{hint}the columns are {listed(names) or 'none'}"
+    )
+
+
+def check_kind(modality: str, first: Source | None, where: object) -> None:
+    """Refuse data that are not of the kind of the first file's."""
+    if first is not None and first.dataset.modality != modality:
+        kinds = f"{modality}s, and the first data {first.dataset.modality}s"
+        raise fault(where, f"holds {kinds}: give data of the same kind")
 
 
 def listed(names: Iterable[object]) -> str:

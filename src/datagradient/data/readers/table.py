@@ -25,6 +25,7 @@ class Table:
         images: columns of encoded images, each cell a dict with ``bytes`` and ``path``.
         target: labels (n,) that are no column of the table.
         hint: added where a column is not found.
+        text: the column of texts, where there is nothing else.
     """
 
     where: str
@@ -39,6 +40,7 @@ class Table:
     images: tuple[str, ...] = ()
     target: Any = None
     hint: str = ""
+    text: str | None = None
 
 
 def check_names(names: list[Any], where: str) -> list[str]:
@@ -68,7 +70,7 @@ def check_rows(n: int, expected: int, where: str) -> None:
         raise fault(where, f"{counted(n, 'row')} were read and the file has {expected}: write the file again, with "
                            "every text in double quotes")  # fmt: skip
     if n == 0:
-        raise fault(where, "holds names of columns and no row: give a file with rows")
+        raise fault(where, "holds no row: give data with rows")
 
 
 def rows_shown(rows: np.ndarray) -> str:

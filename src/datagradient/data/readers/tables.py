@@ -38,7 +38,7 @@ def content_of(table: Table, options: ReadOptions, first: Source | None) -> Cont
     facts = {**table.facts, **dict.fromkeys(_OPTIONS), **roles, "text": samples.text,
              "columns": _described(table, roles, samples.columns, missing)}  # fmt: skip
     said = [*table.said, *said, *_on_ids(ids, roles.get("id"))]
-    target = f"column {roles['target']!r}" if "target" in roles else "the labels"
+    target = f"column {roles['target']!r}" if "target" in roles else "labels"
     names = None if ids is None else ["" if name is None else name for name in ids]
     return Content(table.where, table.title, target, labels, samples, facts, said, names, trusted)
 
@@ -49,6 +49,8 @@ def _roles(table: Table, options: ReadOptions, first: Source | None) -> tuple[di
     A second file may lack the columns of ids and of marks of trust, and those that are dropped.
     """
     named = {role: getattr(options, role) for role in _OPTIONS if getattr(options, role) is not None}
+    if table.text and table.text not in options.drop:
+        named.setdefault("text", table.text)
     said = []
     if table.target is None and "target" not in named:
         raise fault(table.where, f"give --target, the column of labels: the columns are {listed(table.names)}")
@@ -77,7 +79,7 @@ def _roles(table: Table, options: ReadOptions, first: Source | None) -> tuple[di
 
 def _labels(table: Table, target: str | None, task: str | None) -> Labels:
     if target is None:
-        return read_labels(table.target, "the labels", table.where, False, task)
+        return read_labels(table.target, "labels", table.where, False, task)
     if target in table.class_names:
         return read_named_labels(table.frame[target], table.class_names[target], f"column {target!r}", table.where)
     return read_labels(table.frame[target], f"column {target!r}", table.where, table.words, task)

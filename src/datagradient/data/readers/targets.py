@@ -110,24 +110,44 @@ def usable_labels(labels: Labels, usable: np.ndarray, name: str, where: str) -> 
     return Labels(numbers, labels.names, labels.classes, labels.said)
 
 
-def labels_like(labels: Labels, usable: np.ndarray, first: Sequence[str], name: str, where: str) -> np.ndarray:
+def labels_like(
+    labels: Labels, usable: np.ndarray, first: Sequence[str], classes: Sequence[Any], name: str, where: str
+) -> np.ndarray:
     """Return the labels of the rows that can be used as numbers of the classes of a first file; the others become −1.
+
+    Labels are the same if they have the same text, or are the same number: a column of whole numbers becomes one of
+    real numbers when one is missing.
+
+    Args:
+        labels: of all rows.
+        usable: bool (n,).
+        first: the names of the classes of the first file.
+        classes: their values.
+        name: the column in messages.
+        where: the file in messages.
 
     Raises:
         UserError: a class is not one of the first file's, or one of those has no row.
     """
     place = f"{where}: {name}"
+    known = {**{_key(value): place for place, value in enumerate(classes)},
+             **{label: place for place, label in enumerate(first)}}  # fmt: skip
+    places = [known.get(label, known.get(_key(value), -1))
+              for label, value in zip(labels.names, labels.classes, strict=True)]  # fmt: skip
     for number, label in enumerate(labels.names):
-        if label not in first:
+        if places[number] < 0:
             rows = np.flatnonzero(labels.numbers == number)
             raise fault(place, f"{rows_shown(rows)}: {label!r} is none of the classes of the first file, "
                                f"{listed(first)}: correct or remove such rows")  # fmt: skip
-    places = np.array([*(first.index(label) for label in labels.names), -1])
-    numbers = np.where(usable, places[labels.numbers], -1)
+    numbers = np.where(usable, np.array([*places, -1])[labels.numbers], -1)
     absent = [label for number, label in enumerate(first) if not (numbers == number).any()]
     if absent:
         raise fault(place, f"holds no row of {listed(absent)}: every class of the first file needs one")
     return numbers
+
+
+def _key(value: Any) -> Any:
+    return float(value) if _sort(value) == "number" else str(value)
 
 
 def _factorised(column: Any, place: str) -> tuple[np.ndarray, list[Any]]:
@@ -186,7 +206,9 @@ def _sort(value: Any) -> str:
         return "number"
     if isinstance(value, str):
         return "text"
-    return "date" if isinstance(value, (datetime.date, np.datetime64)) else type(value).__name__
+    if isinstance(value, (datetime.datetime, np.datetime64)):
+        return "time"
+    return "date" if isinstance(value, datetime.date) else type(value).__name__
 
 
 def _without(codes: np.ndarray, values: list[Any], left_out: list[bool]) -> tuple[np.ndarray, list[Any]]:

@@ -187,9 +187,9 @@ def _ragged(path: Path, lines: list[tuple[int, int]], width: int, n: int) -> Use
     if len(lines) == n and all(length == width + 1 for _, length in lines):
         return fault(path, f"every row has {width + 1} fields and the header {width}: name the first column")
     shown = ", ".join(f"line {line} has {length}" for line, length in lines[:SHOWN])
-    more = f" and {len(lines) - SHOWN} more lines differ" if len(lines) > SHOWN else ""
-    return fault(path, f"{shown}{more} fields where the header has {width}: write fields that hold the separator in "
-                       "double quotes, or give --sep")  # fmt: skip
+    more = f", and {len(lines) - SHOWN} more lines differ" if len(lines) > SHOWN else ""
+    return fault(path, f"the header has {width} fields, {shown}{more}: write fields that hold the separator in double "
+                       "quotes, or give --sep")  # fmt: skip
 
 
 def _frame(file: TextFile, form: Form, names: list[str], n: int, drop: tuple[str, ...]) -> Any:

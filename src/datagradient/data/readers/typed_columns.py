@@ -1,5 +1,6 @@
 """Columns of a user's table as numbers, dates and categories that need no second guess."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -54,7 +55,7 @@ def _read(table: Table, series: Any, like: Mapping[str, Any]) -> Column:
     (column,) = read_columns(series.to_frame(), {}, table.where, **options)
     if kind and column.kind not in (kind, "ignore"):
         (column,) = read_columns(series.to_frame(), {name: kind}, table.where, **options)
-    return column
+    return column if numbers is None else dataclasses.replace(column, form=_FORMS.get(table.decimal or "", ""))
 
 
 def plain_numbers(series: Any, decimal: str | None) -> np.ndarray | None:

@@ -102,7 +102,11 @@ const sortableTable = ({ into, caption, rows, columns, order, filters, words, de
   });
 
   const short = (text) => (text.length > 60 ? `${text.slice(0, 59)}…` : text);
-  const field = (name, control, kind = "") => make("label", { class: kind }, make("span", {}, name), control);
+  let fields = 0;
+  const field = (name, control, kind = "") => {
+    control.id = `${into.id}-field-${fields += 1}`;
+    return make("div", { class: `field ${kind}` }, make("label", { for: control.id }, name), control);
+  };
   const text = make("input", { type: "search", autocomplete: "off", spellcheck: "false" });
   text.addEventListener("input", () => { Object.assign(state, { text: text.value.trim().toLowerCase(), page: 0 }); draw(); });
   const selects = filters.map((filter, k) => {
