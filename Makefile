@@ -8,7 +8,7 @@ PRESETS := $(filter-out defaults claims,$(notdir $(basename $(wildcard config/*.
 CONFIG := --configfile config/$(PRESET).yaml
 REPORT := results/$(PRESET)/report.html
 
-.PHONY: reproduce experiments report test lint benchmark peers readme ui lock clean
+.PHONY: reproduce experiments report test lint benchmark policies peers readme ui lock clean
 
 reproduce: .venv/installed
 	@test -f config/$(PRESET).yaml || { echo "config/$(PRESET).yaml: not found; presets are: $(PRESETS)"; exit 1; }
@@ -47,6 +47,12 @@ benchmark: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/solvers.py cpu
 	$(BIN)/python -m datagradient table solvers --results results/benchmarks --out paper_tables/benchmarks
 	$(BIN)/python -m datagradient figure solvers --results results/benchmarks --out figures/benchmarks
+
+# Candidates for removal and relabelling on development seeds; what was measured stays when it is interrupted. The script
+# loads the data itself.
+policies: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/policies.py confirm
+	$(BIN)/python -m datagradient table policies --results results/benchmarks --out paper_tables/benchmarks
 
 # The same networks scored by published libraries, which need a separate environment. Run `make benchmark` first.
 peers: .venv-peers/installed

@@ -6,14 +6,16 @@ and the two validation parts, whose labels are right. The policies of the confir
 config/protocol.md.
 
 Writes, below results/benchmarks/: policies.csv, one row a candidate, data set, model, condition and seed, and
-policies.json, their provenance. Rows that are there already are not made again, unless by another commit.
+policies.json, their provenance. Each row is added as soon as it is measured. Rows that are there already are not made
+again, unless by another commit or configuration: those are dropped first.
 """
 
 import argparse
-import os
+import csv
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,15 @@ from datagradient.data.features import extract, raw_inputs
 from datagradient.data.record import Dataset
 from datagradient.data.splits import SplitPlan, flipped_parts, split
 from datagradient.data.training_set import TrainingSet, with_validation
-from datagradient.files import read_rows, write_json, write_rows
+from datagradient.errors import UserError
+from datagradient.files import read_json, read_rows, write_json, write_rows
 from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.metrics import losses
 from datagradient.models import declared, family
 from datagradient.pipeline import layout
 from datagradient.pipeline.config import model_settings, validate
 from datagradient.pipeline.provenance import config_hash, stamp
-from datagradient.refine.crossfit import CrossFit, cross_fit
+from datagradient.refine.crossfit import FOLDS, CrossFit, cross_fit
 from datagradient.refine.loop import evidence_of
 from datagradient.refine.quality import label_quality
 from datagradient.refine.removal import Removal, by_influence, most_harmful
@@ -42,8 +45,9 @@ from datagradient.refine.scoring import Work, score_all
 from datagradient.seeds import generator
 
 OUT = Path("results/benchmarks/policies.csv")
-COLUMNS = ("dataset", "model", "condition", "seed", "candidate", "removed", "relabelled", "precision", "accuracy",
-           "noisy", "true_labels", "oracle_removal", "train_seconds", "git_commit")  # fmt: skip
+COLUMNS = ("dataset", "model", "condition", "seed", "candidate", "samples", "removed", "relabelled", "precision",
+           "trainings", "accuracy", "noisy", "true_labels", "oracle_removal", "train_seconds",
+           "git_commit")  # fmt: skip
 KEYS = COLUMNS[:4]
 SEEDS = (0, 1)
 CONDITIONS = (PUBLISHED, "0.2")
@@ -80,43 +84,124 @@ class Case:
         return self.accuracy(whole.take(kept))[0]
 
 
-def candidates(case: Case, model: Any, crossfits: list[CrossFit]) -> dict[str, Callable[[], tuple[Removal, bool]]]:
-    """Return the candidates by name: functions that decide, and say whether the validation parts are added."""
-    samples, labels = case.samples, case.samples.labels
-    evidence = evidence_of(samples, case.model, crossfits)
-    own, count = evidence.own, len(DECISIONS["crossfit"](evidence).positions)
-    module, plain = family(case.model), {"selection": None}
-    work = Work(module, model, {}, samples, case.validation[0], case.solver, **plain)
-    influence = score_all(work).arrays["influence"]
+@dataclass(frozen=True)
+class Basis:
+    """What candidates decide by: a case, its unrefined model, and cross-fitted ones, the family's own first."""
 
-    def most(harm: np.ndarray, size: int = count) -> tuple[Removal, bool]:
-        return most_harmful(harm, labels, size), False
+    case: Case
+    model: Any
+    crossfits: list[CrossFit]
 
-    def relabel(right: np.ndarray) -> tuple[Removal, bool]:
-        new = right.argmax(axis=1)
-        places = np.flatnonzero(new != labels)
-        return Removal(NOBODY, (), places, new[places]), False
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What policies that decide once go by."""
+        return evidence_of(self.case.samples, self.case.model, self.crossfits)
 
-    found = {
-        "influence, 5 %": lambda: (by_influence(influence, labels, 0.05), False),
-        "influence": lambda: most(influence),
-        "loss": lambda: most(losses(module.probabilities(model, samples.inputs), labels)),
-        "loss out of fold": lambda: (DECISIONS["crossfit_loss"](evidence), False),
-        "confident learning": lambda: most(-label_quality(labels, crossfits[0].probabilities)),
-        "probably wrong": lambda: most(own.doubt),
-        "gradient norm": lambda: most(gradient_norms(case, model)),
-        **{f"cross-fitted influence, {share:g} of the wrong": lambda share=share: most(own.harm, int(share * own.wrong))
-           for share in SHARES},
-        "relabel the probably wrong": lambda: relabel(own.right),
-        "repair, own family": lambda: (DECISIONS["repair"](_alone(evidence)), False),
-        "repair": lambda: (DECISIONS["repair"](evidence), False),
-        "repair, removal alone": lambda: (_removal_alone(DECISIONS["repair"](evidence)), False),
-        "validation added": lambda: (Removal(NOBODY), True),
-        "repair, validation added": lambda: (DECISIONS["repair"](evidence), True),
-    }  # fmt: skip
-    if hasattr(model, "booster"):
-        found["BoostIn"] = lambda: most(boostin(model, samples.inputs, labels, *case.validation[0]))
-    return found
+    @cached_property
+    def count(self) -> int:
+        """How many samples the policy ``crossfit`` removes: as many as candidates that say no number themselves."""
+        return len(DECISIONS["crossfit"](self.evidence).positions)
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """The unrefined model's class probabilities for the training samples (n, classes)."""
+        return family(self.case.model).probabilities(self.model, self.case.samples.inputs)
+
+    @cached_property
+    def influence(self) -> np.ndarray:
+        """The influence (n,) of the training samples on the unrefined model's loss on the first validation part."""
+        case = self.case
+        work = Work(family(case.model), self.model, {}, case.samples, case.validation[0], case.solver)
+        return score_all(work).arrays["influence"]
+
+    def most(self, harm: np.ndarray, size: int | None = None) -> Removal:
+        """Remove the samples with the largest `harm` (n,): `size` of them, or `count`."""
+        return most_harmful(harm, self.case.samples.labels, self.count if size is None else size)
+
+
+NONE, OWN, JOINT = "none", "own", "joint"  # whose cross-fitted models a candidate needs
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to choose what to remove and what to relabel.
+
+    Attributes:
+        decide: makes the choice.
+        folds: whose cross-fitted models it needs: `NONE`, the family's `OWN`, or `JOINT`: those of the cheaper families
+            too, where the model depends on the seed. The number of samples that others remove does not count.
+        adds_validation: whether its model is also trained on the two validation parts.
+        families: that it can be made for; None for all.
+    """
+
+    decide: Callable[[Basis], Removal]
+    folds: str
+    adds_validation: bool = False
+    families: tuple[str, ...] | None = None
+
+    def trainings(self, model: str, crossfits: Sequence[CrossFit]) -> float:
+        """Return how many models of the family it costs: the unrefined one, those of the folds, and its own.
+
+        As in `datagradient.evidence.recovered`, folds of cheaper families count by their training seconds relative to
+        the family's own.
+        """
+        if self.folds == NONE:
+            return 2.0
+        judges = crossfits if self.folds == JOINT and declared(model).random else crossfits[:1]
+        seconds = [crossfit.seconds["fit"] for crossfit in judges]
+        return 2.0 + FOLDS * sum(seconds) / seconds[0]
+
+
+def _loss(basis: Basis) -> Removal:
+    return basis.most(losses(basis.probabilities, basis.case.samples.labels))
+
+
+def _confident(basis: Basis) -> Removal:
+    return basis.most(-label_quality(basis.case.samples.labels, basis.crossfits[0].probabilities))
+
+
+def _boostin(basis: Basis) -> Removal:
+    samples = basis.case.samples
+    return basis.most(boostin(basis.model, samples.inputs, samples.labels, *basis.case.validation[0]))
+
+
+def _relabel(basis: Basis) -> Removal:
+    labels, new = basis.case.samples.labels, basis.evidence.own.right.argmax(axis=1)
+    places = np.flatnonzero(new != labels)
+    return Removal(NOBODY, (), places, new[places])
+
+
+def _share_of_the_wrong(share: float) -> Callable[[Basis], Removal]:
+    return lambda basis: basis.most(basis.evidence.own.harm, int(share * basis.evidence.own.wrong))
+
+
+def _repair(basis: Basis) -> Removal:
+    return DECISIONS["repair"](basis.evidence)
+
+
+CANDIDATES = {
+    "influence, 5 %": Candidate(lambda basis: by_influence(basis.influence, basis.case.samples.labels, 0.05), NONE),
+    "influence": Candidate(lambda basis: basis.most(basis.influence), NONE),
+    "loss": Candidate(_loss, NONE),
+    "loss out of fold": Candidate(lambda basis: DECISIONS["crossfit_loss"](basis.evidence), OWN),
+    "confident learning": Candidate(_confident, OWN),
+    "probably wrong": Candidate(lambda basis: basis.most(basis.evidence.own.doubt), OWN),
+    "gradient norm": Candidate(lambda basis: basis.most(gradient_norms(basis.case, basis.model)), NONE),
+    "BoostIn": Candidate(_boostin, NONE, families=("boosted",)),
+    **{f"cross-fitted influence, {share:g} of the wrong": Candidate(_share_of_the_wrong(share), OWN)
+       for share in SHARES},
+    "relabel the probably wrong": Candidate(_relabel, OWN),
+    "repair, own family": Candidate(lambda basis: DECISIONS["repair"](_alone(basis.evidence)), OWN),
+    "repair": Candidate(_repair, JOINT),
+    "repair, removal alone": Candidate(lambda basis: _removal_alone(_repair(basis)), JOINT),
+    "validation added": Candidate(lambda basis: Removal(NOBODY), NONE, adds_validation=True),
+    "repair, validation added": Candidate(_repair, JOINT, adds_validation=True),
+}  # fmt: skip
+
+
+def candidates_of(model: str) -> list[str]:
+    """Return the names of the candidates for a family."""
+    return [name for name, one in CANDIDATES.items() if one.families is None or model in one.families]
 
 
 def _alone(evidence: Evidence) -> Evidence:
@@ -152,8 +237,10 @@ def cases(config: dict, dataset: Dataset, human: dict, model: str, condition: st
     shares = {key: config["split"][key] for key in ("influence", "selection", "test")}
     plan = SplitPlan(**shares, **{key: options[key] for key in ("max_development", "max_test")})
     parts = split(dataset, seed, plan)
-    del parts["test"]
-    development = np.flatnonzero(~dataset.is_test)
+    test = parts.pop("test")
+    development = np.setdiff1d(np.arange(len(dataset.labels)), test)
+    if dataset.is_test is not None:  # the official test set, of which the part may be a sample
+        development = np.flatnonzero(~dataset.is_test)
     unused = np.setdiff1d(development, np.concatenate(list(parts.values())))
     if len(unused):
         parts["judges"] = np.sort(rng.choice(unused, min(JUDGES, len(unused)), replace=False))
@@ -176,8 +263,8 @@ def cases(config: dict, dataset: Dataset, human: dict, model: str, condition: st
     return Case(model, samples, validation, (inputs["judges"], right["judges"]), settings, solver)
 
 
-def measure(case: Case, crossfits: list[CrossFit], done: set[str], write: Callable[[dict], None]) -> None:
-    """Train the unrefined model, those with right labels and without the wrong ones, and that of every candidate."""
+def measure(case: Case, crossfits: list[CrossFit], names: list[str], write: Callable[[dict], None]) -> None:
+    """Train the unrefined model, those with right labels and without the wrong ones, and those of some candidates."""
     samples = case.samples
     wrong = np.flatnonzero(samples.flipped)
     noisy, seconds, model = case.accuracy(samples)
@@ -185,16 +272,62 @@ def measure(case: Case, crossfits: list[CrossFit], done: set[str], write: Callab
         "true_labels": case.after(Removal(NOBODY, (), wrong, samples.right[wrong])) if len(wrong) else noisy,
         "oracle_removal": case.after(Removal(wrong)) if len(wrong) else noisy,
     }
-    for name, decide in candidates(case, model, crossfits).items():
-        if name in done:
-            continue
-        removal, add = decide()
+    basis = Basis(case, model, crossfits)
+    for name in names:
+        candidate = CANDIDATES[name]
+        removal = candidate.decide(basis)
         touched = np.concatenate([removal.positions, removal.relabelled])
         write({
-            "candidate": name, "removed": len(removal.positions), "relabelled": len(removal.relabelled),
-            "precision": float(samples.flipped[touched].mean()) if len(touched) else "",
-            "accuracy": case.after(removal, add), "noisy": noisy, **ideal, "train_seconds": seconds,
+            "candidate": name, "samples": len(samples.labels), "removed": len(removal.positions),
+            "relabelled": len(removal.relabelled),
+            "precision": float(samples.flipped[touched].mean()) if len(touched) and len(wrong) else "",
+            "trainings": candidate.trainings(case.model, crossfits),
+            "accuracy": case.after(removal, candidate.adds_validation), "noisy": noisy, **ideal,
+            "train_seconds": seconds,
         })  # fmt: skip
+
+
+Missing = dict[tuple[str, int, str], dict[str, list[str]]]  # by data set, seed and condition: candidates by family
+
+
+def missing(config: dict, cells: Sequence[str], rows: list[dict]) -> Missing:
+    """Return the candidates that some rows lack, where they lack any.
+
+    Args:
+        config: a validated configuration.
+        cells: data sets and families, like ``adult/logistic``; none for all.
+        rows: of policies.csv.
+
+    Raises:
+        UserError: the configuration has no such data set or family.
+    """
+    every = [f"{dataset}/{model}" for dataset in config["datasets"] for model in config["models"]]
+    for cell in cells:
+        if cell not in every:
+            raise UserError(f"{cell}: preset {config['preset']} has no such data set and model; legal: "
+                            f"{', '.join(every)}")  # fmt: skip
+    done, lacking = {tuple(row[key] for key in (*KEYS, "candidate")) for row in rows}, {}
+    for dataset, options in config["datasets"].items():
+        for seed in SEEDS:
+            for condition in [*CONDITIONS, *(options.get("human_labels") or [])]:
+                for model in config["models"]:
+                    names = [name for name in candidates_of(model)
+                             if (dataset, model, condition, str(seed), name) not in done]  # fmt: skip
+                    if names and f"{dataset}/{model}" in (cells or every):
+                        lacking.setdefault((dataset, seed, condition), {})[model] = names
+    return lacking
+
+
+def rows_of(facts: dict) -> list[dict]:
+    """Return the rows that this commit and configuration have measured, after others are dropped from the file."""
+    path = OUT.with_suffix(".json")
+    before, rows = read_json(path) if path.exists() else {}, read_rows(OUT) if OUT.exists() else []
+    same = before.get("config_hash") == facts["config_hash"]
+    kept = [row for row in rows if same and row["git_commit"] == facts["git_commit"]]
+    if len(kept) < len(rows) or not OUT.exists():
+        write_rows(OUT, COLUMNS, kept)
+    write_json(path, facts)
+    return kept
 
 
 def main() -> None:
@@ -203,36 +336,40 @@ def main() -> None:
     parser.add_argument("preset")
     parser.add_argument("cells", nargs="*", help="DATASET/MODEL; without: all")
     arguments = parser.parse_args()
-    files = [Path("config/defaults.yaml"), Path(f"config/{arguments.preset}.yaml")]
+    try:
+        run(arguments.preset, arguments.cells)
+    except UserError as error:
+        sys.exit(f"{parser.prog}: {error}")
+
+
+def run(preset: str, cells: Sequence[str] = ()) -> None:
+    """Measure what is missing of some data sets and families, or of all."""
+    files = [Path("config/defaults.yaml"), Path(f"config/{preset}.yaml")]
     config = validate(_merged(files), files)
-    facts = stamp(config_hash=config_hash(config))
-    commit = facts["git_commit"]
-    rows = [row for row in (read_rows(OUT) if OUT.exists() else []) if row["git_commit"] == commit]
-    for name in config["datasets"]:
-        wanted = [model for model in config["models"] if not arguments.cells or f"{name}/{model}" in arguments.cells]
-        if not wanted:
-            continue
-        dataset, columns = sets.load(name), config["datasets"][name].get("human_labels") or []
-        human = sets.human_labels(name)[0] if columns else {}
-        for seed in SEEDS:
-            for condition in [*CONDITIONS, *columns]:
-                crossfits: list[CrossFit] = []
-                for model in config["models"]:  # from cheap to dear: the cheaper ones judge too
-                    case = cases(config, dataset, human, model, condition, seed)
-                    crossfits.insert(0, cross_fit(model, case.samples, case.validation, case.settings, case.solver))
-                    keys = dict(zip(KEYS, (name, model, condition, str(seed)), strict=True))
-                    done = {row["candidate"] for row in rows if keys.items() <= row.items()}
-                    print(*keys.values(), file=sys.stderr, flush=True)
+    missing(config, cells, [])  # refuses cells that do not exist before any row is dropped
+    facts = stamp(preset=config["preset"], config_hash=config_hash(config), config=config, seeds=SEEDS)
+    lacking, commit, loaded = missing(config, cells, rows_of(facts)), facts["git_commit"], ""
+    for (name, seed, condition), by_model in lacking.items():
+        if name != loaded:
+            dataset, loaded = sets.load(name), name
+            human = sets.human_labels(name)[0] if config["datasets"][name].get("human_labels") else {}
+        crossfits: list[CrossFit] = []
+        for model in config["models"]:  # from cheap to dear: the cheaper ones judge too
+            print(name, model, condition, seed, file=sys.stderr, flush=True)
+            case = cases(config, dataset, human, model, condition, seed)
+            own = cross_fit(model, case.samples, case.validation, case.settings, case.solver)
+            if model in by_model:
+                keys = {**dict(zip(KEYS, (name, model, condition, seed), strict=True)), "git_commit": commit}
+                measure(case, [own, *crossfits], by_model[model], lambda row, keys=keys: _append({**keys, **row}))
+            if model == list(by_model)[-1]:
+                break
+            crossfits.append(own)
 
-                    def write(row: dict, keys: dict = keys) -> None:
-                        rows.append({**keys, **row, "git_commit": commit})
-                        write_rows(OUT, COLUMNS, rows)
 
-                    if model in wanted:
-                        measure(case, [crossfits[0], *crossfits[1:][::-1]], done, write)
-                    if model == wanted[-1]:
-                        break
-    write_json(OUT.with_suffix(".json"), {"provenance": facts})
+def _append(row: dict) -> None:
+    """Add a row to the file, which another process may add to as well."""
+    with open(OUT, "a", encoding="utf-8", newline="") as stream:
+        csv.DictWriter(stream, COLUMNS, lineterminator="\n").writerow(row)
 
 
 def _merged(files: list[Path]) -> dict:
@@ -247,5 +384,4 @@ def _merged(files: list[Path]) -> dict:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()

@@ -1,16 +1,21 @@
 """The scripts in benchmarks/ and tools/, as far as they run without hours of work."""
 
 import ast
+import importlib
 import runpy
+import shutil
 from types import ModuleType
 
 import pytest
 
 from conftest import REPOSITORY, write_preset
 from datagradient.commands.main import main
+from datagradient.errors import UserError
+from datagradient.files import read_rows, write_json, write_rows
 from datagradient.models import declared
 from datagradient.pipeline.config import read_validated
 from datagradient.pipeline.layout import Cell
+from datagradient.report.tables import write_tables
 
 SCRIPTS = [path for folder in ("benchmarks", "tools") for path in sorted((REPOSITORY / folder).glob("*.py"))]
 NANO = """
@@ -56,3 +61,63 @@ def test_memory_is_measured_of_training_and_of_scoring(family, tmp_path, monkeyp
     assert all(20 < int(peak) < 2000 for peak in (trained, scored))
     with pytest.raises(SystemExit, match="score failed"):
         peak_mib("score", name=family, solver={"name": "lu"}, model_file=model, **files)
+
+
+@pytest.fixture
+def development(tmp_path, monkeypatch):
+    """The module benchmarks/policies.py, for a preset of one small data set; it writes below a temporary folder."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    policies = importlib.import_module("policies")
+    (tmp_path / "config").mkdir()
+    shutil.copy(REPOSITORY / "config/defaults.yaml", tmp_path / "config")
+    (tmp_path / "config/nano.yaml").write_text(NANO)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(policies, "SEEDS", (0,))
+    monkeypatch.setattr(policies, "CONDITIONS", ("0.2",))
+    monkeypatch.setattr(policies, "stamp", lambda **facts: {"git_commit": "abcd", "version": "1", **facts})
+    return policies
+
+
+def test_the_development_benchmark_goes_on_where_it_was(development, monkeypatch):
+    development.run("nano")
+    lines = development.OUT.read_text().splitlines(keepends=True)
+    rows = read_rows(development.OUT)
+    names = {model: [row["candidate"] for row in rows if row["model"] == model] for model in ("logistic", "boosted")}
+    assert names["boosted"] == list(development.CANDIDATES)
+    assert names["logistic"] == [name for name in names["boosted"] if name != "BoostIn"]
+    assert {row["trainings"] for row in rows if row["model"] == "logistic"} == {"2.0", "7.0"}
+    (joint,) = {row["trainings"] for row in rows if row["candidate"] == "repair" and row["model"] == "boosted"}
+    assert float(joint) > 7
+    assert all(0 <= float(row["accuracy"]) <= 1 and int(row["samples"]) > 100 for row in rows)
+    write_tables(["policies"], development.OUT.parent, development.OUT.parent / "tables")
+
+    fits, cross_fit = [], development.cross_fit
+    monkeypatch.setattr(development, "cross_fit", lambda model, *rest: fits.append(model) or cross_fit(model, *rest))
+    development.run("nano")  # nothing is missing
+    assert fits == []
+    # The last of the trees is missing: the folds of logistic regression judge too.
+    development.OUT.write_text("".join(lines[:-1]))
+    development.run("nano")
+    assert fits == ["logistic", "boosted"]
+    times = ("trainings", "train_seconds")
+    assert [{key: value for key, value in row.items() if key not in times} for row in read_rows(development.OUT)] == [
+        {key: value for key, value in row.items() if key not in times} for row in rows]  # fmt: skip
+    # The last of logistic regression is missing: trees need not be trained.
+    fits.clear()
+    last = len(names["logistic"])  # below the header
+    development.OUT.write_text("".join([*lines[:last], *lines[last + 1 :]]))
+    development.run("nano")
+    assert fits == ["logistic"]
+
+
+def test_rows_of_another_commit_or_configuration_are_dropped(development):
+    row = {**dict.fromkeys(development.COLUMNS, "0"), "dataset": "affairs", "git_commit": "abcd"}
+    facts = {"git_commit": "abcd", "config_hash": "0123"}
+    write_rows(development.OUT, development.COLUMNS, [row, {**row, "git_commit": "other"}])
+    write_json(development.OUT.with_suffix(".json"), facts)
+    with pytest.raises(UserError, match="affairs/neural: preset nano has no such data set and model; legal: affairs/l"):
+        development.run("nano", ["affairs/neural"])
+    assert len(read_rows(development.OUT)) == 2
+    assert [kept["git_commit"] for kept in development.rows_of(facts)] == ["abcd"]
+    assert len(read_rows(development.OUT)) == 1
+    assert development.rows_of({**facts, "config_hash": "4567"}) == read_rows(development.OUT) == []

@@ -16,6 +16,7 @@ from datagradient.files import (
     read_meta,
     read_rows,
     replacing,
+    replacing_folder,
     write_arrays,
     write_json,
     write_rows,
@@ -151,3 +152,31 @@ def test_a_temporary_file_of_a_killed_job_goes_and_one_of_a_running_job_stays(tm
         path.touch()
     write_json(tmp_path / "a.json", {})
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([alive.name, "a.json"])
+
+
+def test_a_folder_appears_when_it_is_complete(tmp_path):
+    path = tmp_path / "new/folder"
+    with pytest.raises(RuntimeError), replacing_folder(path) as folder:
+        (folder / "a").touch()
+        raise RuntimeError
+    assert list(path.parent.iterdir()) == []
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (path.parent / f".folder.{ended.pid}.tmp/inner").mkdir(parents=True)
+    with replacing_folder(path) as folder:
+        (folder / "a").touch()
+        assert not path.exists()
+    assert [other.relative_to(tmp_path).as_posix() for other in sorted(tmp_path.rglob("*"))] == [
+        "new", "new/folder", "new/folder/a",
+    ]  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file/new: cannot be written"), replacing_folder(tmp_path / "file/new"):
+        pass
+    with pytest.raises(UserError, match="new: cannot be written"), replacing_folder(tmp_path / "new") as folder:
+        open(folder / "no/b")
+    with pytest.raises(FileNotFoundError), replacing_folder(tmp_path / "new"):
+        open(tmp_path / "elsewhere/b")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -6,9 +6,11 @@ from collections import Counter
 
 import pytest
 
+from conftest import REPOSITORY
 from datagradient.files import read_json, read_rows, write_json, write_rows
 from datagradient.pipeline import orchestration, progress
 from datagradient.pipeline.progress import Progress, duration
+from datagradient.report import tables
 
 
 class Clock:
@@ -126,6 +128,12 @@ def test_orchestration_by_hand(tmp_path):
     assert float(row["wall_seconds"]) == pytest.approx(150)
     assert [float(row[f"{name}_seconds"]) for name in ("fit", "cross_validation", "predict", "score")] == [30, 6, 3, 9]
     assert float(row["outside_share"]) == pytest.approx(1 - 48 / 300)
+
+
+@pytest.mark.parametrize("preset", ["cpu", "seeds"])
+def test_the_time_of_committed_runs_can_be_tabulated(preset):
+    (row,) = tables.orchestration(REPOSITORY / "results" / preset)
+    assert {"Training [s]", "Folds [s]"} <= row.keys()
 
 
 def test_the_clock_goes_on_after_a_run_that_was_killed_and_after_a_damaged_file(tmp_path):

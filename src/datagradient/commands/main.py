@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import NoReturn
 
 from datagradient import __version__
-from datagradient.commands import data, evidence, experiments, influence, models, removal, report
+from datagradient.commands import audit, data, evidence, experiments, influence, models, removal, report
 from datagradient.errors import FileError, UserError, one_line
 
-SUBJECTS = (data, models, influence, removal, experiments, evidence, report)
+SUBJECTS = (audit, data, models, influence, removal, experiments, evidence, report)
 # What the library alone does not bring, by the names that code imports. All commands belong to the replication.
 EXTRA = "pipeline"
 LIBRARIES = (
-    "alembic", "cleanlab", "datasets", "filelock", "google", "matplotlib", "mlflow", "pandas",
-    "psutil", "pydantic", "pydantic_core", "requests", "skimage", "snakemake", "sqlalchemy", "statsmodels", "torch",
-    "torchvision", "typing_extensions", "urllib3", "xgboost", "yaml",
+    "PIL", "alembic", "cleanlab", "datasets", "filelock", "google", "jinja2", "matplotlib", "mlflow", "pandas",
+    "psutil", "pyarrow", "pydantic", "pydantic_core", "requests", "skimage", "snakemake", "sqlalchemy", "statsmodels",
+    "torch", "torchvision", "typing_extensions", "urllib3", "xgboost", "yaml",
 )  # fmt: skip
 COMMANDS = {function: options for subject in SUBJECTS for function, options in subject.COMMANDS.items()}
 
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     try:
         with _libraries():
-            args.function(args)
+            return args.function(args) or 0
     except FileError as error:
         return _fail(args, f"{error}{_expected(args, error.path)}")
     except UserError as error:
@@ -83,7 +83,6 @@ def _run(args: argparse.Namespace) -> int:
         return _fail(args, f"not enough memory ({error}); take fewer samples or smaller settings")
     except KeyboardInterrupt:
         return _fail(args, "interrupted", 130)
-    return 0
 
 
 @contextlib.contextmanager

@@ -26,10 +26,12 @@ LIMIT, ROBUST_LIMIT = 1000.0, 10.0
 EXTREMES = ((0.01, 10), (0.1, 1000))
 
 
-def extract(dataset: Dataset, parts: dict[str, np.ndarray], said: dict[str, str] | None = None) -> dict[str, Any]:
+def extract(
+    dataset: Dataset, parts: dict[str, np.ndarray], said: dict[str, str] | None = None, quiet: bool = False
+) -> dict[str, Any]:
     """Return the feature matrix of every part (float32; sparse CSR for texts).
 
-    Guesses and corrections in a table are reported on standard error.
+    Guesses and corrections in a table are reported on standard error, unless `quiet`.
 
     Args:
         dataset: the raw samples.
@@ -40,7 +42,7 @@ def extract(dataset: Dataset, parts: dict[str, np.ndarray], said: dict[str, str]
         UserError: there is nothing to learn from: no column is left, or no word is frequent enough.
     """
     if dataset.modality == "table":
-        return _tables(dataset, parts, {} if said is None else said)
+        return _tables(dataset, parts, {} if said is None else said, quiet)
     return {"text": _texts, "image": _images}[dataset.modality](dataset, parts)
 
 
@@ -78,7 +80,7 @@ def _fit_on_train(transformer: Any, raw: dict[str, Any]) -> dict[str, Any]:
     return {name: transformer.transform(samples).astype(np.float32, copy=False) for name, samples in raw.items()}
 
 
-def _tables(dataset: Dataset, parts: dict[str, np.ndarray], said: dict[str, str]) -> dict[str, np.ndarray]:
+def _tables(dataset: Dataset, parts: dict[str, np.ndarray], said: dict[str, str], quiet: bool) -> dict[str, np.ndarray]:
     """Standardise numbers and dates, flag missing ones, and one-hot encode words; unseen words become all zeros."""
     columns = read_columns(dataset.samples, dataset.kinds, dataset.where)
     numbers = {column.name: column.values for column in columns if column.kind in ("number", "date")}
@@ -93,7 +95,8 @@ def _tables(dataset: Dataset, parts: dict[str, np.ndarray], said: dict[str, str]
         pieces.append(_number_features(numbers, parts, remarks))
     if words:
         pieces.append(_word_features(words, parts, remarks))
-    for line in filter(None, [notes(columns), *(f"column {name}: {remark}" for name, remark in remarks.items())]):
+    lines = [notes(columns), *(f"column {name}: {remark}" for name, remark in remarks.items())]
+    for line in filter(None, [] if quiet else lines):
         print(f"{dataset.where}: {line}", file=sys.stderr)
     both = {column.name: [column.note, remarks.get(column.name)] for column in columns}
     said |= {name: "; ".join(filter(None, texts)) for name, texts in both.items() if any(texts)}

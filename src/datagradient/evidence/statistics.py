@@ -129,3 +129,19 @@ def t_interval(values: np.ndarray) -> tuple[float, float]:
 def mean_and_interval(values: np.ndarray) -> tuple[float, float, float]:
     """Return the mean and its 95 % interval from Student's t."""
     return float(values.mean()), *t_interval(values)
+
+
+def corrected_interval(differences: np.ndarray, held_out_share: float) -> tuple[float, float]:
+    """Return the 95 % interval of a mean over the folds of a cross-validation (Nadeau and Bengio 2003).
+
+    Training sets of different folds overlap, so the folds' differences are not independent: the variance of their mean
+    is taken to be (1 / k + held out / trained on) times their variance, and Student's t has k − 1 degrees of freedom.
+
+    Args:
+        differences: (k,) of one fold each, k at least 2.
+        held_out_share: share of the samples that a fold holds out.
+    """
+    k = len(differences)
+    factor = np.sqrt(1 / k + held_out_share / (1 - held_out_share))
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, k - 1) * differences.std(ddof=1) * factor
+    return float(differences.mean() - half), float(differences.mean() + half)

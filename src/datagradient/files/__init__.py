@@ -5,6 +5,7 @@ import csv
 import glob
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -127,10 +128,7 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO]:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for scrap in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            if not _is_running(scrap.name.split(".")[-2]):
-                scrap.unlink()  # left by a job that was killed
+        _clear_for(path)
         text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
         with open(temporary, mode, **text) as stream:
             yield stream
@@ -142,6 +140,37 @@ def replacing(path: Path, mode: str = "w") -> Iterator[IO]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Make a temporary folder next to `path` and rename it to `path`, which must not exist, when the block succeeds.
+
+    Raises:
+        UserError: the folder cannot be written: no permission, no space, or a file of this name.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        _clear_for(path)
+        temporary.mkdir()
+        yield temporary
+        temporary.rename(path)
+    except OSError as error:
+        names = [Path(name) for name in (error.filename, error.filename2) if name is not None]
+        if names and not any(temporary in (name, *name.parents) or name in (path, *path.parents) for name in names):
+            raise  # an error of the block itself
+        raise FileError(path, f"cannot be written ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _clear_for(path: Path) -> None:
+    """Make the folder of a file or folder to be written, and remove what killed jobs have left of it there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for scrap in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if not _is_running(scrap.name.split(".")[-2]):
+            shutil.rmtree(scrap) if scrap.is_dir() else scrap.unlink()
 
 
 def _is_running(process: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from datagradient.files import read_json, read_rows, replacing, write_json, write_rows
 from datagradient.pipeline.layout import GUARDED
 
-COLUMNS = (
+COLUMNS = (  # cross_validation_seconds: of cross-fitting, its training and scoring; older results have this name
     "cores", "runs", "wall_seconds", "fit_seconds", "cross_validation_seconds", "predict_seconds", "score_seconds",
     "outside_share",
 )  # fmt: skip
@@ -66,10 +66,10 @@ def write_orchestration(results: Path) -> None:
         sum(float(row[f"{step}_seconds"]) for row in rows) for step in ("train", "predict", "influence", "other_scores")
     )
     cross_fits = [read_json(job, "seconds")["seconds"] for job in results.rglob("crossfit.json")]
-    cross_validation = sum(sum(seconds.values()) for seconds in cross_fits)
+    folds = sum(sum(seconds.values()) for seconds in cross_fits)
     wall = sum(run["finished"] - run["started"] for run in runs)
     available = sum((run["finished"] - run["started"]) * run["cores"] for run in runs)
-    inside = fit + cross_validation + predict + influence + others
-    values = (runs[-1]["cores"], len(runs), wall, fit, cross_validation, predict, influence + others,
+    inside = fit + folds + predict + influence + others
+    values = (runs[-1]["cores"], len(runs), wall, fit, folds, predict, influence + others,
               1 - inside / available)  # fmt: skip
     write_rows(results / "orchestration.csv", COLUMNS, [dict(zip(COLUMNS, values, strict=True))])

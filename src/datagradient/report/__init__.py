@@ -1,1 +1,1 @@
-"""Tables and figures, drawn from the small result tables."""
+"""Tables and figures, drawn from the small result tables; pages, each one offline HTML file."""

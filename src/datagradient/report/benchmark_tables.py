@@ -1,10 +1,13 @@
-"""Tables of the benchmarks: cost and quality of solvers, and of published libraries."""
+"""Tables of the benchmarks: solvers, published libraries, and candidates for removal and relabelling."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+from datagradient.data.conditions import PUBLISHED
+from datagradient.evidence.candidates import Pool, summaries
 from datagradient.files import read_rows
-from datagradient.report.formats import number
+from datagradient.report.formats import number, percent, points
 
 
 def solvers(results: Path) -> list[dict]:
@@ -51,4 +54,38 @@ def peers(results: Path) -> list[dict]:
     ]
 
 
-TABLES: dict[str, Callable[[Path], list[dict]]] = {"peers": peers, "solvers": solvers}
+def policies(results: Path) -> list[dict]:
+    """Candidates for removal and relabelling on development seeds; results are those of benchmarks/policies.py."""
+    found = summaries(read_rows(results / "policies.csv"))
+    families = dict.fromkeys(model for one in found for model in one.by_family)
+    return [
+        {
+            "Labels": one.condition,
+            "Candidate": one.candidate,
+            "Recovered": _recovered(one.condition, one.pooled),
+            "Of oracle removal": _or_dash(one.pooled.share_of_oracle, number),
+            **{model: _recovered(one.condition, one.by_family[model]) if model in one.by_family else ""
+               for model in families},
+            "Precision [%]": _or_dash(one.precision, percent),
+            "Removed [%]": percent(one.removed),
+            "Relabelled [%]": percent(one.relabelled),
+            "Trainings": number(one.trainings, 1),
+            "Data sets × models": len(one.seeds),
+            "Seeds": str(min(one.seeds)) if len(set(one.seeds)) == 1 else f"{min(one.seeds)}–{max(one.seeds)}",
+        }
+        for one in found
+    ]  # fmt: skip
+
+
+def _recovered(condition: str, pooled: Pool) -> str:
+    """Return the recovered share; of labels as published, which are not known to be wrong, the change in points."""
+    return f"{points(pooled.change)} points" if condition == PUBLISHED else _or_dash(pooled.share, number)
+
+
+def _or_dash(value: float, text: Callable[[float], str]) -> str:
+    return "–" if math.isnan(value) else text(value)
+
+
+TABLES: dict[str, Callable[[Path], list[dict]]] = {"peers": peers, "policies": policies, "solvers": solvers}
+# Table -> the file that says what its results were made by, where that is not provenance.json.
+PROVENANCE = {"policies": "policies.json"}

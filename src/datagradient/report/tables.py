@@ -47,7 +47,7 @@ def _write_table(name: str, results: Path, out: Path) -> None:
     import pandas as pd
 
     frame, caption = pd.DataFrame(TABLES[name](results)).fillna(""), captions.TABLES[name]
-    run = read_json(results / "provenance.json")
+    run = read_json(results / benchmark_tables.PROVENANCE.get(name, "provenance.json"))
     commits = sorted({cell["git_commit"] for cell in run.get("cells", {}).values()}) or [run["git_commit"]]
     made_by = (
         f"preset {run['preset']}, configuration {run['config_hash']}, version {run['version']}, {', '.join(commits)}"
@@ -357,10 +357,11 @@ def data(results: Path) -> list[dict]:
 def orchestration(results: Path) -> list[dict]:
     """The time of a run outside training and scoring."""
     row = read_rows(results / "orchestration.csv")[0]
-    names = {"Wall": "wall", "Training": "fit", "Cross-validation": "cross_validation", "Predicting": "predict",
+    names = {"Wall": "wall", "Training": "fit", "Folds": "cross_validation", "Predicting": "predict",
              "Scoring": "score"}  # fmt: skip
+    runs = {"Runs": row["runs"]} if "runs" in row else {}  # older results do not count them
     return [{
-        "Cores": row["cores"], "Runs": row["runs"],
+        "Cores": row["cores"], **runs,
         **{f"{name} [s]": number(row[f"{key}_seconds"], 0) for name, key in names.items()},
         "Outside, of wall × cores [%]": percent(row["outside_share"]),
     }]  # fmt: skip

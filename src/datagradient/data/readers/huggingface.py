@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path, PurePath
+from typing import Any
 
 from datagradient.data.readers.arrow_tables import table_of
 from datagradient.data.readers.source import ReadOptions, fault, listed
@@ -30,16 +31,9 @@ def read_hugging_face(folder: Path, options: ReadOptions) -> Table:
         parts = sorted(path.name for path in folder.iterdir() if path.is_dir())
         example = folder / (parts[0] if parts else "train")
         raise fault(folder, f"holds the parts {listed(parts)}: give one of them, e.g. {example}")
-    state, info = _json(folder / STATE), _json(folder / INFO)
-    files = [folder / name for name in _names(state, folder)]
-    if not files:
-        raise fault(folder / STATE, "names no data files: save the data set again with save_to_disk")
-    if state.get("_indices_data_files"):
-        raise fault(folder, "holds a selection of rows beside the data: save it again with flatten_indices()")
-    for file in files:
-        check_file(file)
+    files, info = data_files(folder), _json(folder / INFO)
     try:
-        content = pa.concat_tables([_arrow(file) for file in files])
+        content = pa.concat_tables([open_arrow(file).read_all() for file in files])
         content = content.rename_columns(content.column_names)  # fails here if a name is no UTF-8
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = one_line(str(error).splitlines()[0] if str(error) else type(error).__name__)
@@ -50,8 +44,31 @@ def read_hugging_face(folder: Path, options: ReadOptions) -> Table:
     )
     check_rows(len(table.frame), content.num_rows, str(folder))
     table.facts = {"path": str(folder), "format": "hugging face", "rows": content.num_rows,
-                   "sha256": _checksum([*files, folder / INFO])}  # fmt: skip
+                   "sha256": checksum(folder)}  # fmt: skip
     return table
+
+
+def data_files(folder: Path) -> list[Path]:
+    """Return the Arrow files of a saved data set, in the order of their rows.
+
+    Raises:
+        UserError: a file is missing, or the data set holds more than them.
+    """
+    state = _json(folder / STATE)
+    files = [folder / name for name in _names(state, folder)]
+    if not files:
+        raise fault(folder / STATE, "names no data files: save the data set again with save_to_disk")
+    if state.get("_indices_data_files"):
+        raise fault(folder, "holds a selection of rows beside the data: save it again with flatten_indices()")
+    for file in files:
+        check_file(file)
+    return files
+
+
+def checksum(folder: Path) -> str:
+    """Return the checksum of the names and contents of the files that hold the rows and say what they are."""
+    files = [*data_files(folder), folder / INFO]
+    return hashlib.sha256("".join(f"{file.name}:{sha256(file)};" for file in files).encode()).hexdigest()
 
 
 def _json(path: Path) -> dict:
@@ -78,18 +95,13 @@ def _names(state: dict, folder: Path) -> list[str]:
     return names
 
 
-def _arrow(file: Path) -> object:
-    """Return the table of an Arrow file, of which nothing is copied; `datasets` writes streams."""
+def open_arrow(file: Path) -> Any:
+    """Return pyarrow's reader of an Arrow file, of which nothing is copied; `datasets` writes streams."""
     import pyarrow as pa
 
     source = pa.memory_map(str(file))
     try:
-        return pa.ipc.open_stream(source).read_all()
+        return pa.ipc.open_stream(source)
     except pa.ArrowInvalid:
         source.seek(0)
-        return pa.ipc.open_file(source).read_all()
-
-
-def _checksum(files: list[Path]) -> str:
-    """Return the checksum of the names and contents of files."""
-    return hashlib.sha256("".join(f"{file.name}:{sha256(file)};" for file in files).encode()).hexdigest()
+        return pa.ipc.open_file(source)

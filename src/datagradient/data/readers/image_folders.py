@@ -69,7 +69,7 @@ def read_image_folder(folder: Path, options: ReadOptions, first: Source | None) 
     pictures = [Picture(repr(name), folder / path) for name, path in zip(names, found.images, strict=True)]
     shape = None if first is None else first.dataset.samples.shape[1:]
     read = read_pictures(pictures, where, shape, reasons)
-    facts = {"path": where, "format": "image folder", "sha256": _checksum(folder, found.images), "rows": len(names),
+    facts = {"path": where, "format": "image folder", "sha256": checksum(folder, found.images), "rows": len(names),
              "size": list(read.images.shape[1:]), "columns": []}  # fmt: skip
     samples = Samples("image", read.images, read.reasons, said=read.said)
     title = folder.resolve().name
@@ -150,7 +150,7 @@ def _on_files(found: Found) -> list[str]:
     return said
 
 
-def _checksum(folder: Path, paths: list[str]) -> str:
+def checksum(folder: Path, paths: list[str]) -> str:
     """Return the checksum of the names and contents of the images."""
     digest = hashlib.sha256()
     for path in paths:

@@ -6,7 +6,7 @@ import numpy as np
 
 from datagradient.data.readers.assembly import Content
 from datagradient.data.readers.samples import samples_of
-from datagradient.data.readers.source import ReadOptions, Source, check_column, counted, fault, listed
+from datagradient.data.readers.source import TASKS, ReadOptions, Source, check_column, counted, fault, listed
 from datagradient.data.readers.table import Table, rows_shown
 from datagradient.data.readers.targets import Labels, read_labels, read_named_labels
 from datagradient.data.readers.typed_columns import read_words
@@ -120,3 +120,8 @@ def _described(
         known = {"kind": kind, "note": "", "form": "", "missing": missing.get(name)}
         described.append({"name": name, **known, **columns.get(name, {})})
     return described
+
+
+def labels_of(table: Table, target: str) -> Labels:
+    """Return the labels of a table that has been read as data with classes before; real numbers are classes then."""
+    return _labels(table, target, TASKS[0])

@@ -44,7 +44,7 @@ def read_text_table(path: Path, options: ReadOptions) -> Table:
             missing or repeated; or there is no row.
     """
     file = check_text(path, options.encoding)
-    with _fields_of_any_length():
+    with fields_of_any_length():
         form, sample = _recognise(file, options)
         header, rows, n = _rows(file, form)
         names = [name.strip() for name in header]
@@ -70,7 +70,7 @@ def read_text_table(path: Path, options: ReadOptions) -> Table:
 
 
 @contextlib.contextmanager
-def _fields_of_any_length() -> Iterator[None]:
+def fields_of_any_length() -> Iterator[None]:
     """Lift the limit of 128 KiB that Python's reader has for a field; a review may be longer."""
     before = csv.field_size_limit(2**31 - 1)
     try:
@@ -113,12 +113,13 @@ def _sample_records(text: str, form: Form) -> list[list[str]]:
         for record in form.records(io.StringIO(text, newline="")):
             if len(records) > SAMPLE_RECORDS:
                 break
-            if not _is_blank(record):
+            if not is_blank(record):
                 records.append(record)
     return records[:-1] if len(records) > 1 and len(text) == SAMPLE else records
 
 
-def _is_blank(record: list[str]) -> bool:
+def is_blank(record: list[str]) -> bool:
+    """Return whether a record is a blank line, which is no row."""
     return not record or (len(record) == 1 and not record[0].strip())
 
 
@@ -129,7 +130,7 @@ def _rows(file: TextFile, form: Form) -> tuple[list[str], np.ndarray, int]:
     """
     lengths = _lengths(file, form)
     numbered = _numbered(file, form)
-    place, _, header = next((item for item in numbered if not _is_blank(item[2])), (0, 1, []))
+    place, _, header = next((item for item in numbered if not is_blank(item[2])), (0, 1, []))
     if len(header) < 2:
         raise fault(file.path, f"the header has {len(header)} columns, and at least two are needed: give --sep")
     rows = np.arange(place + 1, len(lengths))
@@ -178,7 +179,7 @@ def _last_line(file: TextFile, form: Form) -> int:
 def _odd_lines(file: TextFile, form: Form, odd: set[int]) -> list[tuple[int, int]]:
     """Return line and number of fields of the given records that are not blank."""
     return [
-        (line, len(record)) for number, line, record in _numbered(file, form) if number in odd and not _is_blank(record)
+        (line, len(record)) for number, line, record in _numbered(file, form) if number in odd and not is_blank(record)
     ]
 
 

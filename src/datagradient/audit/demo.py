@@ -1,0 +1,53 @@
+"""A first look: mistakes planted in scikit-learn's handwritten digits, and how many of them an audit finds."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from datagradient.audit.folder import BEGUN, check_folder, clear
+from datagradient.audit.run import Audit, audit
+from datagradient.data import sets
+from datagradient.files import write_json
+from datagradient.seeds import generator
+
+PLANTED = 0.1  # share of the labels
+FIRST = 50  # rows that a person would check first
+
+
+def run_demo(folder: Path, said: Callable[[str], None]) -> Audit:
+    """Plant mistakes, audit, say how many were found, and write the audit to a folder.
+
+    Raises:
+        UserError: the folder holds something that is not an audit.
+    """
+    check_folder(folder, overwrite=folder.is_dir() and (folder / BEGUN).exists(), resume=False)
+    clear(folder)
+    images, labels, wrong = planted()
+    said(f"{len(labels)} handwritten digits of 8 × 8 pixels, from scikit-learn. {wrong.sum()} labels, "
+         f"{100 * PLANTED:.0f} %, are made wrong at random; the audit does not know which.")  # fmt: skip
+    write_json(folder / BEGUN, {"checksums": {}, "options": {"demo": True}})
+    result = audit((images, labels), folder=folder, said=said)
+    found = [bool(wrong[row["row"]]) for row in result.rows]
+    doubtful = sum(row["doubt"] > 0.5 for row in result.rows)
+    said("")
+    said(result.effect["sentence"])
+    said(result.summary["trusted"]["sentence"])
+    said(f"Of the first {FIRST} rows of review.csv {sum(found[:FIRST])} are planted mistakes. "
+         f"Among the {doubtful} rows whose label is more likely wrong than right are {sum(found[:doubtful])} of the "
+         f"{wrong.sum()}.")  # fmt: skip
+    result.save(folder)
+    shutil.rmtree(folder / "work", ignore_errors=True)
+    said(f"Open {folder / 'report.html'} in a browser. Then: datagradient audit YOUR.csv --target COLUMN")
+    return result
+
+
+def planted() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the digits' images, labels of which some are wrong, and which (n,)."""
+    digits = sets.load("digits")
+    random, classes = generator(0, "planted mistakes"), len(digits.class_names)
+    wrong = np.zeros(len(digits.labels), dtype=bool)
+    wrong[random.permutation(len(wrong))[: round(PLANTED * len(wrong))]] = True
+    others = (digits.labels + random.integers(1, classes, len(wrong))) % classes
+    return digits.samples, np.where(wrong, others, digits.labels), wrong

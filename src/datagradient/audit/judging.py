@@ -1,0 +1,157 @@
+"""The work of an audit: models that judge the rows, a decision, and what it does to rows that no model has seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from datagradient.audit.task import ENOUGH_TRUSTED, Part, Task, training_set
+from datagradient.data.features import extract, raw_inputs
+from datagradient.data.training_set import TrainingSet, stacked
+from datagradient.models import declared, family
+from datagradient.pipeline.layout import solver_for
+from datagradient.refine.crossfit import CrossFit, cross_fit
+from datagradient.refine.removal import Removal, removable
+from datagradient.refine.repair import Evidence, Judgement, repair
+from datagradient.seeds import generator
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A part's rows in the form that a family takes: judged, with checked labels, held out, and of the test file."""
+
+    judged: Any
+    known: Any
+    held: Any
+    test: Any
+
+
+def inputs_of(task: Task, part: Part, models: Sequence[str]) -> dict[str, Inputs]:
+    """Return the inputs of some families; features are fitted on the rows that the unrefined model is trained on."""
+    dataset, n = task.dataset, len(part.judged)
+    rows = {"train": part.trained, "held": part.held, "test": task.test}
+    rows = {name: positions for name, positions in rows.items() if len(positions)}
+    forms = {declared(model).inputs for model in models}
+    raw = raw_inputs(dataset, rows) if "raw" in forms else {}
+    features = extract(dataset, rows, quiet=True) if "features" in forms or not raw else {}
+    found = {}
+    for model in models:
+        form = raw if declared(model).inputs == "raw" and raw else features
+        train, nothing = form["train"], form["train"][:0]
+        found[model] = Inputs(train[:n], train[n:], form.get("held", nothing), form.get("test", nothing))
+    return found
+
+
+def judge(task: Task, part: Part, model: str, samples: TrainingSet, known: Any) -> CrossFit:
+    """Cross-fit one family on the samples that are judged.
+
+    Trusted rows are the validation samples, in two parts, if there are enough. Otherwise the models are recalibrated on
+    their own out-of-fold predictions, whose labels are as right or wrong as all.
+
+    Args:
+        task: the audit.
+        part: its rows.
+        model: name of the family.
+        samples: those of the judged rows that are left.
+        known: the inputs of the rows whose labels were checked.
+    """
+    settings, solver = task.settings[model], solver_for(declared(model).solver, task.dataset.modality)
+    if trusts(task, part):
+        places = np.flatnonzero(task.trusted[part.known])
+        validation = [(known[half], task.dataset.labels[part.known[half]]) for half in (places[::2], places[1::2])]
+        return cross_fit(model, samples, validation, settings, solver)
+    found = cross_fit(model, samples, [], settings, solver)
+    return replace(found, validation=found.probabilities, validation_labels=samples.labels)
+
+
+def trusts(task: Task, part: Part) -> bool:
+    """Return whether a part has enough trusted labels for influence to be computed against them."""
+    return int(task.trusted[part.known].sum()) >= ENOUGH_TRUSTED
+
+
+def evidence_of(task: Task, part: Part, model: str, labels: np.ndarray, crossfits: Sequence[CrossFit]) -> Evidence:
+    """Return what a decision about judged samples with some labels goes by."""
+    return Evidence(labels, crossfits, trusts(task, part), not declared(model).random, task.seed)
+
+
+def decide(task: Task, evidence: Evidence) -> Removal:
+    """Return what `repair` removes and relabels, at most the share of the rows that the audit allows."""
+    removal = repair(evidence)
+    if task.fraction is None:
+        return removal
+    most = int(task.fraction * len(evidence.labels))
+    acted = np.concatenate([removal.positions, removal.relabelled])
+    harm = judgement_of(evidence).harm
+    spared = acted[np.argsort(-harm[acted], kind="stable")][most:]
+    stays = ~np.isin(removal.relabelled, spared)
+    return Removal(np.setdiff1d(removal.positions, spared), removal.capped, removal.relabelled[stays],
+                   removal.new_labels[stays])  # fmt: skip
+
+
+def judgement_of(evidence: Evidence) -> Judgement:
+    """Return the judgement that `repair` goes by."""
+    return evidence.own if evidence.convex else evidence.joint
+
+
+def refined_labels(removal: Removal, labels: np.ndarray) -> np.ndarray:
+    """Return the labels (n,) after a removal; −1 for samples that are removed."""
+    refined = labels.copy()
+    refined[removal.relabelled] = removal.new_labels
+    refined[removal.positions] = -1
+    return refined
+
+
+def refine(task: Task, part: Part, inputs: dict[str, Inputs]) -> tuple[list[CrossFit], Removal]:
+    """Judge a part's rows and decide, as many rounds as the task wants; what is left is judged anew in each.
+
+    Returns:
+        The first round's judgements: of the family that is refined, then of the others; and what all rounds together
+        remove and relabel, as positions among the judged rows.
+    """
+    model, given = task.models[0], task.dataset.labels[part.judged]
+    refined, first = given, []
+    for _ in range(task.rounds):
+        left = np.flatnonzero(refined >= 0)
+        crossfits = []
+        for name in task.models:
+            samples = replace(training_set(task, inputs[name].judged[left], part.judged[left]), labels=refined[left])
+            crossfits.append(judge(task, part, name, samples, inputs[name].known))
+        removal = decide(task, evidence_of(task, part, model, refined[left], crossfits))
+        after = refined.copy()
+        after[left] = refined_labels(removal, refined[left])
+        first, refined, changed = first or crossfits, after, bool((after != refined).any())
+        if not changed:
+            break
+    relabelled = np.flatnonzero((refined >= 0) & (refined != given))
+    return first, Removal(np.flatnonzero(refined < 0), (), relabelled, refined[relabelled])
+
+
+def measure(task: Task, part: Part, inputs: Inputs, removal: Removal) -> dict[str, np.ndarray]:
+    """Train with and without what a decision changes, and predict the held-out and test rows.
+
+    Returns:
+        Class probabilities (rows, classes) by name: ``held_baseline``, ``held_refined``, ``held_random`` for the rows
+        held out, and the same for ``test``. ``random`` goes without as many rows, drawn from all that were judged.
+    """
+    labels, count = task.dataset.labels[part.judged], len(removal.positions) + len(removal.relabelled)
+    order = generator(task.seed, "as many at random").permutation(len(labels))
+    at_random = Removal(order[removable(labels)[order]][:count])
+    arms = {"baseline": Removal(np.empty(0, dtype=np.int64)), "refined": removal, "random": at_random}
+    found: dict[str, np.ndarray] = {}
+    for arm, change in arms.items():
+        if count or not found:  # where nothing changes, all arms are the same model
+            predicted = _predictions(task, part, inputs, refined_labels(change, labels))
+        found |= {f"{name}_{arm}": values for name, values in predicted.items()}
+    return found
+
+
+def _predictions(task: Task, part: Part, inputs: Inputs, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Train on the judged rows that have a label and on those with checked ones; predict held-out and test rows."""
+    kept, known, name = np.flatnonzero(labels >= 0), task.dataset.labels[part.known], task.models[0]
+    trained = stacked([inputs.judged[kept], inputs.known]) if len(known) else inputs.judged[kept]
+    module, classes = family(name), len(task.dataset.class_names)
+    model, _ = module.fit(trained, np.concatenate([labels[kept], known]), classes, task.settings[name], task.seed)
+    others = {"held": (inputs.held, part.held), "test": (inputs.test, task.test)}
+    return {which: module.probabilities(model, rows) if len(positions) else np.empty((0, classes))
+            for which, (rows, positions) in others.items()}  # fmt: skip

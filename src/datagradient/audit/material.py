@@ -1,0 +1,186 @@
+"""The rows that an audit works with: of the audited file, and of files with checked labels or for the test."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datagradient.audit.task import small_classes
+from datagradient.data.readers import Source
+from datagradient.data.record import Dataset, sample_keys
+from datagradient.errors import UserError
+from datagradient.files import read_rows
+from datagradient.seeds import integer_seed
+
+FEWEST_ROWS = 50  # with fewer an audit says so, and trains no model
+CHECKED = "checked"  # column of review.csv for the label that a person gives to a row
+DRAWN = "drawn"  # column that says why a row is to be checked: "random" or "doubtful"
+
+
+@dataclass(frozen=True)
+class Material:
+    """The rows that are audited, as one data set.
+
+    Attributes:
+        source: the audited file, with labels that were checked in the place of those given.
+        dataset: rows of the file, then of the file with checked labels, then of the test file, without small classes;
+            None if there are too few rows or classes to train on.
+        own: (n of the data set,) bool, rows of the audited file.
+        places: (number of own rows,) their positions in the source.
+        checked: (n,) bool, rows whose label was checked by hand.
+        trusted: (n,) bool, those of them that were not chosen for being doubtful.
+        findings: what was found on the way, for summary.json.
+        not_checked: sentences on rows that are not judged.
+    """
+
+    source: Source
+    dataset: Dataset | None
+    own: np.ndarray
+    places: np.ndarray
+    checked: np.ndarray
+    trusted: np.ndarray
+    findings: dict[str, Any]
+    not_checked: list[str]
+
+    @property
+    def trained(self) -> np.ndarray:
+        """The positions of the rows that are not of the test file."""
+        if self.dataset is None:
+            return np.empty(0, dtype=np.int64)
+        is_test = self.dataset.is_test
+        return np.arange(len(self.dataset.labels)) if is_test is None else np.flatnonzero(~is_test)
+
+
+def gather(
+    source: Source, trusted: np.ndarray, max_rows: int, seed: int, validation: Source | None = None,
+    test: Source | None = None,
+) -> Material:  # fmt: skip
+    """Return the rows to audit.
+
+    Args:
+        source: the audited file; `Source.trusted` are the rows whose labels were checked.
+        trusted: (n,) bool, those of them that were not chosen for being doubtful.
+        max_rows: of the file; of more, so many are drawn, classes in equal proportion. Checked rows are kept.
+        seed: of the draw.
+        validation: a file of checked labels, in the form of the audited one.
+        test: a file that the effect is measured on, in the same form.
+    """
+    places, not_checked = _drawn(source, max_rows, seed)
+    not_checked += [f"{len(source.set_aside)} rows that were set aside"] if source.set_aside else []
+    findings: dict[str, Any] = {"repeats": []}
+    keys = sample_keys(source.dataset)
+    others = []
+    for other in (validation, test):
+        if other is None:
+            continue
+        fresh = ~np.isin(sample_keys(other.dataset), keys)
+        if not fresh.all():
+            findings["repeats"].append({"file": Path(other.facts["path"]).name, "rows": int((~fresh).sum())})
+        # A row of the audited file may not be among those that it is judged by.
+        others.append((other, np.flatnonzero(fresh)))
+    sources = [(source, places), *others]
+    dataset = _joined([(part.dataset, rows) for part, rows in sources])
+    sizes = [len(rows) for _, rows in sources]
+    own = np.arange(sum(sizes)) < sizes[0]
+    checked, is_trusted = np.zeros(sum(sizes), dtype=bool), np.zeros(sum(sizes), dtype=bool)
+    checked[: sizes[0]], is_trusted[: sizes[0]] = source.trusted[places], trusted[places]
+    is_test = np.zeros(sum(sizes), dtype=bool)
+    if validation is not None:
+        checked[sizes[0] : sizes[0] + sizes[1]] = is_trusted[sizes[0] : sizes[0] + sizes[1]] = True
+    if test is not None:
+        is_test[len(is_test) - sizes[-1] :] = True
+    small = small_classes(dataset, np.flatnonzero(own & ~checked))
+    findings["small_classes"] = [
+        {"name": dataset.class_names[label], "rows": int((dataset.labels[own] == label).sum())} for label in small
+    ]
+    kept = np.flatnonzero(~np.isin(dataset.labels, small))
+    for entry in findings["small_classes"]:
+        not_checked.append(f"{entry['rows']} rows of class {entry['name']}, too few to judge")
+    judged = int((own & ~checked)[kept].sum())
+    classes = len(dataset.class_names) - len(small)
+    if judged < FEWEST_ROWS or classes < 2:
+        return Material(source, None, own, places, checked, is_trusted, findings, not_checked)
+    return Material(source, _without(dataset, kept, small, is_test), own[kept], places[kept[own[kept]]],
+                    checked[kept], is_trusted[kept], findings, not_checked)  # fmt: skip
+
+
+def _drawn(source: Source, most: int, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Return the positions of at most so many rows of a file."""
+    n, labels = len(source.dataset.labels), source.dataset.labels
+    if n <= most:
+        return np.arange(n), []
+    from sklearn.model_selection import train_test_split
+
+    rare = np.bincount(labels)[labels] < 2
+    rest = np.flatnonzero(~source.trusted & ~rare)
+    size = max(len(source.dataset.class_names), most - int((source.trusted | rare).sum()))
+    drawn = train_test_split(rest, train_size=size, stratify=labels[rest],
+                             random_state=integer_seed(seed, "rows to audit"))[0]  # fmt: skip
+    places = np.sort(np.concatenate([drawn, np.flatnonzero(source.trusted | rare)]))
+    return places, [f"{n - len(places)} of {n} rows: {len(places)} were drawn at random (--max-rows changes that)"]
+
+
+def _joined(parts: Sequence[tuple[Dataset, np.ndarray]]) -> Dataset:
+    """Return some rows of data sets with the same columns and classes as one."""
+    first = parts[0][0]
+    samples = [dataset.take(rows) for dataset, rows in parts]
+    labels = np.concatenate([dataset.labels[rows] for dataset, rows in parts])
+    if first.modality == "table":
+        import pandas as pd
+
+        joined = pd.concat(samples, ignore_index=True)
+    elif first.modality == "text":
+        joined = [text for part in samples for text in part]
+    else:
+        joined = np.concatenate(samples)
+    return replace(first, samples=joined, labels=labels, is_test=None)
+
+
+def _without(dataset: Dataset, kept: np.ndarray, small: np.ndarray, is_test: np.ndarray) -> Dataset:
+    """Return a data set without some classes, whose numbers close up."""
+    names = [name for label, name in enumerate(dataset.class_names) if label not in small]
+    number = np.cumsum(~np.isin(np.arange(len(dataset.class_names)), small)) - 1
+    samples = dataset.take(kept)
+    if dataset.modality == "table":
+        samples = samples.reset_index(drop=True)
+    return replace(dataset, samples=samples, labels=number[dataset.labels[kept]], class_names=tuple(names),
+                   is_test=is_test[kept] if is_test[kept].any() else None)  # fmt: skip
+
+
+def with_checked(source: Source, path: Path) -> tuple[Source, np.ndarray, int]:
+    """Return a file with the labels that a person has written into a review.csv, and which of them were drawn.
+
+    Args:
+        source: the audited file.
+        path: a review.csv: rows are found by their number, a label is the name of a class in the column ``checked``.
+
+    Returns:
+        The source, in which these rows have these labels and are trusted; (n,) bool, the trusted rows that were not
+        chosen for being doubtful; and how many labels differ from those given.
+
+    Raises:
+        UserError: a row is not in the file, a label is not a class, or no row was checked.
+    """
+    position = {int(row): place for place, row in enumerate(source.rows)}
+    names = {name: label for label, name in enumerate(source.dataset.class_names)}
+    labels, trusted, chosen = source.dataset.labels.copy(), source.trusted.copy(), source.trusted.copy()
+    count = 0
+    for line, row in enumerate(read_rows(path, "row", CHECKED, DRAWN), start=2):
+        label = row[CHECKED].strip()
+        if not label:
+            continue
+        if label not in names:
+            raise UserError(f"{path}, line {line}: {CHECKED} is {label!r}, and classes are {', '.join(names)}")
+        place = position.get(int(row["row"]))
+        if place is None:
+            raise UserError(f"{path}, line {line}: row {row['row']} is not in {source.facts['path']}: is it the review "
+                            "of this file?")  # fmt: skip
+        labels[place], trusted[place], count = names[label], True, count + 1
+        chosen[place] |= row[DRAWN] == "random"
+    if not count:
+        raise UserError(f"{path}: no row has a label in the column {CHECKED}: write the right class there, also where "
+                        "it is the given one")  # fmt: skip
+    changed = int((labels != source.dataset.labels).sum())
+    return replace(source, dataset=replace(source.dataset, labels=labels), trusted=trusted), chosen, changed

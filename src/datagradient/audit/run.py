@@ -1,0 +1,166 @@
+"""An audit from beginning to end."""
+
+import contextlib
+import datetime
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datagradient.audit import answer
+from datagradient.audit.apply import applied
+from datagradient.audit.files import REVIEW, plan_of, write_all
+from datagradient.audit.material import FEWEST_ROWS, Material
+from datagradient.audit.outcome import SCHEMA, outcome
+from datagradient.audit.setup import AuditOptions, Begun, Prepared, Said, prepare
+from datagradient.audit.work import do_all
+from datagradient.data.readers import ReadOptions, Source
+from datagradient.pipeline.provenance import stamp
+
+IN_MEMORY = "data in memory"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The outcome of an audit.
+
+    Attributes:
+        summary: all but the rows, as summary.json holds it.
+        rows: the judged rows, worst first, as plain data.
+        curves: of the page.
+        source: the audited data.
+        material: the rows that were audited.
+    """
+
+    summary: dict[str, Any]
+    rows: list[dict[str, Any]] = field(repr=False)
+    curves: dict[str, Any] = field(repr=False)
+    source: Source = field(repr=False)
+    material: Material = field(repr=False)
+
+    @property
+    def effect(self) -> dict[str, Any]:
+        """What the decision does to rows that no score has seen."""
+        return self.summary["effect"]
+
+    @property
+    def review(self) -> Any:
+        """The judged rows, worst first: a DataFrame with the columns of review.csv."""
+        import pandas as pd
+
+        return pd.DataFrame([{name: row.get(name, "") for name in REVIEW} for row in self.rows], columns=list(REVIEW))
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The decisions that ``datagradient apply`` carries out."""
+        return plan_of(self)
+
+    def apply(self, frame: Any) -> Any:
+        """Return a copy of the audited DataFrame without the rows to drop, and with the new labels.
+
+        Raises:
+            UserError: the audited data are no DataFrame, or another one.
+        """
+        acted = {action["row"] for action in self.plan["actions"]}
+        return applied(self.plan, frame, {row["row"]: row["given"] for row in self.rows if row["row"] in acted})
+
+    def save(self, folder: str | Path) -> Path:
+        """Write report.html, summary.json, review.csv, samples.parquet and plan.json to a folder, which is made."""
+        write_all(self, Path(folder))
+        return Path(folder)
+
+
+def audit(
+    data: Any, target: str | None = None, *, validation: Any = None, test: Any = None,
+    trusted: str | Path | None = None,
+    read_options: ReadOptions | None = None, options: AuditOptions | None = None, folder: str | Path | None = None,
+    begun: Begun | None = None, said: Said | None = None,
+) -> Audit:  # fmt: skip
+    """Find the rows of a data set that hurt a model trained on it, and whether removing them helps.
+
+    Args:
+        data: a file or folder, a DataFrame, or arrays (samples, labels).
+        target: the column of labels.
+        validation: more data of the same kind, whose labels were checked by hand.
+        test: more data of the same kind, to measure the effect on.
+        trusted: a review.csv of an earlier audit, with labels written into its column ``checked``.
+        read_options: how to read the data; `target` goes before.
+        options: how to judge.
+        folder: where parts that are done are kept, so that an interrupted audit goes on; None: nowhere.
+        begun: with a folder, called with it and the checksums of the data, before anything is written.
+        said: receives lines of progress and of what was found; None: nobody.
+
+    Raises:
+        UserError: the data cannot be read or audited; one line names the row or column, and the remedy.
+    """
+    speak, settings = said or (lambda _: None), options or AuditOptions()
+    start = time.perf_counter()
+    reading = replace(read_options or ReadOptions(), **({} if target is None else {"target": target}))
+    place = None if folder is None else Path(folder)
+    prepared = prepare(data, reading, settings, validation=validation, test=test, trusted=trusted, folder=place,
+                       begun=begun, said=speak)  # fmt: skip
+    return finish(prepared, settings, place, speak, start)
+
+
+def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said: Said, start: float) -> Audit:
+    """Do what is not done yet, and return the outcome; `start` is when the audit began, by the performance counter."""
+    source, material = prepared.source, prepared.material
+    summary: dict[str, Any] = {"schema": SCHEMA, "source": _source_facts(source), "findings": prepared.found}
+    rows, curves = [], {}
+    if prepared.task is None or prepared.choice is None:
+        summary |= _too_few(material)
+    else:
+        with _kept_in(folder) as place:
+            do_all(prepared.task, place, said)
+            part, rows, curves = outcome(prepared.task, material, prepared.choice, place)
+        summary |= part
+    now = datetime.datetime.now(datetime.UTC)
+    began = now - datetime.timedelta(seconds=time.perf_counter() - start)
+    facts = stamp(seed=options.seed, input_sha256=source.facts.get("sha256", ""),
+                  started=began.isoformat(timespec="seconds"), finished=now.isoformat(timespec="seconds"))  # fmt: skip
+    summary |= {"not_checked": material.not_checked, "seconds": time.perf_counter() - start, "provenance": facts,
+                "options": asdict(options), "next": []}  # fmt: skip
+    return Audit(summary, rows, curves, source, material)
+
+
+@contextlib.contextmanager
+def _kept_in(folder: Path | None) -> Iterator[Path]:
+    """Give the folder of the parts, or a temporary one."""
+    if folder is not None:
+        yield folder
+        return
+    temporary = tempfile.mkdtemp(prefix="datagradient-")
+    try:
+        yield Path(temporary)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _source_facts(source: Source) -> dict[str, Any]:
+    counts = np.bincount(source.dataset.labels, minlength=len(source.dataset.class_names)).tolist()
+    classes = [{"name": name, "rows": count} for name, count in zip(source.dataset.class_names, counts, strict=True)]
+    absent = {"target": None, "id": None, "columns": []}  # of arrays
+    return {
+        **absent,
+        **source.facts,
+        "path": source.facts["path"] or IN_MEMORY,
+        "modality": source.dataset.modality,
+        "classes": classes,
+        "said": list(source.said),
+    }
+
+
+def _too_few(material: Material) -> dict[str, Any]:
+    n = int(material.own.sum())
+    words = f"Too few rows to say: {n} rows in classes that can be judged, and {FEWEST_ROWS} are needed in two or more."
+    return {
+        "model": None, "trusted": None, "score": None,
+        "effect": {"verdict": answer.TOO_FEW, "sentence": words, "by_fold": []},
+        "decisions": {answer.DROP: 0, answer.RELABEL: 0, answer.LOOK: 0, answer.KEEP: n},
+        "believe": "No model was trained.",
+    }  # fmt: skip

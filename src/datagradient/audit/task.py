@@ -1,0 +1,119 @@
+"""What an audit judges: the rows of a data set of one's own, divided into folds."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from datagradient.data.record import Dataset, sample_keys
+from datagradient.data.training_set import TrainingSet
+from datagradient.seeds import integer_seed
+
+WHOLE = "whole"  # the part that holds all rows: what is proposed for the file comes from it
+FEWEST = 10  # different rows that a class needs for its rows to be judged
+# Checked labels needed for influence to be computed against them; with fewer, only the folds judge.
+ENOUGH_TRUSTED = 50
+
+
+@dataclass(frozen=True)
+class Task:
+    """The rows that an audit judges, and how.
+
+    Attributes:
+        dataset: n samples with labels as given; every class has at least `FEWEST` different rows. Rows of ``is_test``
+            are those of a test file: no model is trained on them.
+        checked: (n,) bool, rows whose label was checked by hand. They are trained on as they are, and never removed.
+        trusted: (n,) bool, those of them that others are judged by: not chosen for being doubtful.
+        models: names of model families: the one that is refined, then those that judge beside it.
+        settings: of each family's training.
+        folds: number of outer folds.
+        rounds: how often what is left is judged again.
+        fraction: largest share of the rows that a round acts on; None: as many as the policy wants.
+        seed: of everything random.
+    """
+
+    dataset: Dataset
+    checked: np.ndarray
+    trusted: np.ndarray
+    models: tuple[str, ...]
+    settings: dict[str, dict[str, Any]]
+    folds: int
+    rounds: int
+    fraction: float | None
+    seed: int
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The positions of the rows that are not of a test file."""
+        is_test = self.dataset.is_test
+        return np.arange(len(self.dataset.labels)) if is_test is None else np.flatnonzero(~is_test)
+
+    @cached_property
+    def test(self) -> np.ndarray:
+        """The positions of the rows of a test file."""
+        is_test = self.dataset.is_test
+        return np.empty(0, dtype=np.int64) if is_test is None else np.flatnonzero(is_test)
+
+    @cached_property
+    def parts(self) -> dict[str, "Part"]:
+        """All rows, then each fold held out of the others, by name."""
+        nobody = np.empty(0, dtype=np.int64)
+        parts = {WHOLE: self._part(self.rows, nobody)}
+        for number, held in enumerate(outer_folds(self.dataset, self.rows, self.folds, self.seed), start=1):
+            parts[f"fold-{number}"] = self._part(np.setdiff1d(self.rows, held), held)
+        return parts
+
+    def _part(self, rest: np.ndarray, held: np.ndarray) -> "Part":
+        return Part(rest[~self.checked[rest]], rest[self.checked[rest]], held)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Positions of the rows that are judged, of those whose labels were checked, and of those held out."""
+
+    judged: np.ndarray
+    known: np.ndarray
+    held: np.ndarray
+
+    @property
+    def trained(self) -> np.ndarray:
+        """The rows that the unrefined model is trained on."""
+        return np.concatenate([self.judged, self.known])
+
+
+def training_set(task: Task, inputs: Any, rows: np.ndarray) -> TrainingSet:
+    """Return some rows as a training set, labels as given."""
+    labels = task.dataset.labels[rows]
+    return TrainingSet(inputs, labels, np.zeros(len(rows), dtype=bool), np.arange(len(rows)),
+                       len(task.dataset.class_names), task.seed, task.dataset.name)  # fmt: skip
+
+
+def different(dataset: Dataset, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return for every row the number of its sample among the different samples (n,), in order of appearance."""
+    import pandas as pd
+
+    keys = sample_keys(dataset)
+    return pd.factorize(keys if rows is None else keys[rows])[0]
+
+
+def outer_folds(dataset: Dataset, rows: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
+    """Divide rows into folds, classes in equal proportion; rows with the same sample are in the same fold.
+
+    A copy of a held-out row would otherwise tell what its label is.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    groups = different(dataset, rows)
+    first = np.unique(groups, return_index=True)[1]
+    division = StratifiedKFold(folds, shuffle=True, random_state=integer_seed(seed, "outer folds"))
+    fold_of = np.empty(len(first), dtype=np.int64)
+    for number, (_, held) in enumerate(division.split(first, dataset.labels[rows[first]])):
+        fold_of[held] = number
+    return [rows[fold_of[groups] == number] for number in range(folds)]
+
+
+def small_classes(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Return the numbers of the classes with fewer than `FEWEST` different samples among some rows."""
+    pairs = np.unique(np.stack([dataset.labels[rows], different(dataset, rows)]), axis=1)
+    return np.flatnonzero(np.bincount(pairs[0], minlength=len(dataset.class_names)) < FEWEST)

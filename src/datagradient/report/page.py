@@ -1,0 +1,148 @@
+"""The page of `datagradient audit`: which rows hurt, whether removing them helps, and why, in one offline HTML file."""
+
+import re
+from pathlib import Path
+
+from datagradient.report import offline
+from datagradient.report.amounts import changed, changed_range, decimal, percent
+from datagradient.report.audit_rows import table_data
+from datagradient.report.charts import Drawing, Mark, curve, dot_plot, histogram
+
+STYLES = ["page.css", "audit.css"]
+SCRIPTS = ["page.js", "table.js", "audit.js"]
+VERDICTS = {
+    "helps": "Refining this data helps",
+    "nothing": "Nothing here is worth removing",
+    "too few": "There are too few rows to say",
+    "hurts": "Keep your rows: removing them hurts",
+}
+COMMAND = re.compile(r"(datagradient|make|pip|python3?) ")  # begins a line that is to be run; others are to be read
+UNKNOWN = {"mean": None, "low": None, "high": None, "folds_better": None, "folds": None}
+BAR = 100  # width of the longest bar of the table of pairs
+
+
+def audit_page(summary: dict, rows: list[dict], curves: dict) -> str:
+    """Return the page of an audit as the text of one HTML file, which needs nothing else.
+
+    All three are what the engine hands over (schema 1). A number that is not known is None. The metric is a share, the
+    larger the better.
+
+    Args:
+        summary: content of summary.json.
+        rows: rows with their samples, worst first; the page shows the first `audit_rows.ROWS`.
+        curves: histogram of doubt, pairs of labels, cumulative harm.
+
+    Raises:
+        KeyError: something that the page shows is missing.
+    """
+    effect, data = summary["effect"], table_data(rows)
+    content = {
+        "summary": summary,
+        "title": re.split(r"[/\\]", summary["source"]["path"].rstrip("/\\"))[-1] or summary["source"]["path"],
+        "verdict": VERDICTS[effect["verdict"]],
+        "change": effect["change"] or UNKNOWN,
+        "against_random": effect["against_random"] or UNKNOWN,
+        "random_change": _difference(effect["random"], effect["baseline"]),
+        "folds": _folds(effect),
+        "steps": [{"text": text, "is_command": bool(COMMAND.match(text))} for text in summary["next"]],
+        "score_chart": _score(summary["score"]),
+        "doubt": _doubt(curves["doubt"]),
+        "cumulative": _cumulative(curves["cumulative"]),
+        "pairs": _pairs(curves["confusion"]),
+        "facts": _facts(summary),
+        "rows": len(data["rows"]),
+        "shortened": data["cut"],
+        "changed_range": changed_range,
+    }
+    return offline.page("audit.html", STYLES, SCRIPTS, data, **content)
+
+
+def write_audit_page(path: Path, summary: dict, rows: list[dict], curves: dict) -> None:
+    """Write the page of an audit, from what `audit_page` takes."""
+    offline.write_page(path, audit_page(summary, rows, curves))
+
+
+def _difference(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else first - second
+
+
+def _folds(effect: dict) -> Drawing | None:
+    """Return the changes of each fold, and below them those of all folds with their intervals."""
+    if not effect["by_fold"]:
+        return None
+    lines, words = [], []
+    for fold in effect["by_fold"]:
+        moved = {kind: _difference(fold[kind], fold["baseline"]) for kind in ("random", "refined")}
+        lines.append((f"fold {fold['fold']}", [Mark(_points(value), kind) for kind, value in moved.items()]))
+        words.append(f"fold {fold['fold']}: refined {changed(moved['refined'])}, random {changed(moved['random'])}")
+    for label, kind, key in (("all folds", "refined", "change"), ("against random", "against", "against_random")):
+        test = effect[key] or UNKNOWN
+        lines.append((label, [Mark(_points(test["mean"]), kind, _points(test["low"]), _points(test["high"]))]))
+        words.append(f"{label}: {changed(test['mean'])}, interval {changed_range(test['low'], test['high'])}")
+    return dot_plot(
+        lines, f"Change of {effect['metric']} by fold", f"{'; '.join(words)}.", "worse ← points → better",
+        {"refined": "refined", "random": "as many removed at random"}, below=2,
+    )  # fmt: skip
+
+
+def _points(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _score(score: dict) -> Drawing | None:
+    if score["value"] is None:
+        return None
+    words = f"{decimal(score['value'])}, interval {decimal(score['low'])} to {decimal(score['high'])}, from −1 to 1."
+    mark = Mark(score["value"], "refined", score["low"], score["high"])
+    return dot_plot([("score", [mark])], "Contribution score", words, "harmful rows prevail ← → helpful rows prevail",
+                    {}, ends=(-1, 1))  # fmt: skip
+
+
+def _doubt(doubt: dict) -> Drawing | None:
+    if not sum(doubt["counts"]):
+        return None
+    return histogram(doubt["edges"], doubt["counts"], "Doubt", "probability that the label is wrong", "rows")
+
+
+def _cumulative(found: dict) -> Drawing | None:
+    """Return the share of all harm in the worst rows, and in words what is in the worst 5 % of them."""
+    share, harm = found["share"], found["harm"]
+    if not share or not max(harm):
+        return None
+    worst = 0.05
+    after = next((k for k, value in enumerate(share) if value >= worst), len(share) - 1)
+    before = max(0, after - 1)
+    step = share[after] - share[before]
+    within = harm[before] + (harm[after] - harm[before]) * (worst - share[before]) / step if step else harm[after]
+    words = f"The worst {percent(worst, 0)} of the rows carry {percent(min(1, within), 0)} of all harm."
+    return curve(share, harm, "Where the harm is", words, ("rows, worst first", "share of all harm"))
+
+
+def _pairs(confusion: list[dict]) -> list[dict]:
+    """Return pairs of labels, the most frequent first, with the width of their bars."""
+    most = max((pair["rows"] for pair in confusion), default=1)
+    ordered = sorted(confusion, key=lambda pair: -pair["rows"])
+    return [pair | {"width": round(BAR * pair["rows"] / max(most, 1), 1)} for pair in ordered]
+
+
+def _facts(summary: dict) -> list[tuple[str, object]]:
+    """Return what the page is made from: terms and values."""
+    told, source, model = summary["provenance"], summary["source"], summary["model"]
+    return [
+        ("File", source["path"]),
+        ("SHA-256 of the file", source["sha256"]),
+        ("SHA-256 of all that was read", told["input_sha256"]),
+        ("Model", f"{model['title']} ({model['name']})"),
+        ("Models that judge", ", ".join(model["judges"])),
+        ("Folds", model["folds"]),
+        ("Models trained", model["trainings"]),
+        ("Seed", told["seed"]),
+        ("datagradient", told["version"]),
+        ("Git commit", told["git_commit"]),
+        ("Libraries", ", ".join(f"{name} {version}" for name, version in sorted(told["libraries"].items()))),
+        ("Machine", told["machine"]),
+        ("Started", told["started"]),
+        ("Finished", told["finished"]),
+        ("Seconds", summary["seconds"]),
+        ("Schema", summary["schema"]),
+    ]
