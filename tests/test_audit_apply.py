@@ -221,7 +221,7 @@ def tables(draw):
     return Written(header, records, cells, blanks, sep, end, last), classes
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(tables(), st.data(), st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]), st.booleans(), st.booleans())
 def test_any_text_table_and_any_plan(tmp_path_factory, made, data, encoding, packed, ended):
     (table, classes), folder = made, tmp_path_factory.mktemp("apply")
