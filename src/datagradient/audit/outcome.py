@@ -18,6 +18,8 @@ SCHEMA = 1
 SHOWN = 1000  # rows on the page
 TITLES = {"logistic": "logistic regression", "boosted": "boosted trees", "neural": "a neural network"}
 EDGES = np.linspace(0, 1, 21)
+NO_CURVES = {"doubt": {"edges": EDGES.round(2).tolist(), "counts": [0] * (len(EDGES) - 1)}, "confusion": [],
+             "cumulative": {"share": [], "harm": []}}  # fmt: skip
 
 
 def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tuple[dict, list[dict], dict]:
