@@ -6,17 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from datagradient.audit.request import AUTO
 from datagradient.audit.work import cores
 from datagradient.data.features import extract, raw_inputs
 from datagradient.data.record import Dataset
-from datagradient.errors import UserError
 from datagradient.metrics import losses
 from datagradient.models import declared, family
-from datagradient.pipeline.layout import modules
 from datagradient.refine.crossfit import FOLDS
 from datagradient.seeds import integer_seed
 
-AUTO = "auto"
 CHEAP = "logistic"  # judges beside the others, too
 TRIED = {"table": (CHEAP, "boosted"), "text": (CHEAP,), "image": (CHEAP,)}  # by auto
 # Penalties to choose from, from the strongest on, until the loss rises. TF-IDF has rows of unit length: less is needed.
@@ -54,12 +52,7 @@ def choose(dataset: Dataset, rows: np.ndarray, wanted: str, seed: int) -> Choice
         rows: positions of the others.
         wanted: ``"auto"``, or the name of a family.
         seed: of the draw.
-
-    Raises:
-        UserError: there is no such family.
     """
-    if wanted != AUTO and wanted not in (known := modules("models")):
-        raise UserError(f"--model {wanted}: legal are {AUTO}, {', '.join(known)}")
     train, held = _divided(dataset, rows, seed)
     parts = {"train": train, "held": held}
     tried = TRIED[dataset.modality] if wanted == AUTO else tuple(dict.fromkeys((wanted, CHEAP)))

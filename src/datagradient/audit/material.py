@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from datagradient.audit.request import FEWEST_ROWS
 from datagradient.audit.task import small_classes
 from datagradient.data.readers import Source
 from datagradient.data.record import Dataset, sample_keys
@@ -14,7 +15,6 @@ from datagradient.errors import UserError
 from datagradient.files import read_rows
 from datagradient.seeds import integer_seed
 
-FEWEST_ROWS = 50  # with fewer an audit says so, and trains no model
 CHECKED = "checked"  # column of review.csv for the label that a person gives to a row
 DRAWN = "drawn"  # column that says why a row is to be checked: "random" or "doubtful"
 

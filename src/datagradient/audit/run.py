@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import math
 import shutil
 import tempfile
 import time
@@ -14,11 +15,14 @@ import numpy as np
 
 from datagradient.audit import answer
 from datagradient.audit.apply import applied
+from datagradient.audit.beginning import begin
 from datagradient.audit.files import REVIEW, plan_of, write_all
-from datagradient.audit.material import FEWEST_ROWS, Material
-from datagradient.audit.outcome import SCHEMA, outcome
-from datagradient.audit.setup import AuditOptions, Begun, Prepared, Said, prepare
-from datagradient.audit.work import do_all
+from datagradient.audit.folder import BEGUN, Place
+from datagradient.audit.material import Material
+from datagradient.audit.outcome import NO_CURVES, SCHEMA, outcome
+from datagradient.audit.request import FEWEST_ROWS, AuditOptions, Request
+from datagradient.audit.setup import Prepared, Said
+from datagradient.audit.work import do_all, one_thread
 from datagradient.data.readers import ReadOptions, Source
 from datagradient.pipeline.provenance import stamp
 
@@ -79,7 +83,7 @@ def audit(
     data: Any, target: str | None = None, *, validation: Any = None, test: Any = None,
     trusted: str | Path | None = None,
     read_options: ReadOptions | None = None, options: AuditOptions | None = None, folder: str | Path | None = None,
-    begun: Begun | None = None, said: Said | None = None,
+    said: Said | None = None,
 ) -> Audit:  # fmt: skip
     """Find the rows of a data set that hurt a model trained on it, and whether removing them helps.
 
@@ -91,33 +95,35 @@ def audit(
         trusted: a review.csv of an earlier audit, with labels written into its column ``checked``.
         read_options: how to read the data; `target` goes before.
         options: how to judge.
-        folder: where parts that are done are kept, so that an interrupted audit goes on; None: nowhere.
-        begun: with a folder, called with it and the checksums of the data, before anything is written.
+        folder: where parts that are done are kept, so that an interrupted audit of the same data goes on; None:
+            nowhere.
         said: receives lines of progress and of what was found; None: nobody.
 
     Raises:
-        UserError: the data cannot be read or audited; one line names the row or column, and the remedy.
+        UserError: the data cannot be read or audited, or the folder holds another audit; one line names the row or
+            column, and the remedy.
     """
-    speak, settings = said or (lambda _: None), options or AuditOptions()
-    start = time.perf_counter()
     reading = replace(read_options or ReadOptions(), **({} if target is None else {"target": target}))
-    place = None if folder is None else Path(folder)
-    prepared = prepare(data, reading, settings, validation=validation, test=test, trusted=trusted, folder=place,
-                       begun=begun, said=speak)  # fmt: skip
-    return finish(prepared, settings, place, speak, start)
+    request = Request(data, reading, options or AuditOptions(), validation, test, trusted)
+    speak, start = said or (lambda _: None), time.perf_counter()
+    if folder is None:
+        return finish(begin(request, None, speak), request.options, None, speak, start)
+    with Place(folder, resume=(Path(folder) / BEGUN).exists()) as place:
+        return finish(begin(request, place, speak), request.options, place.path, speak, start)
 
 
 def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said: Said, start: float) -> Audit:
     """Do what is not done yet, and return the outcome; `start` is when the audit began, by the performance counter."""
     source, material = prepared.source, prepared.material
     summary: dict[str, Any] = {"schema": SCHEMA, "source": _source_facts(source), "findings": prepared.found}
-    rows, curves = [], {}
+    rows, curves = [], dict(NO_CURVES)
     if prepared.task is None or prepared.choice is None:
         summary |= _too_few(material)
     else:
         with _kept_in(folder) as place:
-            do_all(prepared.task, place, said)
-            part, rows, curves = outcome(prepared.task, material, prepared.choice, place)
+            do_all(prepared.task, place, said, prepared.seconds)
+            with one_thread(prepared.task.models):
+                part, rows, curves = outcome(prepared.task, material, prepared.choice, place)
         summary |= part
     now = datetime.datetime.now(datetime.UTC)
     began = now - datetime.timedelta(seconds=time.perf_counter() - start)
@@ -125,7 +131,7 @@ def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said:
                   started=began.isoformat(timespec="seconds"), finished=now.isoformat(timespec="seconds"))  # fmt: skip
     summary |= {"not_checked": material.not_checked, "seconds": time.perf_counter() - start, "provenance": facts,
                 "options": asdict(options), "next": []}  # fmt: skip
-    return Audit(summary, rows, curves, source, material)
+    return Audit(_known(summary), rows, curves, source, material)
 
 
 @contextlib.contextmanager
@@ -145,22 +151,32 @@ def _source_facts(source: Source) -> dict[str, Any]:
     counts = np.bincount(source.dataset.labels, minlength=len(source.dataset.class_names)).tolist()
     classes = [{"name": name, "rows": count} for name, count in zip(source.dataset.class_names, counts, strict=True)]
     absent = {"target": None, "id": None, "columns": []}  # of arrays
-    return {
-        **absent,
-        **source.facts,
-        "path": source.facts["path"] or IN_MEMORY,
-        "modality": source.dataset.modality,
-        "classes": classes,
-        "said": list(source.said),
-    }
+    return {**absent, **source.facts, "path": source.facts["path"] or IN_MEMORY, "modality": source.dataset.modality,
+            "classes": classes, "said": list(source.said)}  # fmt: skip
 
 
 def _too_few(material: Material) -> dict[str, Any]:
     n = int(material.own.sum())
     words = f"Too few rows to say: {n} rows in classes that can be judged, and {FEWEST_ROWS} are needed in two or more."
+    nothing = dict.fromkeys(("mean", "low", "high")) | {"folds_better": 0, "folds": 0}
+    unknown = dict.fromkeys(("expected_wrong", "expected_wrong_share", "low", "high"))
     return {
-        "model": None, "trusted": None, "score": None,
-        "effect": {"verdict": answer.TOO_FEW, "sentence": words, "by_fold": []},
+        "model": {"name": None, "title": "no model", "judges": [], "folds": 0, "settings": {}, "trainings": 0,
+                  "tried": {}},
+        "trusted": {"rows": int(material.trusted.sum()), **unknown, "sentence": "No model was trained."},
+        "effect": {"verdict": answer.TOO_FEW, "sentence": words, "metric": "accuracy", "measured_on": "held-out rows",
+                   "rows": 0, **dict.fromkeys(("baseline", "refined", "random")), "change": nothing,
+                   "against_random": nothing, "by_fold": []},
+        "score": {**dict.fromkeys(("value", "low", "high", "helpful_share")), "sentence": "No model was trained."},
         "decisions": {answer.DROP: 0, answer.RELABEL: 0, answer.LOOK: 0, answer.KEEP: n},
         "believe": "No model was trained.",
     }  # fmt: skip
+
+
+def _known(content: Any) -> Any:
+    """Return plain data in which a number that is not finite, which JSON does not have, is None."""
+    if isinstance(content, dict):
+        return {key: _known(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_known(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
