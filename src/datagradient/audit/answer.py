@@ -199,16 +199,15 @@ def rows(task: Task, parts: Mapping[str, Arrays], verdict: str, own: np.ndarray)
     if verdict != HELPS:
         acted = np.flatnonzero(decision != KEEP)
         decision[acted] = KEEP
-    left = np.flatnonzero((decision == KEEP) & mine)
-    decision[left[np.argsort(-judged.doubt[left], kind="stable")][:SUSPICIOUS]] = LOOK
+    loss = losses(first.probabilities, labels)
+    order = np.lexsort((-loss, -np.round(judged.doubt, ALIKE)))
+    decision[order[((decision == KEEP) & mine)[order]][:SUSPICIOUS]] = LOOK
     if not trusts(task, part):
         at_random = generator(task.seed, "rows to check").permutation(n)
         at_random = at_random[mine[at_random]][:DRAWN]
         drawn[at_random] = True
         decision[at_random[decision[at_random] == KEEP]] = LOOK
     stands_out, judged_in = _standing_out(task, parts, len(task.dataset.labels))
-    loss = losses(first.probabilities, labels)
-    order = np.lexsort((-loss, -np.round(judged.doubt, ALIKE)))
     return Rows(
         part.judged, order, labels, suggested, probability, first.influence[places, labels], judged.harm, loss,
         judged.doubt, first.probabilities[places, labels], stands_out[part.judged], judged_in[part.judged], decision,

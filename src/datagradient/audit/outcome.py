@@ -8,7 +8,7 @@ import numpy as np
 
 from datagradient.audit import answer, display
 from datagradient.audit.choice import Choice
-from datagradient.audit.material import Material
+from datagradient.audit.material import DOUBTFUL, RANDOM, Material
 from datagradient.audit.task import ENOUGH_TRUSTED, WHOLE, Task
 from datagradient.audit.work import read_part, trainings
 from datagradient.data.features import extract
@@ -17,6 +17,7 @@ from datagradient.data.record import Dataset
 SCHEMA = 1
 SHOWN = 1000  # rows on the page
 TITLES = {"logistic": "logistic regression", "boosted": "boosted trees", "neural": "a neural network"}
+FEW, SMALL = 5, 0.01  # fewer wrong labels, or a smaller share, are not mentioned beside the verdict
 EDGES = np.linspace(0, 1, 21)
 NO_CURVES = {"doubt": {"edges": EDGES.round(2).tolist(), "counts": [0] * (len(EDGES) - 1)}, "confusion": [],
              "cumulative": {"share": [], "harm": []}}  # fmt: skip
@@ -31,7 +32,8 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
     decisions = Counter(said.decision[material.own[said.positions]])
     trusted = int(task.trusted[task.rows].sum())
     removed, relabelled = (len(parts[WHOLE][kind]) for kind in ("removed", "relabelled"))
-    effect = {"verdict": found.verdict, "sentence": answer.sentence(found, removed, relabelled),
+    words = answer.sentence(found, removed, relabelled) + _all_the_same(found, wrong)
+    effect = {"verdict": found.verdict, "sentence": words,
               "metric": found.metric, "measured_on": found.measured_on, "rows": found.rows,
               **{arm: found.mean(arm) for arm in ("baseline", "refined", "random")},
               "change": found.change, "against_random": found.against_random, "by_fold": found.by_fold}  # fmt: skip
@@ -48,6 +50,13 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
         "believe": _believe(trusted),
     }  # fmt: skip
     return summary, _rows(task, material, said), _curves(task, material, said)
+
+
+def _all_the_same(found: answer.Effect, wrong: dict[str, float]) -> str:
+    """Return what to say of labels that look wrong where removing them does not help."""
+    if found.verdict == answer.HELPS or wrong["expected_wrong"] < FEW or wrong["expected_wrong_share"] < SMALL:
+        return ""
+    return f" All the same, about {wrong['expected_wrong']:.0f} labels look wrong: check the first rows of the review."
 
 
 def _on_wrong_labels(wrong: dict[str, float], trusted: int) -> str:
@@ -111,7 +120,7 @@ def _rows(task: Task, material: Material, said: answer.Rows) -> list[dict[str, A
             "confidence": float(said.confidence[k]), "stands_out": int(said.stands_out[k]),
             "of": int(said.judged_in[k]), "decision": str(said.decision[k]),
             "reason": _reason(said.decision[k], suggested, given, said.probability[k], said.doubt[k], said.drawn[k]),
-            "drawn": "random" if said.drawn[k] else "doubtful" if said.decision[k] == answer.LOOK else "",
+            "drawn": RANDOM if said.drawn[k] else DOUBTFUL if said.decision[k] == answer.LOOK else "",
             "position": int(said.positions[k]),
         })  # fmt: skip
     return rows

@@ -4,11 +4,15 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from datagradient.audit.request import Request
 from datagradient.data.readers import Source, read, read_like
+
+if TYPE_CHECKING:
+    from datagradient.audit.material import Checked
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Read:
         validation: more data whose labels were checked by hand; None without.
         test: more data that the effect is measured on; None without.
         trusted: (n,) bool, rows whose label was checked and that were not chosen for being doubtful.
-        corrected: how many labels a review has changed; None without a review.
+        checked: the labels that a person has written into a review; None without a review.
         checksums: of the data, by what they are.
     """
 
@@ -28,7 +32,7 @@ class Read:
     validation: Source | None
     test: Source | None
     trusted: np.ndarray
-    corrected: int | None
+    checked: "Checked | None"
     checksums: dict[str, str]
 
 
@@ -45,13 +49,14 @@ def read_all(request: Request) -> Read:
     checksums = {name: file.facts.get("sha256", "") for name, file in found.items() if file is not None}
     if request.path is not None:
         source = replace(source, facts={**source.facts, "path": request.path})
-    trusted, corrected = source.trusted.copy(), None
+    trusted, checked = source.trusted.copy(), None
     if request.trusted is not None:
-        from datagradient.audit.material import with_checked
+        from datagradient.audit.material import read_checked, with_checked
 
         checksums["review"] = hashlib.sha256(Path(request.trusted).read_bytes()).hexdigest()
-        source, trusted, corrected = with_checked(source, Path(request.trusted))
-    return Read(source, *others, trusted, corrected, checksums)
+        checked = read_checked(source, Path(request.trusted))
+        source, trusted = with_checked(source, checked)
+    return Read(source, *others, trusted, checked, checksums)
 
 
 def introduction(found: Read) -> Iterator[str]:
@@ -66,5 +71,5 @@ def introduction(found: Read) -> Iterator[str]:
         first = source.set_aside[0]
         where = f"row {first.row}" if first.name is None else first.name
         yield f"{len(source.set_aside)} rows are set aside, first {where}: {first.reason}."
-    if found.corrected is not None:
-        yield f"{int(source.trusted.sum())} labels were checked by hand, {found.corrected} of them changed."
+    if found.checked is not None:
+        yield f"{int(source.trusted.sum())} labels were checked by hand, {found.checked.corrected} of them changed."

@@ -16,15 +16,17 @@ import numpy as np
 from datagradient.audit import answer
 from datagradient.audit.apply import applied
 from datagradient.audit.beginning import begin
-from datagradient.audit.files import REVIEW, plan_of, write_all
+from datagradient.audit.files import REVIEW, plan_of, review_rows, write_all
 from datagradient.audit.folder import BEGUN, Place
-from datagradient.audit.material import Material
+from datagradient.audit.material import Checked, Material
 from datagradient.audit.outcome import NO_CURVES, SCHEMA, outcome
 from datagradient.audit.request import FEWEST_ROWS, AuditOptions, Request
 from datagradient.audit.setup import Prepared, Said
 from datagradient.audit.work import do_all, one_thread
 from datagradient.data.readers import ReadOptions, Source
 from datagradient.pipeline.provenance import stamp
+
+IN_MEMORY = "data in memory"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Audit:
         curves: of the page.
         source: the audited data.
         material: the rows that were audited.
+        checked: labels that a person has written into a review, which go into the plan; None without.
     """
 
     summary: dict[str, Any]
@@ -44,6 +47,7 @@ class Audit:
     curves: dict[str, Any] = field(repr=False)
     source: Source = field(repr=False)
     material: Material = field(repr=False)
+    checked: Checked | None = field(default=None, repr=False)
 
     @property
     def effect(self) -> dict[str, Any]:
@@ -55,7 +59,8 @@ class Audit:
         """The judged rows, worst first: a DataFrame with the columns of review.csv."""
         import pandas as pd
 
-        return pd.DataFrame([{name: row.get(name, "") for name in REVIEW} for row in self.rows], columns=list(REVIEW))
+        rows = [{name: row.get(name, "") for name in REVIEW} for row in review_rows(self)]
+        return pd.DataFrame(rows, columns=list(REVIEW))
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -129,7 +134,7 @@ def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said:
                   started=began.isoformat(timespec="seconds"), finished=now.isoformat(timespec="seconds"))  # fmt: skip
     summary |= {"not_checked": material.not_checked, "seconds": time.perf_counter() - start, "provenance": facts,
                 "options": asdict(options), "next": []}  # fmt: skip
-    return Audit(_known(summary), rows, curves, source, material)
+    return Audit(_known(summary), rows, curves, source, material, prepared.checked)
 
 
 @contextlib.contextmanager
@@ -148,9 +153,9 @@ def _kept_in(folder: Path | None) -> Iterator[Path]:
 def _source_facts(source: Source) -> dict[str, Any]:
     counts = np.bincount(source.dataset.labels, minlength=len(source.dataset.class_names)).tolist()
     classes = [{"name": name, "rows": count} for name, count in zip(source.dataset.class_names, counts, strict=True)]
-    path = source.facts["path"] or source.facts["format"]  # of data in memory
-    return {**source.facts, "path": path, "modality": source.dataset.modality, "classes": classes,
-            "said": list(source.said)}  # fmt: skip
+    absent = {"target": None, "id": None, "columns": []}  # of arrays
+    return {**absent, **source.facts, "path": source.facts["path"] or IN_MEMORY, "modality": source.dataset.modality,
+            "classes": classes, "said": list(source.said)}  # fmt: skip
 
 
 def _too_few(material: Material) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from datagradient.audit import findings
 from datagradient.audit.choice import Choice, choose
-from datagradient.audit.material import Material, gather
+from datagradient.audit.material import Checked, Material, gather
 from datagradient.audit.reading import Read, introduction, read_all
 from datagradient.audit.request import FEWEST_ROWS, AuditOptions, Request
 from datagradient.audit.task import Task
@@ -32,12 +32,14 @@ class Chosen:
 class Prepared:
     """An audit before its work: the data, what was found, and what is to be judged.
 
-    ``task``, ``choice`` and ``seconds``, which the work takes about, are None with too few rows.
+    ``checked`` are labels that a person has written into a review. ``task``, ``choice`` and ``seconds``, which the work
+    takes about, are None with too few rows.
     """
 
     source: Source
     material: Material
     found: dict[str, Any]
+    checked: Checked | None
     task: Task | None = None
     choice: Choice | None = None
     max_rows: int = 0
@@ -72,20 +74,22 @@ def look_at(read: Read, options: AuditOptions, chosen: Chosen | None, said: Said
     for line in lines:
         said(line)
     if material.dataset is None:
-        return Prepared(read.source, material, found)
+        return Prepared(read.source, material, found, read.checked)
     choice = choose(material.dataset, material.trained, options.model, options.seed) if chosen is None else \
         chosen.choice  # fmt: skip
     max_rows, seconds = _rows_in_time(material, options, choice) if chosen is None else (chosen.max_rows, None)
     if max_rows != options.max_rows:
         material = _gathered(read, max_rows, options.seed)
         if material.dataset is None:
-            return Prepared(read.source, material, found)
+            return Prepared(read.source, material, found, read.checked)
     if seconds is None:
         seconds = choice.estimate(len(material.trained), options.folds, options.rounds)
     name = choice.models[0]
     said(f"Model: {name}, accuracy {choice.accuracy[name]:.3f} on rows held out for the choice. The audit takes about "
          f"{_duration(seconds)}.")  # fmt: skip
-    return Prepared(read.source, material, found, _task(material, options, choice), choice, max_rows, seconds)
+    return Prepared(
+        read.source, material, found, read.checked, _task(material, options, choice), choice, max_rows, seconds
+    )
 
 
 def task_of(read: Read, options: AuditOptions, chosen: Chosen) -> Task | None:
