@@ -40,10 +40,9 @@ def write_trusted(config: dict, cell: Cell, trusted: list[int], checked: list[in
     ``influence`` and ``loss`` remove as many samples as ``crossfit``, whose folds and `repair`'s are those of this
     family alone; ``added`` trains on the k samples too. With none, only the folds judge, and influence has nothing to
     go by. Ways that begin with ``check`` give that many training samples their right labels, with no trusted label to
-    choose them by: at random (``check_random``), the most harmful by cross-fitted models (``check_harmful``), the
-    highest probability of a wrong label (``check_doubtful``), which without trusted labels is the same order, the
-    largest loss (``check_loss``), the least certain prediction (``check_uncertain``), all by models that have not seen
-    them.
+    choose them by: at random (``check_random``), the largest influence on the other folds (``check_harmful``), the
+    highest probability of a wrong label (``check_doubtful``), the largest loss (``check_loss``), the least certain
+    prediction (``check_uncertain``), the last three by models that have not seen them.
 
     Args:
         config: the preset's.
@@ -191,7 +190,7 @@ def _orders(samples: TrainingSet, folds: CrossFit) -> Iterator[tuple[str, np.nda
     own = Evidence(samples.labels, [folds], False, True, samples.seed).own
     suspicions = {
         "random": generator(samples.seed, "labels to check").random(len(samples.labels)),
-        "harmful": own.harm,
+        "harmful": folds.influence[np.arange(len(samples.labels)), samples.labels],
         "doubtful": own.doubt,
         "loss": losses(folds.probabilities, samples.labels),
         "uncertain": -folds.probabilities.max(axis=1),

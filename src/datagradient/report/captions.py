@@ -30,8 +30,8 @@ _CHECKED = (
     "So many training samples get their right labels, chosen without any trusted label, and the model is trained "
     "again; a label that was right counts as checked too. Random: drawn at random. By models that have not seen the "
     "sample, doubtful: the highest probability that the label is wrong; loss: the largest loss; uncertain: the least "
-    "certain prediction. Harmful: the most harmful by cross-fitted models; this is the order of doubtful, since "
-    "without trusted labels the probability that a label is wrong stands for influence."
+    "certain prediction. Harmful: the largest influence on the folds that a model was not trained on, whose labels are "
+    "as wrong as the others."
 )
 _FEW_SEEDS = "over the first seeds of the preset, whose number is named; few seeds cover far less than 95 %"
 
