@@ -31,6 +31,9 @@ from datagradient.files.locks import locked_alone
 FILES = ["plan.json", "report.html", "review.csv", "samples.parquet", "summary.json"]
 SAME = ["plan.json", "review.csv", "samples.parquet"]  # byte for byte, however the audit was done
 CALL = ["audit", "data.csv", "--target", "label", "--model", "logistic", "--folds", "2"]
+# A command line that uses so many processors.
+SCRIPT = ("import sys; from datagradient.audit import work; work.cores = lambda: {}; "
+          "from datagradient.commands.main import main; sys.exit(main(sys.argv[1:]))")  # fmt: skip
 FORK = multiprocessing.get_context("fork")  # processes that have everything imported already
 
 
@@ -132,7 +135,7 @@ def test_a_label_that_is_no_class_leaves_no_folder(here, capsys):
     Path("review.csv").write_text("row,checked,drawn\n3,maybe,random\n")
     status, _, lines = called(capsys, *CALL, "--trusted", "review.csv")
     assert status == 2
-    assert "review.csv, line 2: checked is 'maybe', and classes are no, yes" in lines[-1]
+    assert "review.csv, line 2: checked is 'maybe', and classes are 'no', 'yes'" in lines[-1]
     assert not Path("data-audit").exists()
 
 
@@ -155,7 +158,9 @@ def test_the_answer_goes_to_standard_output_and_the_rest_to_standard_error(capsy
     assert len(lines) < 8
 
 
-def test_quiet_and_json(capsys):
+def test_quiet_and_json(capsys, monkeypatch):
+    do = work.do_part
+    monkeypatch.setattr(work, "do_part", lambda *arguments: (print("noise", file=sys.stderr), do(*arguments)))
     status, output, lines = called(capsys, *CALL, "--quiet", "--json")
     summary = json.loads(output)
     assert (status, lines) == (0, [])
@@ -165,23 +170,13 @@ def test_quiet_and_json(capsys):
 
 @pytest.mark.parametrize(
     ("gates", "tripped"),
-    [
-        (["wrong > 0.01"], ["wrong is "]),
-        (["wrong > 0.01", "score < 2", "harmful > 1"], ["wrong is ", "score is "]),
-        (["wrong > 0.9"], []),
-        (["change<1e-9", "score >= -1"], ["score is "]),
-    ],
+    [(["wrong > 0.01", "score < 2", "harmful > 1", "change<=1"], ["wrong", "score", "change"]), (["wrong > 0.9"], [])],
 )
-def test_gates(capsys, undisturbed, gates, tripped):
-    Path("kept").mkdir()
-    options = [word for gate in gates for word in ("--fail-if", gate)]
-    status, output, lines = called(capsys, *CALL, *options)
-    said = [line for line in lines if "--fail-if" in line]
-    named = [line.removeprefix("datagradient audit: --fail-if: ") for line in said]
-    change = json.loads(Path("data-audit/summary.json").read_text())["effect"]["change"]["mean"]
-    expected = tripped if "change<1e-9" not in gates or change >= 1e-9 else ["change is ", *tripped]
-    assert [line[: len(words)] for line, words in zip(named, expected, strict=True)] == expected
-    assert status == (1 if expected else 0)
+def test_gates(capsys, gates, tripped):
+    status, output, lines = called(capsys, *CALL, *(word for gate in gates for word in ("--fail-if", gate)))
+    said = [line.removeprefix("datagradient audit: --fail-if: ") for line in lines if "--fail-if" in line]
+    assert [line.split()[0] for line in said] == tripped
+    assert status == (1 if tripped else 0)
     assert "Contribution score" in output
 
 
@@ -199,10 +194,10 @@ def test_too_few_rows_are_an_answer_with_all_files_and_trip_every_gate(here, cap
 
 
 def test_a_reader_that_has_had_enough_is_no_error():
-    command = [sys.executable, "-m", "datagradient", *CALL]
     with subprocess.Popen(
-        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+        [sys.executable, "-c", SCRIPT.format(1), *CALL], env=environment(), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
         process.stdout.close()
         process.stderr.readline()
         process.stderr.close()  # progress, too, may be closed: the audit goes on
@@ -407,10 +402,8 @@ def group_of(leader):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_an_audit_that_is_stopped(here, number, undisturbed):
     """Ctrl-C goes to all processes, a kill to the main one; in both cases two others are at work."""
-    script = ("import sys; from datagradient.audit import work; work.cores = lambda: 2; "
-              "from datagradient.commands.main import main; sys.exit(main(sys.argv[1:]))")  # fmt: skip
     with subprocess.Popen(
-        [sys.executable, "-c", script, *CALL], env=environment(), start_new_session=True, text=True,
+        [sys.executable, "-c", SCRIPT.format(2), *CALL], env=environment(), start_new_session=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         while process.poll() is None and not list(here.glob("data-audit/work/.*.trained")):
@@ -443,7 +436,7 @@ def test_an_audit_from_python_goes_on_in_its_folder_with_the_same_data_only(monk
         audit(made_up(seed=1), "label", options=options, folder="kept")
     said = []
     result = audit(frame, "label", options=options, folder="kept", said=said.append)
-    assert said[-1].startswith("13 models trained in ")
+    assert said[-1].startswith("16 models trained in ")
     result.save("kept")
     with pytest.raises(UserError, match="handed over in Python"):
         jobs.collect(Path("kept"), said.append)

@@ -15,7 +15,7 @@ import numpy as np
 from datagradient.audit.judging import Trained, evidence_of, inputs_of, judgement_of, measure, nobody, refine
 from datagradient.audit.screen import Progress
 from datagradient.audit.task import WHOLE, Task
-from datagradient.errors import UserError
+from datagradient.errors import FileError
 from datagradient.files import read_arrays, write_arrays
 from datagradient.models import family
 from datagradient.refine.crossfit import FOLDS, CrossFit
@@ -107,7 +107,8 @@ def do_all(task: Task, folder: Path, said: Callable[[str], None], expected: floa
 def _alone(task: Task, waiting: list[str], folder: Path, marks: "_Marks") -> Iterator[str]:
     """Do parts in this process, one after the other, and yield their names as they are done."""
     for name in waiting:
-        do_part(task, name, folder, marks.of(name))
+        with _silence():
+            do_part(task, name, folder, marks.of(name))
         yield name
 
 
@@ -124,8 +125,8 @@ def _together(task: Task, waiting: list[str], folder: Path, count: int) -> Itera
     try:
         yield from done
     except BrokenProcessPool:
-        raise UserError(f"{folder}: the system ended a process of the audit, perhaps because memory ran out; what is "
-                        "finished is kept, and --resume goes on; --max-rows takes fewer rows") from None  # fmt: skip
+        raise FileError(folder, "the system ended a process of the audit, perhaps because memory ran out (--max-rows "
+                                "takes fewer rows)") from None  # fmt: skip
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # joblib warns of what is not finished
@@ -137,8 +138,16 @@ def _in_process(task: Task, name: str, folder: Path, main: int) -> str:
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(main,), daemon=True).start()
-    do_part(task, name, folder, _Marks(task, folder, [name]).of(name))
+    with _silence():
+        do_part(task, name, folder, _Marks(task, folder, [name]).of(name))
     return name
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Leave out what libraries say, and bars of progress of single models, which would disturb that of the audit."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield
 
 
 def _end_with(main: int) -> None:
