@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from datagradient.audit.folder import BEGUN, check_folder, clear
-from datagradient.audit.run import Audit, audit
+from datagradient.audit.run import Audit, run_audit
+from datagradient.audit.setup import AuditOptions
 from datagradient.data import sets
+from datagradient.data.readers import ReadOptions
 from datagradient.files import write_json
 from datagradient.seeds import generator
 
@@ -28,7 +30,7 @@ def run_demo(folder: Path, said: Callable[[str], None]) -> Audit:
     said(f"{len(labels)} handwritten digits of 8 × 8 pixels, from scikit-learn. {wrong.sum()} labels, "
          f"{100 * PLANTED:.0f} %, are made wrong at random; the audit does not know which.")  # fmt: skip
     write_json(folder / BEGUN, {"checksums": {}, "options": {"demo": True}})
-    result = audit((images, labels), folder=folder, said=said)
+    result = run_audit((images, labels), ReadOptions(), AuditOptions(), folder=folder, said=said)
     found = [bool(wrong[row["row"]]) for row in result.rows]
     doubtful = sum(row["doubt"] > 0.5 for row in result.rows)
     said("")

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from datagradient.audit.run import Audit, audit
+from datagradient.audit.run import Audit, run_audit
 from datagradient.audit.setup import AuditOptions
 from datagradient.data.readers import ReadOptions
 from datagradient.errors import UserError
@@ -44,9 +44,9 @@ def audit_into(args: argparse.Namespace, said: Callable[[str], None]) -> tuple[A
         begin(folder, checksums, asked, args.resume)
 
     try:
-        result = audit(
-            args.source, validation=args.validation, test=args.test, trusted=args.trusted, read_options=reading,
-            options=options, folder=folder, begun=begun, said=said,
+        result = run_audit(
+            args.source, reading, options, validation=args.validation, test=args.test, trusted=args.trusted,
+            folder=folder, begun=begun, said=said,
         )  # fmt: skip
     except KeyboardInterrupt:
         said(f"What is finished is kept in {folder}: the same command with --resume goes on.")

@@ -5,27 +5,32 @@ import datetime
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from datagradient.audit import answer
 from datagradient.audit.apply import applied
-from datagradient.audit.files import REVIEW, plan_of, write_all
+from datagradient.audit.choice import AUTO
+from datagradient.audit.files import NUMBERS, REVIEW, plan_of, write_all
 from datagradient.audit.material import FEWEST_ROWS, Material
 from datagradient.audit.outcome import SCHEMA, outcome
+from datagradient.audit.own import OWN, OwnClassifier, own_classifier
 from datagradient.audit.setup import AuditOptions, Begun, Prepared, Said, prepare
-from datagradient.audit.work import do_all
+from datagradient.audit.work import do_all, on_stderr
 from datagradient.data.readers import ReadOptions, Source
 from datagradient.pipeline.provenance import stamp
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 IN_MEMORY = "data in memory"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
     """The outcome of an audit.
 
@@ -38,22 +43,32 @@ class Audit:
     """
 
     summary: dict[str, Any]
-    rows: list[dict[str, Any]] = field(repr=False)
-    curves: dict[str, Any] = field(repr=False)
-    source: Source = field(repr=False)
-    material: Material = field(repr=False)
+    rows: list[dict[str, Any]]
+    curves: dict[str, Any]
+    source: Source
+    material: Material
+
+    def __repr__(self) -> str:
+        """Return the verdict in words, and how many rows there are of each decision."""
+        counts = ", ".join(f"{name} {count}" for name, count in self.summary["decisions"].items())
+        return f"<Audit: {self.effect['sentence']} Rows: {counts}.>"
 
     @property
     def effect(self) -> dict[str, Any]:
-        """What the decision does to rows that no score has seen."""
-        return self.summary["effect"]
+        """What the decision does to rows that no score has seen: ``verdict``, ``sentence``, ``change`` and others."""
+        found: dict[str, Any] = self.summary["effect"]
+        return found
 
     @property
-    def review(self) -> Any:
-        """The judged rows, worst first: a DataFrame with the columns of review.csv."""
+    def review(self) -> "pd.DataFrame":
+        """The judged rows, worst first: a DataFrame with the columns of review.csv; ``row`` is a position in the data.
+
+        Influence is NaN for a classifier whose influence cannot be computed.
+        """
         import pandas as pd
 
-        return pd.DataFrame([{name: row.get(name, "") for name in REVIEW} for row in self.rows], columns=list(REVIEW))
+        rows = [{name: row.get(name, "") for name in REVIEW} for row in self.rows]
+        return pd.DataFrame(rows, columns=list(REVIEW)).astype(dict.fromkeys(NUMBERS, float))
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -76,42 +91,128 @@ class Audit:
 
 
 def audit(
-    data: Any, target: str | None = None, *, validation: Any = None, test: Any = None,
+    data: Any,
+    target: str | None = None,
+    *,
+    model: Any = AUTO,
+    validation: Any = None,
+    test: Any = None,
     trusted: str | Path | None = None,
-    read_options: ReadOptions | None = None, options: AuditOptions | None = None, folder: str | Path | None = None,
-    begun: Begun | None = None, said: Said | None = None,
-) -> Audit:  # fmt: skip
-    """Find the rows of a data set that hurt a model trained on it, and whether removing them helps.
+    id: str | None = None,
+    text: str | None = None,
+    drop: Sequence[str] = (),
+    trusted_column: str | None = None,
+    folds: int = 5,
+    rounds: int = 1,
+    fraction: float | None = None,
+    max_rows: int = 100_000,
+    time_limit: float | None = None,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> Audit:
+    """Find the rows of your data that hurt a model trained on it, and whether removing them helps.
+
+    Each of several folds is held out: the other rows are judged by models that did not train on them, refined and
+    trained on again, and the fold, which no score has seen, measures what that did, against removing as many rows at
+    random. `data` is never changed.
+
+    >>> from sklearn.datasets import load_iris
+    >>> from datagradient import audit
+    >>> table = load_iris(as_frame=True).frame
+    >>> table.loc[:9, "target"] = 2  # ten wrong labels
+    >>> result = audit(table, "target", model="logistic", folds=3, progress=False)
+    >>> result.effect["verdict"]
+    'helps'
+    >>> worst = result.review[["row", "given", "suggested", "decision"]].head(10)
+    >>> sorted(worst["row"])
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
 
     Args:
-        data: a file or folder, a DataFrame, or arrays (samples, labels).
-        target: the column of labels.
-        validation: more data of the same kind, whose labels were checked by hand.
-        test: more data of the same kind, to measure the effect on.
+        data: a DataFrame; a pair (samples, labels) of arrays, of texts and labels, or of images (n, height, width,
+            channels) and labels; or the path of a CSV, TSV, Parquet or JSON-lines file, of a folder of images with a
+            subfolder for each class, or of a data set saved by Hugging Face `datasets`.
+        target: the column of labels; pairs and folders of images have none.
+        model: ``"auto"``, the better of two on held-out rows; ``"logistic"``, ``"boosted"`` or ``"neural"``; or your
+            own classifier, unfitted, as scikit-learn has them (``fit``, ``predict_proba``, ``classes_``; also a
+            Pipeline, or an XGBClassifier). It is cloned for each training, and a ``random_state`` of None is set from
+            `seed`. It gets the samples as you give them here, a DataFrame without the columns that are no samples, a
+            list of texts, or an array, and labels as numbers from 0, in the order of the class names. Samples from
+            files are as they were read. Influence is used where `influence_scores` has a way to compute it; for other
+            classifiers decisions go by the probability that a label is wrong, and ``influence`` is NaN.
+        validation: more data in the same form, whose labels were checked by hand; rows are then judged by them.
+        test: more data in the same form, to measure the effect on.
         trusted: a review.csv of an earlier audit, with labels written into its column ``checked``.
-        read_options: how to read the data; `target` goes before.
+        id: the column of names of rows, which no model sees.
+        text: the column of texts; the others are left out.
+        drop: columns that are left out.
+        trusted_column: the column that is true where a label was checked by hand.
+        folds: how many folds measure the effect.
+        rounds: how often what is left is judged again.
+        fraction: largest share of the rows to act on; None: as many as are worth it.
+        max_rows: of more rows, so many are drawn at random.
+        time_limit: seconds; of more rows than fit that time, so many are drawn. None: no limit.
+        seed: of everything random; the same seed gives the same outcome.
+        folder: where work that is done is kept, so that the same call goes on after an interruption; None: nowhere.
+        progress: whether lines on what is found and done are written to standard error.
+
+    Returns:
+        The outcome: ``effect``, ``review``, ``plan`` and ``summary``; ``save`` writes the page and the other files.
+
+    Raises:
+        ValueError: the data cannot be read or audited, or your classifier fails. One line says what was found, where,
+            and what to do; it names options as the command does, ``--drop`` for `drop`.
+    """
+    own = None if isinstance(model, str) else own_classifier(model)
+    reading = ReadOptions(
+        target=_name(target), id=_name(id), text=_name(text), trusted_column=_name(trusted_column),
+        drop=drop if isinstance(drop, str) else tuple(map(str, drop)),  # type: ignore[arg-type]  # refused there
+    )  # fmt: skip
+    options = AuditOptions(model if own is None else OWN, folds, rounds, fraction, max_rows, time_limit, seed)
+    return run_audit(data, reading, options, validation=validation, test=test, trusted=trusted, own=own, folder=folder,
+                     said=on_stderr if progress else None)  # fmt: skip
+
+
+def _name(column: Any) -> str | None:
+    """Return the name of a column as text, which columns are read by."""
+    return None if column is None else str(column)
+
+
+def run_audit(
+    data: Any, reading: ReadOptions, options: AuditOptions, *, validation: Any = None, test: Any = None,
+    trusted: str | Path | None = None, own: OwnClassifier | None = None, folder: str | Path | None = None,
+    begun: Begun | None = None, said: Said | None = None,
+) -> Audit:  # fmt: skip
+    """Carry out an audit, that of `audit` and of the command; what is not said here is said there.
+
+    Args:
+        data: what is audited.
+        reading: how to read it.
         options: how to judge.
-        folder: where parts that are done are kept, so that an interrupted audit goes on; None: nowhere.
+        validation: more data, with checked labels.
+        test: more data.
+        trusted: a review.
+        own: the user's own classifier; None without.
+        folder: where parts that are done are kept.
         begun: with a folder, called with it and the checksums of the data, before anything is written.
         said: receives lines of progress and of what was found; None: nobody.
 
     Raises:
-        UserError: the data cannot be read or audited; one line names the row or column, and the remedy.
+        UserError: as `audit`.
     """
-    speak, settings = said or (lambda _: None), options or AuditOptions()
-    start = time.perf_counter()
-    reading = replace(read_options or ReadOptions(), **({} if target is None else {"target": target}))
+    speak, start = said or (lambda _: None), time.perf_counter()
     place = None if folder is None else Path(folder)
-    prepared = prepare(data, reading, settings, validation=validation, test=test, trusted=trusted, folder=place,
-                       begun=begun, said=speak)  # fmt: skip
-    return finish(prepared, settings, place, speak, start)
+    prepared = prepare(data, reading, options, validation=validation, test=test, trusted=trusted, folder=place,
+                       begun=begun, said=speak, own=own)  # fmt: skip
+    return finish(prepared, options, place, speak, start)
 
 
 def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said: Said, start: float) -> Audit:
     """Do what is not done yet, and return the outcome; `start` is when the audit began, by the performance counter."""
     source, material = prepared.source, prepared.material
     summary: dict[str, Any] = {"schema": SCHEMA, "source": _source_facts(source), "findings": prepared.found}
-    rows, curves = [], {}
+    rows: list[dict[str, Any]] = []
+    curves: dict[str, Any] = {}
     if prepared.task is None or prepared.choice is None:
         summary |= _too_few(material)
     else:
@@ -144,7 +245,7 @@ def _kept_in(folder: Path | None) -> Iterator[Path]:
 def _source_facts(source: Source) -> dict[str, Any]:
     counts = np.bincount(source.dataset.labels, minlength=len(source.dataset.class_names)).tolist()
     classes = [{"name": name, "rows": count} for name, count in zip(source.dataset.class_names, counts, strict=True)]
-    absent = {"target": None, "id": None, "columns": []}  # of arrays
+    absent: dict[str, Any] = {"target": None, "id": None, "columns": []}  # of arrays
     return {
         **absent,
         **source.facts,

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from datagradient.audit import findings
 from datagradient.audit.choice import AUTO, Choice, choose
 from datagradient.audit.material import FEWEST_ROWS, Material, gather, with_checked
+from datagradient.audit.own import OwnClassifier, given_samples
 from datagradient.audit.task import Task
 from datagradient.data.readers import ReadOptions, Source, read, read_like
 from datagradient.errors import UserError
@@ -73,6 +74,7 @@ class Prepared:
 def prepare(
     data: Any, reading: ReadOptions, options: AuditOptions, *, validation: Any = None, test: Any = None,
     trusted: str | Path | None = None, folder: Path | None = None, begun: Begun | None = None, said: Said,
+    own: OwnClassifier | None = None,
 ) -> Prepared:  # fmt: skip
     """Read the data, say what was found, and choose the model; the arguments are those of `audit`."""
     source = read(data, reading)
@@ -80,41 +82,46 @@ def prepare(
     if begun is not None and folder is not None:
         begun(folder, _checksums(data=source, validation=others[0], test=others[1]) | _of_review(trusted))
     chosen, changed = source.trusted.copy(), 0
+    given = None if own is None else given_samples(
+        [file for file in (data, validation, test) if file is not None],
+        [file for file in (source, *others) if file is not None], reading.drop,
+    )  # fmt: skip
     if trusted is not None:
         source, chosen, changed = with_checked(source, Path(trusted))
     for line in introduction(source):
         said(line)
     if trusted is not None:
         said(f"{int(source.trusted.sum())} labels were checked by hand, {changed} of them changed.")
-    material = gather(source, chosen, options.max_rows, options.seed, *others)
+    material = gather(source, chosen, options.max_rows, options.seed, *others, given)
     found, lines = before(material, options.seed)
     for line in lines:
         said(line)
     if material.dataset is None:
         return Prepared(source, material, found, None, None)
-    choice = _choice(material, options, folder)
+    choice = _choice(material, options, folder, own)
     seconds = choice.estimate(len(material.trained), options.folds, options.rounds)
     if options.time_limit is not None and seconds > options.time_limit:
         most = max(FEWEST_ROWS, int(len(material.trained) * options.time_limit / seconds))
-        material = gather(source, chosen, min(most, len(material.places)), options.seed, *others)
+        material = gather(source, chosen, min(most, len(material.places)), options.seed, *others, given)
         seconds = options.time_limit
         if material.dataset is None:
             return Prepared(source, material, found, None, None)
     name = choice.models[0]
-    said(f"Model: {name}, accuracy {choice.accuracy[name]:.3f} on rows held out for the choice. The audit takes about "
+    own, words = (None, name) if own is None else (replace(own, refused=choice.refused), own.title)
+    said(f"Model: {words}, accuracy {choice.accuracy[name]:.3f} on rows held out for the choice. The audit takes about "
          f"{_duration(seconds)}.")  # fmt: skip
     task = Task(material.dataset, material.checked, material.trusted, choice.models, choice.settings, options.folds,
-                options.rounds, options.fraction, options.seed)  # fmt: skip
+                options.rounds, options.fraction, options.seed, own, material.given)  # fmt: skip
     return Prepared(source, material, found, task, choice)
 
 
-def _choice(material: Material, options: AuditOptions, folder: Path | None) -> Choice:
+def _choice(material: Material, options: AuditOptions, folder: Path | None, own: OwnClassifier | None) -> Choice:
     """Choose a model, or read which one was chosen when the audit was begun."""
     file = None if folder is None else folder / CHOICE
     if file is not None and file.exists():
         stored = read_json(file)
         return Choice(**{**stored, "models": tuple(stored["models"])})
-    choice = choose(material.dataset, material.trained, options.model, options.seed)
+    choice = choose(material.dataset, material.trained, options.model, options.seed, own, material.given)
     if file is not None:
         write_json(file, asdict(choice))
     return choice

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from datagradient.audit.judging import evidence_of, inputs_of, judgement_of, measure, refine
-from datagradient.audit.task import WHOLE, Task
+from datagradient.audit.task import WHOLE, Part, Task
+from datagradient.errors import UserError
 from datagradient.files import read_arrays, write_arrays
 from datagradient.refine.crossfit import FOLDS, CrossFit
 
@@ -24,6 +25,15 @@ def part_file(folder: Path, name: str) -> Path:
 def do_part(task: Task, name: str, folder: Path) -> None:
     """Judge one part's rows, decide, and measure what that does to the rows held out; write it as one file."""
     part = task.parts[name]
+    try:
+        arrays = _judged(task, name, part)
+    except UserError as error:
+        where = "all rows" if name == WHOLE else f"{name.replace('-', ' ')} held out"
+        raise UserError(f"{where}: {error}") from error
+    write_arrays(part_file(folder, name), {"part": name}, **arrays)
+
+
+def _judged(task: Task, name: str, part: Part) -> dict[str, np.ndarray]:
     inputs = inputs_of(task, part, task.models)
     crossfits, removal = refine(task, part, inputs)
     evidence = evidence_of(task, part, task.models[0], task.dataset.labels[part.judged], crossfits)
@@ -35,7 +45,7 @@ def do_part(task: Task, name: str, folder: Path) -> None:
                    for model, crossfit in zip(task.models, crossfits, strict=True) for kind in ARRAYS}  # fmt: skip
     else:
         arrays |= measure(task, part, inputs[task.models[0]], removal)
-    write_arrays(part_file(folder, name), {"part": name}, **arrays)
+    return arrays
 
 
 def read_part(folder: Path, name: str) -> dict[str, np.ndarray]:
