@@ -23,7 +23,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from conftest import environment
 from datagradient.audit import work
-from datagradient.audit.own import OWN, OwnClassifier, given_samples, own_classifier
+from datagradient.audit.own import OwnClassifier, given_samples, own_classifier
+from datagradient.audit.request import OWN
 from datagradient.audit.run import audit
 from datagradient.data.given import Given, joined
 from datagradient.data.readers import ReadOptions, read
@@ -348,6 +349,20 @@ def test_what_cannot_be_used_is_refused_in_one_line(model, message):
     assert "\n" not in str(caught.value)
 
 
+def test_the_same_call_goes_on_in_a_folder_and_another_one_is_refused(tmp_path):
+    first = audited(regression(), folder=tmp_path / "kept")
+    (tmp_path / "kept/work/fold-2.npz").unlink()
+    before = (tmp_path / "kept/work/whole.npz").stat().st_mtime_ns
+    again = audited(regression(), folder=tmp_path / "kept")
+    assert (tmp_path / "kept/work/whole.npz").stat().st_mtime_ns == before
+    pd.testing.assert_frame_equal(again.review, first.review)
+    assert again.summary["believe"] == first.summary["believe"]
+    with pytest.raises(UserError, match="--classifier was "):
+        audited(regression(C=0.1), folder=tmp_path / "kept")
+    with pytest.raises(UserError, match="--model was own: give that again"):
+        audited(folder=tmp_path / "kept")
+
+
 def test_a_classifier_is_told_from_others_by_its_settings():
     first, second = (own_classifier(regression(C=c)).settings for c in (1, 2))
     assert first["checksum"] != second["checksum"]
@@ -428,7 +443,7 @@ def test_samples_of_another_form_are_refused(other, message):
 def test_rows_that_are_set_aside_and_dropped_columns_are_not_given():
     x = np.arange(24.0).reshape(12, 2)
     labels = ["a", "b", None, *"ababababa"]
-    (given,) = given_samples([(x, labels)], [read((x, labels), ReadOptions(drop=("0",)))], ("0",))
+    (given,) = given_samples([((x, labels), read((x, labels), ReadOptions(drop=("0",))))], ("0",))
     assert given.samples[:, 0].tolist() == [1, 3, *range(7, 24, 2)]
 
 
@@ -445,5 +460,5 @@ def test_doubt_takes_the_place_of_influence_that_is_not_known():
 
 
 def test_every_argument_is_explained_in_order():
-    explained = re.findall(r"^        (\w+): ", audit.__doc__, re.MULTILINE)
+    explained = re.findall(r"^        (\w+): ", audit.__doc__.partition("Returns:")[0], re.MULTILINE)
     assert explained == list(inspect.signature(audit).parameters)

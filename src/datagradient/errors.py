@@ -17,7 +17,11 @@ class FileError(UserError):
 
     def __init__(self, path: str | Path, message: str):
         super().__init__(f"{path}: {message}")
-        self.path = Path(path)
+        self.path, self._message = Path(path), message
+
+    def __reduce__(self) -> tuple:
+        """Copy and pickle, as between processes."""
+        return type(self), (self.path, self._message)
 
 
 def shown(value: object) -> str:

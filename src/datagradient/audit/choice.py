@@ -6,19 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit.own import OWN, OwnClassifier
+from datagradient.audit.own import OwnClassifier
+from datagradient.audit.request import AUTO, OWN
 from datagradient.audit.work import cores
 from datagradient.data.features import extract, raw_inputs
 from datagradient.data.given import Given
 from datagradient.data.record import Dataset
-from datagradient.errors import UserError
 from datagradient.metrics import losses
 from datagradient.models import declared, family
-from datagradient.pipeline.layout import modules
 from datagradient.refine.crossfit import FOLDS
 from datagradient.seeds import integer_seed
 
-AUTO = "auto"
 CHEAP = "logistic"  # judges beside the others, too
 TRIED = {"table": (CHEAP, "boosted"), "text": (CHEAP,), "image": (CHEAP,)}  # by auto
 # Penalties to choose from, from the strongest on, until the loss rises. TF-IDF has rows of unit length: less is needed.
@@ -64,10 +62,8 @@ def choose(
         given: all samples as it takes them; None without.
 
     Raises:
-        UserError: there is no such family, or the user's own classifier fails.
+        UserError: the user's own classifier fails.
     """
-    if own is None and wanted != AUTO and wanted not in (known := modules("models")):
-        raise UserError(f"--model {wanted}: legal are {AUTO}, {', '.join(known)}")
     train, held = _divided(dataset, rows, seed)
     parts = {"train": train, "held": held}
     labels, classes = dataset.labels, len(dataset.class_names)

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from datagradient.audit.folder import BEGUN, check_folder, clear
+from datagradient.audit.folder import BEGUN, Place, clear
+from datagradient.audit.request import Request
 from datagradient.audit.run import Audit, run_audit
-from datagradient.audit.setup import AuditOptions
 from datagradient.data import sets
 from datagradient.data.readers import ReadOptions
-from datagradient.files import write_json
 from datagradient.seeds import generator
 
 PLANTED = 0.1  # share of the labels
@@ -24,13 +23,12 @@ def run_demo(folder: Path, said: Callable[[str], None]) -> Audit:
     Raises:
         UserError: the folder holds something that is not an audit.
     """
-    check_folder(folder, overwrite=folder.is_dir() and (folder / BEGUN).exists(), resume=False)
-    clear(folder)
+    with Place(folder, overwrite=(folder / BEGUN).exists()):
+        clear(folder)
     images, labels, wrong = planted()
     said(f"{len(labels)} handwritten digits of 8 × 8 pixels, from scikit-learn. {wrong.sum()} labels, "
          f"{100 * PLANTED:.0f} %, are made wrong at random; the audit does not know which.")  # fmt: skip
-    write_json(folder / BEGUN, {"checksums": {}, "options": {"demo": True}})
-    result = run_audit((images, labels), ReadOptions(), AuditOptions(), folder=folder, said=said)
+    result = run_audit(Request((images, labels), ReadOptions()), folder, said)
     found = [bool(wrong[row["row"]]) for row in result.rows]
     doubtful = sum(row["doubt"] > 0.5 for row in result.rows)
     said("")

@@ -1,90 +1,100 @@
-"""An audit into a folder: begun once, resumed after an interruption, written at the end."""
+"""The folder of an audit: begun once, by one process at a time, and resumed after an interruption."""
 
-import argparse
+import contextlib
 import json
 import os
-import shlex
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from datagradient.audit.run import Audit, run_audit
-from datagradient.audit.setup import AuditOptions
-from datagradient.data.readers import ReadOptions
-from datagradient.errors import UserError
+from datagradient.errors import FileError, UserError
 from datagradient.files import read_json, write_json
+from datagradient.files.locks import locked_alone
 
 BEGUN = "begun.json"
 OURS = (BEGUN, "work", "report.html", "summary.json", "review.csv", "samples.parquet", "plan.json")
+HIDDEN = (".snakemake",)  # of a workflow that was run in the folder
+LOCK = ".audit.lock"
 
 
-def audit_into(args: argparse.Namespace, said: Callable[[str], None]) -> tuple[Audit, Path]:
-    """Carry out the command ``audit``: return the outcome, and the folder that holds its files.
+class Place:
+    """The folder of one audit; in its block no other process audits into it.
 
-    Raises:
-        UserError: the data or an option is wrong, or the folder holds something else.
+    Nothing is written before `begin`, so that a call that fails until then leaves nothing behind.
+
+    Attributes:
+        path: the folder.
+        begun: whether it holds an audit that `resume` goes on with.
     """
-    reading = ReadOptions(args.target, args.id, args.text, tuple(args.drop or ()), args.sep, args.decimal,
-                          args.encoding, args.trusted_column, args.task)  # fmt: skip
-    options = AuditOptions(
-        args.model, args.folds, args.rounds, args.fraction, args.max_rows, args.time_limit, args.seed
-    )
-    folder = Path(args.out or default_folder(args.source))
-    if args.device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    check_folder(folder, args.overwrite, args.resume)
-    asked = {**asdict(options), **asdict(reading), "validation": args.validation, "test": args.test,
-             "trusted": args.trusted}  # fmt: skip
 
-    def begun(folder: Path, checksums: dict[str, str]) -> None:
-        if args.overwrite:
-            clear(folder)
-        begin(folder, checksums, asked, args.resume)
+    def __init__(self, path: str | Path, overwrite: bool = False, resume: bool = False):
+        self.path, self.overwrite, self.resume = Path(path), overwrite, resume
+        self.begun = self._is_locked = False
+        self._held = contextlib.ExitStack()
+        check_folder(self.path, overwrite, resume)
 
-    try:
-        result = run_audit(
-            args.source, reading, options, validation=args.validation, test=args.test, trusted=args.trusted,
-            folder=folder, begun=begun, said=said,
-        )  # fmt: skip
-    except KeyboardInterrupt:
-        said(f"What is finished is kept in {folder}: the same command with --resume goes on.")
-        raise
-    apply = f"datagradient apply {shlex.quote(str(folder / 'plan.json'))} --out NEW"
-    review = shlex.quote(str(folder / "review.csv"))
-    result.summary["next"] += [apply] if result.plan["actions"] else []
-    result.summary["next"] += [
-        f"Write the right class into the column checked of {review} where decision is look, "
-        f"then give the same command with --trusted {review} --out ANOTHER"
-    ]
-    result.save(folder)
-    return result, folder
+    def __enter__(self) -> "Place":
+        """Lock a folder that holds an audit."""
+        if (self.path / BEGUN).exists():
+            self._lock()
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        """Release the folder."""
+        self._held.close()
+        self._is_locked = False
 
-def default_folder(source: str) -> str:
-    """Return the folder that an audit of a file or folder is written to: beside the current one's other files."""
-    name = Path(source).name or Path(source).resolve().name
-    return f"{name.partition('.')[0] or name}-audit"
+    def check(self, facts: dict[str, Any]) -> None:
+        """Refuse to go on with an audit whose data or options were others; `facts` are those of begun.json."""
+        if self.resume:
+            check_unchanged(self.path, facts)
+            self.begun = True
+
+    def begin(self, facts: dict[str, Any]) -> None:
+        """Begin an audit, unless it goes on."""
+        if self.begun:
+            return
+        self._lock()
+        check_folder(self.path, self.overwrite, resume=False)  # another audit may have come first
+        clear(self.path)
+        write_json(self.path / BEGUN, facts)
+        self.begun = True
+
+    def _lock(self) -> None:
+        if self._is_locked:
+            return
+        try:
+            self._held.enter_context(locked_alone(self.path / LOCK, f"{self.path}: another audit is at work there"))
+        except OSError as error:
+            raise FileError(self.path, f"cannot be written ({error.strerror or error})") from None
+        self._is_locked = True
 
 
 def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
-    """Refuse a folder that is not empty, unless it holds an audit that is to be replaced or resumed."""
+    """Refuse a folder that cannot be written, or that is not empty, unless its audit is to be replaced or resumed."""
     if overwrite and resume:
         raise UserError("--overwrite and --resume: give one of them")
-    if folder.is_file():
+    if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file; give another --out")
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{folder}: cannot be written ({there} is {'not yours' if there.is_dir() else 'a file'}); "
+                        "give another --out")  # fmt: skip
     held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if resume:
+        if BEGUN not in held:
+            raise UserError(f"{folder}: --resume: no audit was begun here; leave --resume out")
+        return
     others = [name for name in held if name not in OURS and not name.startswith(".")]
-    if others and (overwrite or resume or BEGUN not in held):
+    if others:
         raise UserError(f"{folder}: holds {others[0]}, which is not of an audit; give another --out")
-    if held and not (overwrite or resume):
+    if not overwrite and any(name in OURS for name in held):
         raise UserError(f"{folder}: holds an audit; --resume goes on with it, --overwrite replaces it")
 
 
 def clear(folder: Path) -> None:
     """Remove the files of an earlier audit from a folder, the one that says that it is one last."""
-    for name in (*OURS[1:], OURS[0]):
+    for name in (*HIDDEN, *OURS[1:], OURS[0]):
         path = folder / name
         if path.is_dir():
             shutil.rmtree(path)
@@ -92,29 +102,35 @@ def clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def begin(folder: Path, checksums: dict[str, str], options: dict[str, Any], resume: bool) -> None:
-    """Begin an audit in a folder, or go on with one that was begun with the same data and options.
-
-    Args:
-        folder: holds nothing, or an audit.
-        checksums: of the files, by what they are.
-        options: as given.
-        resume: whether to go on.
+def read_begun(folder: Path) -> dict[str, Any]:
+    """Return what is known of an audit that was begun in a folder.
 
     Raises:
-        UserError: no audit was begun here, or the data or an option has changed since.
+        UserError: there is none.
     """
-    file, facts = folder / BEGUN, {"checksums": checksums, "options": json.loads(json.dumps(options))}
-    if not resume:
-        write_json(file, facts)
-        return
-    if not file.exists():
-        raise UserError(f"{folder}: --resume: no audit was begun here; leave --resume out")
-    before = read_json(file, "checksums", "options")
-    for name, checksum in {**dict.fromkeys(before["checksums"], ""), **checksums}.items():
-        if before["checksums"].get(name) != checksum:
-            raise UserError(f"{folder}: --resume: the {name} has changed since this audit was begun; use --overwrite")
-    for key, value in facts["options"].items():
-        if value != before["options"].get(key):
-            raise UserError(f"{folder}: --resume: --{key.replace('_', '-')} was {before['options'].get(key)!r}; give "
-                            "it again, or use --overwrite")  # fmt: skip
+    if not (folder / BEGUN).exists():
+        raise UserError(f"{folder}: no audit was begun here")
+    return read_json(folder / BEGUN, version=str, python=str, files=dict, checksums=dict, options=dict, reading=dict)
+
+
+def check_unchanged(folder: Path, facts: dict[str, Any]) -> None:
+    """Refuse to go on with the audit of a folder with another version, other data, or other options.
+
+    Args:
+        folder: holds an audit that was begun.
+        facts: what begun.json would hold if it were begun now.
+    """
+    before, now = read_begun(folder), json.loads(json.dumps(facts))
+    if before["version"] != now["version"]:
+        raise UserError(f"{folder}: this audit was begun by datagradient {before['version']}, and this is "
+                        f"{now['version']}; use --overwrite")  # fmt: skip
+    for name in sorted(before["checksums"] | now["checksums"]):
+        if before["checksums"].get(name) != now["checksums"].get(name):
+            raise UserError(f"{folder}: the {name} {'have' if name == 'data' else 'has'} changed since this audit was "
+                            "begun; use --overwrite")  # fmt: skip
+    for kind in ("options", "reading"):
+        for key, value in now[kind].items():
+            earlier = before[kind].get(key)
+            if value != earlier:
+                what = "was not given: leave it out" if earlier in (None, []) else f"was {earlier}: give that again"
+                raise UserError(f"{folder}: --resume: --{key.replace('_', '-')} {what}, or use --overwrite")

@@ -1,6 +1,6 @@
 """The work of an audit: models that judge the rows, a decision, and what it does to rows that no model has seen."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +11,12 @@ from datagradient.audit.task import ENOUGH_TRUSTED, Part, Task, training_set
 from datagradient.data.features import extract, raw_inputs
 from datagradient.data.training_set import TrainingSet, stacked
 from datagradient.pipeline.layout import solver_for
-from datagradient.refine.crossfit import CrossFit, cross_fit
+from datagradient.refine.crossfit import FOLDS, CrossFit, cross_fit
 from datagradient.refine.removal import Removal, removable
 from datagradient.refine.repair import Evidence, Judgement, repair
 from datagradient.seeds import generator
+
+Trained = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,16 @@ def refined_labels(removal: Removal, labels: np.ndarray) -> np.ndarray:
     return refined
 
 
-def refine(task: Task, part: Part, inputs: dict[str, Inputs]) -> tuple[list[CrossFit], Removal]:
+def nobody(_: int) -> None:
+    """Do nothing with the number of models that were trained."""
+
+
+def refine(
+    task: Task, part: Part, inputs: dict[str, Inputs], trained: Trained = nobody
+) -> tuple[list[CrossFit], Removal]:
     """Judge a part's rows and decide, as many rounds as the task wants; what is left is judged anew in each.
+
+    `trained` is called with a number of models whenever so many more are trained.
 
     Returns:
         The first round's judgements: of the family that is refined, then of the others; and what all rounds together
@@ -119,6 +129,7 @@ def refine(task: Task, part: Part, inputs: dict[str, Inputs]) -> tuple[list[Cros
         for name in task.models:
             samples = replace(training_set(task, inputs[name].judged[left], part.judged[left]), labels=refined[left])
             crossfits.append(judge(task, part, name, samples, inputs[name].known))
+            trained(FOLDS)
         removal = decide(task, evidence_of(task, part, model, refined[left], crossfits))
         after = refined.copy()
         after[left] = refined_labels(removal, refined[left])
@@ -129,8 +140,10 @@ def refine(task: Task, part: Part, inputs: dict[str, Inputs]) -> tuple[list[Cros
     return first, Removal(np.flatnonzero(refined < 0), (), relabelled, refined[relabelled])
 
 
-def measure(task: Task, part: Part, inputs: Inputs, removal: Removal) -> dict[str, np.ndarray]:
-    """Train with and without what a decision changes, and predict the held-out and test rows.
+def measure(
+    task: Task, part: Part, inputs: Inputs, removal: Removal, trained: Trained = nobody
+) -> dict[str, np.ndarray]:
+    """Train with and without what a decision changes, and predict the held-out and test rows; `trained` as above.
 
     Returns:
         Class probabilities (rows, classes) by name: ``held_baseline``, ``held_refined``, ``held_random`` for the rows
@@ -144,6 +157,7 @@ def measure(task: Task, part: Part, inputs: Inputs, removal: Removal) -> dict[st
     for arm, change in arms.items():
         if count or not found:  # where nothing changes, all arms are the same model
             predicted = _predictions(task, part, inputs, refined_labels(change, labels))
+            trained(1)
         found |= {f"{name}_{arm}": values for name, values in predicted.items()}
     return found
 

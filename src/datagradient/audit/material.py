@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from datagradient.audit.request import FEWEST_ROWS
 from datagradient.audit.task import small_classes
 from datagradient.data.given import Given, joined
 from datagradient.data.readers import Source
@@ -15,7 +16,6 @@ from datagradient.errors import UserError
 from datagradient.files import read_rows
 from datagradient.seeds import integer_seed
 
-FEWEST_ROWS = 50  # with fewer an audit says so, and trains no model
 CHECKED = "checked"  # column of review.csv for the label that a person gives to a row
 DRAWN = "drawn"  # column that says why a row is to be checked: "random" or "doubtful"
 

@@ -9,7 +9,7 @@ import numpy as np
 from datagradient.audit import answer, display
 from datagradient.audit.choice import Choice
 from datagradient.audit.material import Material
-from datagradient.audit.own import OWN
+from datagradient.audit.request import OWN
 from datagradient.audit.task import ENOUGH_TRUSTED, WHOLE, Task
 from datagradient.audit.work import read_part, trainings
 from datagradient.data.features import extract
@@ -20,6 +20,8 @@ SHOWN = 1000  # rows on the page
 TITLES = {"logistic": "logistic regression", "boosted": "boosted trees", "neural": "a neural network"}
 FEW, SMALL = 5, 0.01  # fewer wrong labels, or a smaller share, are not mentioned beside the verdict
 EDGES = np.linspace(0, 1, 21)
+NO_CURVES = {"doubt": {"edges": EDGES.round(2).tolist(), "counts": [0] * (len(EDGES) - 1)}, "confusion": [],
+             "cumulative": {"share": [], "harm": []}}  # fmt: skip
 
 
 def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tuple[dict, list[dict], dict]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from datagradient.audit.request import OWN
 from datagradient.data.given import Given
 from datagradient.data.readers import Source
 from datagradient.errors import UserError, one_line, shown
@@ -20,7 +21,6 @@ from datagradient.models import declared
 from datagradient.pipeline.layout import solver_for
 from datagradient.seeds import integer_seed
 
-OWN = "own"  # its name among those of families
 GIVEN = "given"  # its form of inputs: as the user gave them
 CONVEX = "logistic"  # the kind of model whose influence predicts what retraining does
 SUM = 1e-3  # by which a row of probabilities may miss 1
@@ -206,19 +206,18 @@ def own_classifier(model: Any) -> OwnClassifier:
     return own
 
 
-def given_samples(data: Sequence[Any], sources: Sequence[Source], drop: tuple[str, ...]) -> list[Given]:
+def given_samples(data: Sequence[tuple[Any, Source]], drop: tuple[str, ...]) -> list[Given]:
     """Return the usable samples of each of several data as a user gave them, without columns that are no samples.
 
     Texts are lists, whatever they came in. If some data are files, the samples of all are as they were read.
 
     Args:
-        data: as `datagradient.data.readers.read` takes them.
-        sources: what it made of them.
+        data: each as `datagradient.data.readers.read` takes them, and what it made of them.
         drop: columns that are left out.
     """
-    in_memory = not any(isinstance(given, str | Path) for given in data)
+    in_memory = not any(isinstance(given, str | Path) for given, _ in data)
     return [_given(given, source, drop) if in_memory and source.dataset.modality != "text" else
-            Given(source.dataset.samples) for given, source in zip(data, sources, strict=True)]  # fmt: skip
+            Given(source.dataset.samples) for given, source in data]  # fmt: skip
 
 
 def _given(data: Any, source: Source, drop: tuple[str, ...]) -> Given:

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import math
 import shutil
 import tempfile
 import time
@@ -14,20 +15,21 @@ import numpy as np
 
 from datagradient.audit import answer
 from datagradient.audit.apply import applied
-from datagradient.audit.choice import AUTO
+from datagradient.audit.beginning import begin
 from datagradient.audit.files import NUMBERS, REVIEW, plan_of, write_all
-from datagradient.audit.material import FEWEST_ROWS, Material
-from datagradient.audit.outcome import SCHEMA, outcome
-from datagradient.audit.own import OWN, OwnClassifier, own_classifier
-from datagradient.audit.setup import AuditOptions, Begun, Prepared, Said, prepare
-from datagradient.audit.work import do_all, on_stderr
+from datagradient.audit.folder import BEGUN, Place
+from datagradient.audit.material import Material
+from datagradient.audit.outcome import NO_CURVES, SCHEMA, outcome
+from datagradient.audit.own import own_classifier
+from datagradient.audit.request import AUTO, FEWEST_ROWS, OWN, AuditOptions, Request
+from datagradient.audit.screen import Screen
+from datagradient.audit.setup import Prepared, Said
+from datagradient.audit.work import do_all, one_thread
 from datagradient.data.readers import ReadOptions, Source
 from datagradient.pipeline.provenance import stamp
 
 if TYPE_CHECKING:
     import pandas as pd
-
-IN_MEMORY = "data in memory"
 
 
 @dataclass(frozen=True, repr=False)
@@ -169,8 +171,8 @@ def audit(
         drop=drop if isinstance(drop, str) else tuple(map(str, drop)),  # type: ignore[arg-type]  # refused there
     )  # fmt: skip
     options = AuditOptions(model if own is None else OWN, folds, rounds, fraction, max_rows, time_limit, seed)
-    return run_audit(data, reading, options, validation=validation, test=test, trusted=trusted, own=own, folder=folder,
-                     said=on_stderr if progress else None)  # fmt: skip
+    request = Request(data, reading, options, validation, test, trusted, own=own)
+    return run_audit(request, folder, Screen() if progress else None)
 
 
 def _name(column: Any) -> str | None:
@@ -178,33 +180,24 @@ def _name(column: Any) -> str | None:
     return None if column is None else str(column)
 
 
-def run_audit(
-    data: Any, reading: ReadOptions, options: AuditOptions, *, validation: Any = None, test: Any = None,
-    trusted: str | Path | None = None, own: OwnClassifier | None = None, folder: str | Path | None = None,
-    begun: Begun | None = None, said: Said | None = None,
-) -> Audit:  # fmt: skip
-    """Carry out an audit, that of `audit` and of the command; what is not said here is said there.
+def run_audit(request: Request, folder: str | Path | None = None, said: Said | None = None) -> Audit:
+    """Carry out an audit.
 
     Args:
-        data: what is audited.
-        reading: how to read it.
-        options: how to judge.
-        validation: more data, with checked labels.
-        test: more data.
-        trusted: a review.
-        own: the user's own classifier; None without.
-        folder: where parts that are done are kept.
-        begun: with a folder, called with it and the checksums of the data, before anything is written.
+        request: what is to be audited, and how.
+        folder: where parts that are done are kept, so that an interrupted audit of the same data goes on; None:
+            nowhere.
         said: receives lines of progress and of what was found; None: nobody.
 
     Raises:
-        UserError: as `audit`.
+        UserError: the data cannot be read or audited, or the folder holds another audit; one line names the row or
+            column, and the remedy.
     """
     speak, start = said or (lambda _: None), time.perf_counter()
-    place = None if folder is None else Path(folder)
-    prepared = prepare(data, reading, options, validation=validation, test=test, trusted=trusted, folder=place,
-                       begun=begun, said=speak, own=own)  # fmt: skip
-    return finish(prepared, options, place, speak, start)
+    if folder is None:
+        return finish(begin(request, None, speak), request.options, None, speak, start)
+    with Place(folder, resume=(Path(folder) / BEGUN).exists()) as place:
+        return finish(begin(request, place, speak), request.options, place.path, speak, start)
 
 
 def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said: Said, start: float) -> Audit:
@@ -212,13 +205,14 @@ def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said:
     source, material = prepared.source, prepared.material
     summary: dict[str, Any] = {"schema": SCHEMA, "source": _source_facts(source), "findings": prepared.found}
     rows: list[dict[str, Any]] = []
-    curves: dict[str, Any] = {}
+    curves: dict[str, Any] = dict(NO_CURVES)
     if prepared.task is None or prepared.choice is None:
         summary |= _too_few(material)
     else:
         with _kept_in(folder) as place:
-            do_all(prepared.task, place, said)
-            part, rows, curves = outcome(prepared.task, material, prepared.choice, place)
+            do_all(prepared.task, place, said, prepared.seconds)
+            with one_thread(prepared.task):
+                part, rows, curves = outcome(prepared.task, material, prepared.choice, place)
         summary |= part
     now = datetime.datetime.now(datetime.UTC)
     began = now - datetime.timedelta(seconds=time.perf_counter() - start)
@@ -226,7 +220,7 @@ def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said:
                   started=began.isoformat(timespec="seconds"), finished=now.isoformat(timespec="seconds"))  # fmt: skip
     summary |= {"not_checked": material.not_checked, "seconds": time.perf_counter() - start, "provenance": facts,
                 "options": asdict(options), "next": []}  # fmt: skip
-    return Audit(summary, rows, curves, source, material)
+    return Audit(_known(summary), rows, curves, source, material)
 
 
 @contextlib.contextmanager
@@ -245,23 +239,33 @@ def _kept_in(folder: Path | None) -> Iterator[Path]:
 def _source_facts(source: Source) -> dict[str, Any]:
     counts = np.bincount(source.dataset.labels, minlength=len(source.dataset.class_names)).tolist()
     classes = [{"name": name, "rows": count} for name, count in zip(source.dataset.class_names, counts, strict=True)]
-    absent: dict[str, Any] = {"target": None, "id": None, "columns": []}  # of arrays
-    return {
-        **absent,
-        **source.facts,
-        "path": source.facts["path"] or IN_MEMORY,
-        "modality": source.dataset.modality,
-        "classes": classes,
-        "said": list(source.said),
-    }
+    path = source.facts["path"] or source.facts["format"]  # of data in memory
+    return {**source.facts, "path": path, "modality": source.dataset.modality, "classes": classes,
+            "said": list(source.said)}  # fmt: skip
 
 
 def _too_few(material: Material) -> dict[str, Any]:
     n = int(material.own.sum())
     words = f"Too few rows to say: {n} rows in classes that can be judged, and {FEWEST_ROWS} are needed in two or more."
+    nothing = dict.fromkeys(("mean", "low", "high")) | {"folds_better": 0, "folds": 0}
+    unknown = dict.fromkeys(("expected_wrong", "expected_wrong_share", "low", "high"))
     return {
-        "model": None, "trusted": None, "score": None,
-        "effect": {"verdict": answer.TOO_FEW, "sentence": words, "by_fold": []},
+        "model": {"name": None, "title": "no model", "judges": [], "folds": 0, "settings": {}, "trainings": 0,
+                  "tried": {}},
+        "trusted": {"rows": int(material.trusted.sum()), **unknown, "sentence": "No model was trained."},
+        "effect": {"verdict": answer.TOO_FEW, "sentence": words, "metric": "accuracy", "measured_on": "held-out rows",
+                   "rows": 0, **dict.fromkeys(("baseline", "refined", "random")), "change": nothing,
+                   "against_random": nothing, "by_fold": []},
+        "score": {**dict.fromkeys(("value", "low", "high", "helpful_share")), "sentence": "No model was trained."},
         "decisions": {answer.DROP: 0, answer.RELABEL: 0, answer.LOOK: 0, answer.KEEP: n},
         "believe": "No model was trained.",
     }  # fmt: skip
+
+
+def _known(content: Any) -> Any:
+    """Return plain data in which a number that is not finite, which JSON does not have, is None."""
+    if isinstance(content, dict):
+        return {key: _known(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_known(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -1,13 +1,19 @@
 """Which rows of one's own data hurt, and does it help to remove them?"""
 
 import argparse
+import contextlib
 import json
+import os
 import re
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from datagradient.commands.options import LAST_SEED, whole
+from datagradient.errors import UserError
 
 GATES = ("harmful", "wrong", "score", "change")
 _GATE = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*(-?[0-9.]+(?:e-?[0-9]+)?)\s*", re.ASCII)
@@ -45,20 +51,46 @@ def audit(args: argparse.Namespace) -> int:
     saved by Hugging Face datasets. It is never changed. Writes report.html, summary.json, review.csv (worst first),
     samples.parquet and plan.json, which `datagradient apply` carries out into a new file, to one folder.
 
-    Exit status: 0 done; 1 a gate of --fail-if tripped; 2 the data or the call is wrong; 130 interrupted: what is
-    finished is kept, and --resume goes on.
-    """
-    from datagradient.audit.folder import audit_into
+    --workflow FOLDER writes a workflow instead, whose jobs Snakemake does on this machine or on a cluster, and says how
+    to run it; --collect FOLDER then writes the audit's files there.
 
-    result, folder = audit_into(args, _say(args))
-    if args.json:
-        print(json.dumps(result.summary, indent=1, sort_keys=True))
-    else:
-        _print(result.summary, folder)
-    tripped = [words for given in args.fail_if or [] if (words := _tripped(given, result.summary))]
-    for words in tripped:
-        print(f"datagradient audit: --fail-if: {words}", file=sys.stderr)
+    The answer goes to standard output, progress and what is found to standard error. If MLFLOW_TRACKING_URI is set, the
+    audit is also a run of the experiment Audits there; without it, nothing is logged.
+
+    Exit status: 0 done; 1 a gate of --fail-if tripped, or its number is not known; 2 the data or the call is wrong;
+    130 interrupted: what is finished is kept, and --resume goes on.
+    """
+    with _interruptible(), _words(args) as said:
+        if args.collect is not None:
+            result, folder = _collected(args, said)
+        elif args.workflow is not None:
+            result, folder = _workflow(args, said)
+        else:
+            result, folder = _audited(args, said)
+        if isinstance(result, list):
+            print("\n".join(["Run the parts, here or on a cluster by a profile of Snakemake, then write the files:",
+                             *(f"  {line}" for line in result)]))  # fmt: skip
+            return 0
+        if args.json:
+            print(json.dumps(result.summary, indent=1, sort_keys=True))
+        else:
+            _print(result.summary, folder)
+        sys.stdout.flush()
+        if os.environ.get("MLFLOW_TRACKING_URI"):
+            from datagradient.audit.tracked import track
+
+            track(result, folder, said)
+        tripped = [words for given in args.fail_if or [] if (words := _tripped(given, result.summary))]
+        for words in tripped:
+            said(f"datagradient audit: --fail-if: {words}")
     return 1 if tripped else 0
+
+
+def audit_part(args: argparse.Namespace) -> None:
+    """Do one part of an audit that was begun with --workflow: a job of its Snakefile."""
+    from datagradient.audit.jobs import do_one
+
+    do_one(Path(args.folder), args.part)
 
 
 def apply(args: argparse.Namespace) -> None:
@@ -79,17 +111,102 @@ def demo(args: argparse.Namespace) -> None:
     run_demo(Path(args.out), print)
 
 
-def _say(args: argparse.Namespace) -> Any:
-    if args.quiet:
-        return lambda _: None
-    return lambda line: print(line, file=sys.stderr, flush=True)
+def _audited(args: argparse.Namespace, said: Any) -> tuple[Any, Path]:
+    request = _request(args)
+    from datagradient.audit.folder import Place
+
+    place = Place(args.out or default_folder(args.source), args.overwrite, args.resume)
+    said.in_passing(f"reading {args.source} …")
+    from datagradient.audit.jobs import audit_into
+
+    return audit_into(request, place, said), place.path
+
+
+def _workflow(args: argparse.Namespace, said: Any) -> tuple[Any, Path]:
+    """Begin an audit as a workflow; return the commands that do it, or its outcome if there is nothing to do."""
+    for option, why in (("out", "the folder is that of --workflow"), ("resume", "run the workflow again"),
+                        ("json", "give it to --collect"), ("fail_if", "give it to --collect")):  # fmt: skip
+        if getattr(args, option):
+            raise UserError(f"--workflow: takes no --{option.replace('_', '-')}; {why}")
+    request = _request(args)
+    from datagradient.audit.folder import Place
+
+    place = Place(args.workflow, args.overwrite)
+    from datagradient.audit.jobs import write_workflow
+
+    return write_workflow(request, place, said), place.path
+
+
+def _collected(args: argparse.Namespace, said: Any) -> tuple[Any, Path]:
+    for flag, keywords in AUDIT:
+        given = getattr(args, flag.strip("-").replace("-", "_"))
+        if flag not in WITH_COLLECT and given not in (None, False, keywords.get("default")):
+            what = flag if flag.startswith("-") else keywords["metavar"]
+            raise UserError(f"--collect: takes no {what}; all that is known since --workflow")
+    from datagradient.audit.jobs import collect
+
+    return collect(Path(args.collect), said), Path(args.collect)
+
+
+def _request(args: argparse.Namespace) -> Any:
+    """Return what is asked for; an option that is not legal is refused before anything is read."""
+    from datagradient.audit.request import AuditOptions, Request
+    from datagradient.data.readers import ReadOptions
+
+    if args.source is None:
+        raise UserError("give SOURCE, a file or a folder")
+    reading = ReadOptions(args.target, args.id, args.text, tuple(args.drop or ()), args.sep, args.decimal,
+                          args.encoding, args.trusted_column, args.task)  # fmt: skip
+    options = AuditOptions(
+        args.model, args.folds, args.rounds, args.fraction, args.max_rows, args.time_limit, args.seed
+    )
+    return Request(args.source, reading, options, args.validation, args.test, args.trusted, args.device)
+
+
+def default_folder(source: str) -> str:
+    """Return the folder that an audit of a file or folder is written to, in the current one."""
+    name = Path(source).name or Path(source).resolve().name
+    return f"{name.partition('.')[0] or name}-audit"
+
+
+@contextlib.contextmanager
+def _words(args: argparse.Namespace) -> Iterator[Any]:
+    """Give a function that says how far the audit is; if it is to be quiet, libraries are, too."""
+    from datagradient.audit.screen import Screen
+
+    if not args.quiet:
+        yield Screen()
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield Screen(nowhere)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM interrupt the block; more of them do not disturb what is left to be done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def interrupt(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = [signal.signal(number, interrupt) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _print(summary: dict, folder: Path) -> None:
     print()
     print(summary["effect"]["sentence"])
-    if summary["score"]:
-        score = summary["score"]
+    score = summary["score"]
+    if score["value"] is not None:
         print(f"Contribution score {score['value']:.2f} [{score['low']:.2f}, {score['high']:.2f}]. "
               f"{summary['trusted']['sentence']}")  # fmt: skip
         counts = ", ".join(f"{name} {count}" for name, count in summary["decisions"].items())
@@ -101,22 +218,23 @@ def _print(summary: dict, folder: Path) -> None:
 
 
 def _tripped(given: tuple[str, str, float], summary: dict) -> str:
-    """Return in words which gate an audit trips; "" if it does not."""
+    """Return in words which gate an audit trips; "" if it does not. A number that is not known trips it."""
     name, comparison, limit = given
-    if not summary["score"]:
-        return f"{name} is not known: {summary['effect']['sentence']}"
     decisions = summary["decisions"]
+    rows = sum(decisions.values())
     value = {
-        "harmful": (decisions["drop"] + decisions["relabel"]) / sum(decisions.values()),
+        "harmful": (decisions["drop"] + decisions["relabel"]) / rows if summary["model"]["name"] else None,
         "wrong": summary["trusted"]["expected_wrong_share"], "score": summary["score"]["value"],
         "change": summary["effect"]["change"]["mean"],
     }[name]  # fmt: skip
+    if value is None:
+        return f"{name} is not known: {summary['effect']['sentence']}"
     holds = {"<": value < limit, "<=": value <= limit, ">": value > limit, ">=": value >= limit}[comparison]
     return f"{name} is {value:.4g}, {comparison} {limit:g}" if holds else ""
 
 
 AUDIT = [
-    ("source", {"metavar": "SOURCE", "help": "a file, or a folder of images or of a saved data set"}),
+    ("source", {"metavar": "SOURCE", "nargs": "?", "help": "a file, or a folder of images or of a saved data set"}),
     ("--target", {"help": "the column of labels; folders of images need none"}),
     ("--id", {"help": "the column of names of rows, which no model sees"}),
     ("--text", {"help": "the column of texts; the others are left out"}),
@@ -140,14 +258,21 @@ AUDIT = [
     ("--out", {"help": "folder to write to; SOURCE-audit without it"}),
     ("--overwrite", {"action": "store_true", "help": "replace an audit in that folder"}),
     ("--resume", {"action": "store_true", "help": "go on with an interrupted audit in that folder"}),
+    ("--workflow", {"metavar": "FOLDER", "help": "write the audit as a workflow to that folder instead of doing it"}),
+    ("--collect", {"metavar": "FOLDER", "help": "write the files of an audit that was done as a workflow"}),
     ("--fail-if", {"type": gate, "action": "append", "metavar": "GATE",
                    "help": f"exit status 1 if it holds, e.g. 'harmful > 0.05'; names: {', '.join(GATES)}"}),
     ("--quiet", {"action": "store_true", "help": "no progress"}),
-    ("--json", {"action": "store_true", "help": "print summary.json instead of words"}),
+    ("--json", {"action": "store_true", "help": "print the content of summary.json instead of words"}),
 ]  # fmt: skip
+WITH_COLLECT = ("--collect", "--fail-if", "--quiet", "--json")
 # Command -> its options: (flag, keyword arguments of argparse).
 COMMANDS = {
     audit: AUDIT,
+    audit_part: [
+        ("folder", {"metavar": "FOLDER", "help": "what --workflow was given"}),
+        ("part", {"metavar": "PART", "help": "whole, fold-1, fold-2, …"}),
+    ],
     apply: [
         ("plan", {"metavar": "PLAN", "help": "plan.json of an audit"}),
         ("--out", {"required": True, "help": "the new file or folder"}),

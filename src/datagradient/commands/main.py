@@ -81,8 +81,8 @@ def _run(args: argparse.Namespace) -> int:
         return _fail(args, f"{place}{error.strerror or error}")
     except MemoryError as error:
         return _fail(args, f"not enough memory ({error}); take fewer samples or smaller settings")
-    except KeyboardInterrupt:
-        return _fail(args, "interrupted", 130)
+    except KeyboardInterrupt as error:
+        return _fail(args, ": ".join(["interrupted", *map(str, error.args)]), 130)
 
 
 @contextlib.contextmanager

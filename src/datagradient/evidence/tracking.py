@@ -100,6 +100,18 @@ def track_report(preset: str, files: list[Path]) -> None:
     _track(preset, [_report_run(files)])
 
 
+def add_run(experiment: str, run: MirroredRun) -> None:
+    """Log a run beside those of the same name; the store of MLFLOW_TRACKING_URI and the experiment are made if missing.
+
+    Raises:
+        UserError: the store cannot be reached or written.
+    """
+    with _store(f"check {GIVEN_STORE}, or unset it") as uri:
+        _make_store(uri)
+        client = MlflowClient(uri)
+        _log_run(client, _make_experiment(client, experiment), run, int(time.time() * 1000))
+
+
 def _track(preset: str, runs: list[MirroredRun]) -> None:
     with _store() as uri:
         _check(uri)
@@ -169,15 +181,17 @@ def tracking_uri() -> str:
 
 
 @contextlib.contextmanager
-def _store() -> Iterator[str]:
+def _store(remedy: str | None = None) -> Iterator[str]:
     """Lock the store for writing and yield its address; any failure in the block becomes a one-line error.
+
+    The error ends with a remedy; without one, with how to make the store again.
 
     A store in a single file has one writer at a time: several processes that open a new one destroy it, and data
     written to a file while it is being replaced are lost.
     """
     uri = tracking_uri()
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs a traceback before it raises
-    with _one_line(uri):
+    with _one_line(uri, remedy):
         database = _database(uri)
         if database is None:
             yield uri
@@ -188,14 +202,14 @@ def _store() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _one_line(uri: str) -> Iterator[None]:
+def _one_line(uri: str, remedy: str | None = None) -> Iterator[None]:
     try:
         yield
     except UserError:
         raise
     except FAILURES as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{_called(uri)}: {_masked(textwrap.shorten(reason, 250))}; {_remedy()}") from None
+        raise UserError(f"{_called(uri)}: {_masked(textwrap.shorten(reason, 250))}; {remedy or _remedy()}") from None
 
 
 def _called(uri: str) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from datagradient.errors import UserError
+
 PATIENCE = 5.0  # seconds that a process waits without a message
 
 
@@ -32,6 +34,26 @@ def locked(path: Path, purpose: str) -> Iterator[None]:
     except Timeout:
         print(f"{purpose}: waiting for another process that holds {path}", file=sys.stderr, flush=True)
         lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def locked_alone(path: Path, refusal: str) -> Iterator[None]:
+    """Hold an exclusive lock, or refuse at once; otherwise as `locked`.
+
+    Raises:
+        UserError: another process holds it; the message is `refusal`.
+        OSError: the file cannot be created.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(refusal) from None
     try:
         yield
     finally:

@@ -1,0 +1,84 @@
+"""The data of an audit as read, and what is said of them first; nothing here waits for what models need."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from datagradient.audit.request import Request
+from datagradient.data.given import Given
+from datagradient.data.readers import Source, read, read_like
+
+
+@dataclass(frozen=True)
+class Read:
+    """What was read for an audit.
+
+    Attributes:
+        source: the data, with labels that were checked by hand in the place of those given.
+        validation: more data whose labels were checked by hand; None without.
+        test: more data that the effect is measured on; None without.
+        trusted: (n,) bool, rows whose label was checked and that were not chosen for being doubtful.
+        corrected: how many labels a review has changed; None without a review.
+        checksums: of the data, by what they are.
+        given: the samples of each of these data as a user's own classifier takes them; None without.
+    """
+
+    source: Source
+    validation: Source | None
+    test: Source | None
+    trusted: np.ndarray
+    corrected: int | None
+    checksums: dict[str, str]
+    given: list[Given] | None = None
+
+
+def read_all(request: Request) -> Read:
+    """Read the data of an audit.
+
+    Raises:
+        UserError: they cannot be read; one line names the file, the row or column, and the remedy.
+    """
+    source = read(request.data, request.reading)
+    others = [None if file is None else read_like(file, source, request.reading)
+              for file in (request.validation, request.test)]  # fmt: skip
+    found = {"data": source, "validation": others[0], "test": others[1]}
+    checksums = {name: file.facts.get("sha256", "") for name, file in found.items() if file is not None}
+    if request.path is not None:
+        source = replace(source, facts={**source.facts, "path": request.path})
+    given = _given(request, [source, *others])
+    trusted, corrected = source.trusted.copy(), None
+    if request.trusted is not None:
+        from datagradient.audit.material import with_checked
+
+        checksums["review"] = hashlib.sha256(Path(request.trusted).read_bytes()).hexdigest()
+        source, trusted, corrected = with_checked(source, Path(request.trusted))
+    return Read(source, *others, trusted, corrected, checksums, given)
+
+
+def _given(request: Request, sources: Sequence[Source | None]) -> list[Given] | None:
+    if request.own is None:
+        return None
+    from datagradient.audit.own import given_samples
+
+    pairs = [(data, source) for data, source in zip((request.data, request.validation, request.test), sources,
+                                                    strict=True) if source is not None]  # fmt: skip
+    return given_samples(pairs, request.reading.drop)
+
+
+def introduction(found: Read) -> Iterator[str]:
+    """Yield what was read, in words."""
+    source = found.source
+    names, counts = source.dataset.class_names, np.bincount(source.dataset.labels)
+    classes = ", ".join(f"{name} {count}" for name, count in list(zip(names, counts, strict=True))[:10])
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    yield f"{source.facts['rows']} rows, {len(names)} classes: {classes}{more}."
+    yield from source.said
+    if source.set_aside:
+        first = source.set_aside[0]
+        where = f"row {first.row}" if first.name is None else first.name
+        yield f"{len(source.set_aside)} rows are set aside, first {where}: {first.reason}."
+    if found.corrected is not None:
+        yield f"{int(source.trusted.sum())} labels were checked by hand, {found.corrected} of them changed."
