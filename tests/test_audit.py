@@ -12,7 +12,6 @@ from datagradient.audit.choice import choose
 from datagradient.audit.judging import decide, evidence_of, inputs_of, measure, refine, refined_labels, trusts
 from datagradient.audit.task import WHOLE, Task, different, outer_folds, small_classes
 from datagradient.data.record import Dataset
-from datagradient.errors import UserError
 from datagradient.evidence.statistics import corrected_interval
 from datagradient.models import declared
 
@@ -239,7 +238,6 @@ def test_parts_that_are_done_are_not_done_again(tmp_path, monkeypatch):
     work.part_file(tmp_path, "fold-2").unlink()
     work.do_all(task, tmp_path, said.append)
     assert {name: work.part_file(tmp_path, name).read_bytes() for name in task.parts} == before
-    assert said[-1] == "1 of 1 parts done"
     assert "about" in said[0]
 
 
@@ -249,8 +247,6 @@ def test_the_choice_prefers_what_predicts():
     assert chosen.models[0] == min(chosen.loss, key=chosen.loss.get)
     assert chosen.accuracy[chosen.models[0]] > 0.9
     assert chosen.estimate(2 * N, 5, 1) == pytest.approx(2 * chosen.estimate(N, 5, 1))
-    with pytest.raises(UserError, match="--model forest: legal are auto, boosted, logistic, neural"):
-        choose(dataset, np.arange(N), "forest", 0)
 
 
 def test_duplicates_with_other_labels_are_found():

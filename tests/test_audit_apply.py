@@ -146,7 +146,7 @@ def test_a_packed_file_gives_a_packed_one(tmp_path):
 @pytest.mark.parametrize(
     ("record", "label", "expected"),
     [
-        ('1.5,"no",z', "yes", '1.5,"yes",z'),
+        ('1.5,"no",z', "yes", "1.5,yes,z"),
         ("1.5,no,z", "a,b", '1.5,"a,b",z'),
         ("1.5,no,z", 'a "b"', '1.5,"a ""b""",z'),
         ('"1,5 ""x""\n",no,z', "yes", '"1,5 ""x""\n",yes,z'),
@@ -154,7 +154,7 @@ def test_a_packed_file_gives_a_packed_one(tmp_path):
         ('x"y",no,z', " yes", 'x"y", yes,z'),
     ],
 )
-def test_a_label_gets_quotes_where_it_needs_them(tmp_path, record, label, expected):
+def test_a_label_is_written_as_elsewhere_in_the_file(tmp_path, record, label, expected):
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([[x, label, "w"] for x in numbers(9)])
     others = buffer.getvalue() + "".join(f"{x},no,v\n" for x in numbers(6))
@@ -167,7 +167,7 @@ def test_spaces_after_separators_stay(tmp_path):
     text = table_text(sep=", ").replace(", yes", ',   "yes"', 1)
     new = outcome(written(tmp_path, text), [relabel(0, "yes"), relabel(1, "no")])
     lines = text.split("\n")
-    assert new.read_text().split("\n")[1:3] == [lines[1].replace("no", "yes"), lines[2].replace("yes", "no")]
+    assert new.read_text().split("\n")[1:3] == [lines[1].replace("no", '"yes"'), lines[2].replace('"yes"', "no")]
 
 
 @pytest.mark.parametrize(("yes", "no"), [("TRUE", "FALSE"), ("True", "False"), ("01", "02"), ("1.0", "2.0")])
@@ -221,7 +221,7 @@ def tables(draw):
     return Written(header, records, cells, blanks, sep, end, last), classes
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(tables(), st.data(), st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]), st.booleans(), st.booleans())
 def test_any_text_table_and_any_plan(tmp_path_factory, made, data, encoding, packed, ended):
     (table, classes), folder = made, tmp_path_factory.mktemp("apply")
@@ -229,7 +229,8 @@ def test_any_text_table_and_any_plan(tmp_path_factory, made, data, encoding, pac
     dropped = data.draw(st.sets(st.integers(2, n - 1), max_size=n - 10), label="dropped")
     changed = data.draw(st.sets(st.integers(2, n - 1).filter(lambda row: row not in dropped)), label="relabelled")
     new = {row: classes[classes[0] == table.cells[row][2]] for row in changed}
-    raw = {row: quoted(label, table.sep, table.records[row][2].startswith('"')) for row, label in new.items()}
+    raw = {row: next(record[2] for record, cells in zip(table.records, table.cells, strict=True) if cells[2] == label)
+           for row, label in new.items()}  # fmt: skip
     unended = "" if ended else table.end
     text = table.text().removesuffix(unended).encode(encoding)
     source = written(folder, gzip.compress(text) if packed else text)
@@ -363,6 +364,7 @@ def parquet(folder, labels, group=5, **more):
         "x": pa.array(numbers(n), pa.float32()), "n": pa.array([None, *range(1, n)], pa.int16()),
         "when": pa.array([day] * n, pa.timestamp("ms", "Europe/Paris")),
         "word": pa.array(["a", "b", None] * (n // 3), pa.large_string()).dictionary_encode(), "y": labels,
+        "view": pa.array(["p", "q"] * (n // 2), pa.string_view()),
     }  # fmt: skip
     table = pa.table(columns).replace_schema_metadata({"who": "me"})
     path = folder / "data.parquet"
@@ -375,7 +377,8 @@ def check_parquet(source, new, actions):
     assert result.schema.equals(old.schema, check_metadata=True)
     dropped = [action["row"] for action in actions if action["decision"] == "drop"]
     kept = [row for row in range(len(old)) if row not in dropped]
-    assert result.drop_columns("y").to_pylist() == old.drop_columns("y").take(kept).to_pylist()
+    others = old.drop_columns("y").to_pylist()
+    assert result.drop_columns("y").to_pylist() == [others[row] for row in kept]
     return dict(zip(kept, result["y"].to_pylist(), strict=True)), old["y"].to_pylist()
 
 
@@ -387,6 +390,7 @@ LABELS = {
     "dictionary": pa.DictionaryArray.from_arrays(
         pa.array([word == "yes" for word in words()]).cast(pa.int8()), ["no", "yes", "never"], ordered=True
     ),
+    "view": pa.array(words(), pa.string_view()),
     "null": pa.array([None, *words()[1:]]),
 }
 

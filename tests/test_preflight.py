@@ -42,8 +42,8 @@ def test_the_confirmation_says_what_each_number_of_seeds_and_each_condition_can_
     confirm = {**validate(*merged(REPOSITORY / "config/confirm.yaml")), "first_seeds": {"neural": 5}}
     everywhere, images = preflight(confirm).split("preflight: ")[1:]
     assert everywhere.startswith("condition 0, 0.2, 0.2-untrusted: families of 18 comparisons")
-    assert images.startswith("condition worse_label, worse_label-untrusted: families of 6 comparisons (accuracy and F1, "
-                             "cifar10, all models)")  # fmt: skip
+    assert images.startswith("condition worse_label, worse_label-untrusted: families of 6 comparisons (accuracy and "
+                             "F1, cifar10, all models)")  # fmt: skip
     ten, five = "10 seeds (logistic, boosted), ", "5 seeds (neural), "
     for text, more, every, needed in ((everywhere, 12, 18, 12), (images, 4, 6, 4)):
         assert f"{ten}one-sided: smallest p of one comparison 0.0009766;" in text

@@ -269,6 +269,14 @@ def test_damaged_parquet_is_refused(tmp_path, kept):
     assert "\n" not in str(refusal.value)
 
 
+def test_texts_of_parquet_that_are_not_utf8_are_refused_by_column(tmp_path):
+    odd = pa.array([b"\xff", b"a"] * 20).view(pa.string())
+    path = write_parquet(tmp_path / "f.parquet", odd=odd, y=pa.array(["u", "v"] * 20))
+    with pytest.raises(UserError, match=r"column 'odd' is damaged .*UTF.*--drop 'odd'"):
+        read(path, TARGET)
+    assert len(read(path, ReadOptions(target="y", drop=("odd",))).rows) == N
+
+
 def test_columns_of_parquet_with_one_name_are_refused(tmp_path):
     parquet.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["y", "y"]), tmp_path / "f.parquet")
     with pytest.raises(UserError, match="columns 1 and 2 are both named 'y'"):

@@ -11,13 +11,15 @@ from datagradient.audit.request import FEWEST_ROWS
 from datagradient.audit.task import small_classes
 from datagradient.data.given import Given, joined
 from datagradient.data.readers import Source
+from datagradient.data.readers.source import listed
 from datagradient.data.record import Dataset, sample_keys
 from datagradient.errors import UserError
 from datagradient.files import read_rows
 from datagradient.seeds import integer_seed
 
 CHECKED = "checked"  # column of review.csv for the label that a person gives to a row
-DRAWN = "drawn"  # column that says why a row is to be checked: "random" or "doubtful"
+DRAWN = "drawn"  # column that says why a row is to be checked
+RANDOM, DOUBTFUL = "random", "doubtful"
 
 
 @dataclass(frozen=True)
@@ -155,38 +157,62 @@ def _without(dataset: Dataset, kept: np.ndarray, small: np.ndarray, is_test: np.
                    is_test=is_test[kept] if is_test[kept].any() else None)  # fmt: skip
 
 
-def with_checked(source: Source, path: Path) -> tuple[Source, np.ndarray, int]:
-    """Return a file with the labels that a person has written into a review.csv, and which of them were drawn.
+@dataclass(frozen=True)
+class Checked:
+    """Labels that a person has written into a review; arrays of (k,).
+
+    ``places`` are the rows' positions in the source, ``given`` and ``labels`` their numbers of classes before and
+    after, and ``drawn`` says which rows were to be checked because they were drawn at random.
+    """
+
+    places: np.ndarray
+    given: np.ndarray
+    labels: np.ndarray
+    drawn: np.ndarray
+
+    @property
+    def corrected(self) -> int:
+        """How many labels differ from those given."""
+        return int((self.labels != self.given).sum())
+
+
+def read_checked(source: Source, path: Path) -> Checked:
+    """Read the labels that a person has written into a review.csv.
 
     Args:
         source: the audited file.
         path: a review.csv: rows are found by their number, a label is the name of a class in the column ``checked``.
 
-    Returns:
-        The source, in which these rows have these labels and are trusted; (n,) bool, the trusted rows that were not
-        chosen for being doubtful; and how many labels differ from those given.
-
     Raises:
-        UserError: a row is not in the file, a label is not a class, or no row was checked.
+        UserError: a row is not in the file or stands twice, a label is not a class, or no row was checked.
     """
     position = {int(row): place for place, row in enumerate(source.rows)}
     names = {name: label for label, name in enumerate(source.dataset.class_names)}
-    labels, trusted, chosen = source.dataset.labels.copy(), source.trusted.copy(), source.trusted.copy()
-    count = 0
+    found: dict[int, tuple[int, bool]] = {}
     for line, row in enumerate(read_rows(path, "row", CHECKED, DRAWN), start=2):
-        label = row[CHECKED].strip()
+        label = row[CHECKED] if row[CHECKED] in names else row[CHECKED].strip()
         if not label:
             continue
         if label not in names:
-            raise UserError(f"{path}, line {line}: {CHECKED} is {label!r}, and classes are {', '.join(names)}")
+            raise UserError(f"{path}, line {line}: {CHECKED} is {label!r}, and classes are {listed(names)}")
         place = position.get(int(row["row"]))
         if place is None:
             raise UserError(f"{path}, line {line}: row {row['row']} is not in {source.facts['path']}: is it the review "
                             "of this file?")  # fmt: skip
-        labels[place], trusted[place], count = names[label], True, count + 1
-        chosen[place] |= row[DRAWN] == "random"
-    if not count:
+        if place in found:
+            raise UserError(f"{path}, line {line}: row {row['row']} stands twice: leave one of them out")
+        found[place] = names[label], row[DRAWN] == RANDOM
+    if not found:
         raise UserError(f"{path}: no row has a label in the column {CHECKED}: write the right class there, also where "
                         "it is the given one")  # fmt: skip
-    changed = int((labels != source.dataset.labels).sum())
-    return replace(source, dataset=replace(source.dataset, labels=labels), trusted=trusted), chosen, changed
+    places = np.array(list(found))
+    labels, drawn = (np.array(values) for values in zip(*found.values(), strict=True))
+    return Checked(places, source.dataset.labels[places], labels, drawn)
+
+
+def with_checked(source: Source, checked: Checked) -> tuple[Source, np.ndarray]:
+    """Return a file with labels that were checked, and (n,) bool, the trusted rows not chosen for being doubtful."""
+    labels, trusted, chosen = source.dataset.labels.copy(), source.trusted.copy(), source.trusted.copy()
+    labels[checked.places], trusted[checked.places] = checked.labels, True
+    chosen[checked.places] |= checked.drawn
+    return replace(source, dataset=replace(source.dataset, labels=labels), trusted=trusted), chosen

@@ -8,7 +8,7 @@ import numpy as np
 
 from datagradient.audit import answer, display
 from datagradient.audit.choice import Choice
-from datagradient.audit.material import Material
+from datagradient.audit.material import DOUBTFUL, RANDOM, Material
 from datagradient.audit.request import OWN
 from datagradient.audit.task import ENOUGH_TRUSTED, WHOLE, Task
 from datagradient.audit.work import read_part, trainings
@@ -139,7 +139,7 @@ def _rows(task: Task, material: Material, said: answer.Rows) -> list[dict[str, A
             "confidence": float(said.confidence[k]), "stands_out": int(said.stands_out[k]),
             "of": int(said.judged_in[k]), "decision": str(said.decision[k]),
             "reason": _reason(said.decision[k], suggested, given, said.probability[k], said.doubt[k], said.drawn[k]),
-            "drawn": "random" if said.drawn[k] else "doubtful" if said.decision[k] == answer.LOOK else "",
+            "drawn": RANDOM if said.drawn[k] else DOUBTFUL if said.decision[k] == answer.LOOK else "",
             "position": int(said.positions[k]),
         })  # fmt: skip
     return rows

@@ -47,8 +47,8 @@ class Changes:
     Attributes:
         kept: (n,) bool, rows that are not left out.
         labels: by row, the name of its new class; rows that have it already are left out.
-        like: by row with a new class, a row that is of this class in the file: its label is copied, so that its type
-            and spelling are the file's own.
+        like: by row with a new class, a row that is of this class in the file: its label is copied, so that its type,
+            spelling and quotes are the file's own.
     """
 
     kept: np.ndarray

@@ -4,12 +4,16 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from datagradient.audit.request import Request
 from datagradient.data.given import Given
 from datagradient.data.readers import Source, read, read_like
+
+if TYPE_CHECKING:
+    from datagradient.audit.material import Checked
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Read:
         validation: more data whose labels were checked by hand; None without.
         test: more data that the effect is measured on; None without.
         trusted: (n,) bool, rows whose label was checked and that were not chosen for being doubtful.
-        corrected: how many labels a review has changed; None without a review.
+        checked: the labels that a person has written into a review; None without a review.
         checksums: of the data, by what they are.
         given: the samples of each of these data as a user's own classifier takes them; None without.
     """
@@ -30,7 +34,7 @@ class Read:
     validation: Source | None
     test: Source | None
     trusted: np.ndarray
-    corrected: int | None
+    checked: "Checked | None"
     checksums: dict[str, str]
     given: list[Given] | None = None
 
@@ -49,13 +53,14 @@ def read_all(request: Request) -> Read:
     if request.path is not None:
         source = replace(source, facts={**source.facts, "path": request.path})
     given = _given(request, [source, *others])
-    trusted, corrected = source.trusted.copy(), None
+    trusted, checked = source.trusted.copy(), None
     if request.trusted is not None:
-        from datagradient.audit.material import with_checked
+        from datagradient.audit.material import read_checked, with_checked
 
         checksums["review"] = hashlib.sha256(Path(request.trusted).read_bytes()).hexdigest()
-        source, trusted, corrected = with_checked(source, Path(request.trusted))
-    return Read(source, *others, trusted, corrected, checksums, given)
+        checked = read_checked(source, Path(request.trusted))
+        source, trusted = with_checked(source, checked)
+    return Read(source, *others, trusted, checked, checksums, given)
 
 
 def _given(request: Request, sources: Sequence[Source | None]) -> list[Given] | None:
@@ -80,5 +85,5 @@ def introduction(found: Read) -> Iterator[str]:
         first = source.set_aside[0]
         where = f"row {first.row}" if first.name is None else first.name
         yield f"{len(source.set_aside)} rows are set aside, first {where}: {first.reason}."
-    if found.corrected is not None:
-        yield f"{int(source.trusted.sum())} labels were checked by hand, {found.corrected} of them changed."
+    if found.checked is not None:
+        yield f"{int(source.trusted.sum())} labels were checked by hand, {found.checked.corrected} of them changed."

@@ -124,7 +124,7 @@ def _values(labels: Iterator[Any], changes: Changes) -> tuple[Any, dict[int, int
         places |= {int(row): len(places) + number for number, row in enumerate(rows)}
         if len(rows):
             chunks = part.chunks if isinstance(part, pa.ChunkedArray) else [part]
-            found.append(pa.concat_arrays(chunks).take(pa.array(rows - start)))
+            found.append(_taken(pa.concat_arrays(chunks), rows - start))
         start += len(part)
     return found, {row: places[like] for row, like in changes.like.items()}
 
@@ -149,7 +149,23 @@ def _changed(table: Any, place: int, start: int, changes: Changes, values: tuple
         for row in relabelled:
             order[row - start] = m + places[row]
         # Dictionaries of the parts become one, in which those of the table come first.
-        labels = pa.concat_arrays([*table.column(place).chunks, *found]).take(pa.array(order))
+        labels = _taken(pa.concat_arrays([*table.column(place).chunks, *found]), order)
         table = table.set_column(place, table.schema.field(place), labels)
     kept = changes.kept[start : start + m]
-    return table if kept.all() else table.filter(pa.array(kept))
+    if kept.all():
+        return table
+    try:
+        return table.filter(pa.array(kept))
+    except pa.ArrowNotImplementedError:  # pyarrow has no filter of views of texts
+        rows = [table.slice(row, 1) for row in np.flatnonzero(kept).tolist()]
+        return pa.concat_tables(rows or [table.slice(0, 0)]).combine_chunks()
+
+
+def _taken(array: Any, rows: np.ndarray) -> Any:
+    """Return some rows of an array, which has at least one."""
+    import pyarrow as pa
+
+    try:
+        return array.take(pa.array(rows))
+    except pa.ArrowNotImplementedError:
+        return pa.concat_arrays([array.slice(row, 1) for row in rows.tolist()])

@@ -19,6 +19,10 @@ from datagradient.files import replacing
 
 # A piece of a text as it is, and as it becomes; None: left out.
 Pieces = Iterator[tuple[str, str | None]]
+# Number and text of a row; None: no row, such as a header or a blank line.
+Rows = Iterator[tuple[int | None, str]]
+# Where the label begins and ends in the text of a row, whose number is for messages.
+Span = Callable[[str, int], tuple[int, int]]
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
@@ -38,16 +42,25 @@ def rewrite_text(path: Path, facts: dict[str, Any], target: str, changes: Change
         UserError: the new file cannot be written, or a byte of the old one would change that should not.
     """
     file = TextFile(path, facts["encoding"])
-    if facts["format"] == "csv":
-        with fields_of_any_length():
-            form = Form(facts["sep"], facts["spaced"])
-            write_pieces(file, lambda lines: table_pieces(lines, form, target, changes), out)
+    if facts["format"] == "json":
+        write_pieces(file, lambda lines: array_pieces(lines, target, changes, path), out)
     elif facts["format"] == "json lines":
-        with file.opened() as lines:
-            values = _values_in_lines(lines, target, set(changes.like.values()))
-        write_pieces(file, lambda lines: line_pieces(lines, target, changes, values), out)
+        _write_rows(
+            file, line_rows, lambda text, row: _span(text, text.index("{"), target, f"{path}: row {row}"), changes, out
+        )
     else:
-        write_pieces(file, lambda lines: array_pieces(lines, target, changes), out)
+        form = Form(facts["sep"], facts["spaced"])
+        with fields_of_any_length():
+            with file.opened() as lines:
+                place = _place(lines, form, target)
+            _write_rows(file, lambda lines: table_rows(lines, form), field_span(form, place), changes, out)
+
+
+def _write_rows(file: TextFile, cut: Callable[[Iterable[str]], Rows], span: Span, changes: Changes, out: Path) -> None:
+    """Write a text whose rows are apart from each other: first the labels that are copied are looked up."""
+    with file.opened() as lines:
+        values = values_in(cut(lines), span, set(changes.like.values()))
+    write_pieces(file, lambda lines: changed_pieces(cut(lines), span, changes, values), out)
 
 
 def write_pieces(file: TextFile, cut: Callable[[Iterable[str]], Pieces], out: Path) -> None:
@@ -123,23 +136,41 @@ def _without_end(text: str) -> tuple[str, str]:
     return body, text[len(body) :]
 
 
-def table_pieces(lines: Iterable[str], form: Form, target: str, changes: Changes) -> Pieces:
-    """Cut a text table into records, which may run over several lines; blank lines are no rows."""
-    place, row = None, -1
+def changed_pieces(rows: Rows, span: Span, changes: Changes, values: dict[int, str]) -> Pieces:
+    """Yield every piece of a text and what becomes of it; `values` are labels as they are written, by row."""
+    for row, text in rows:
+        if row is None:
+            yield text, text
+        elif not changes.kept[row]:
+            yield text, None
+        elif row in changes.labels:
+            start, end = span(text, row)
+            yield text, text[:start] + values[changes.like[row]] + text[end:]
+        else:
+            yield text, text
+
+
+def values_in(rows: Rows, span: Span, wanted: set[int]) -> dict[int, str]:
+    """Return the labels of some rows as they are written, with their quotes."""
+    values = {}
+    for row, text in rows:
+        if len(values) == len(wanted):
+            break
+        if row in wanted:
+            start, end = span(text, row)
+            values[row] = text[start:end]
+    return values
+
+
+def table_rows(lines: Iterable[str], form: Form) -> Rows:
+    """Cut a text table into records, which may run over several lines; header and blank lines are no rows."""
+    row = -2
     for text, record in _records(lines, form):
         if is_blank(record):
-            yield text, text
-        elif place is None:
-            place = [name.strip() for name in record].index(target)
-            yield text, text
+            yield None, text
         else:
             row += 1
-            if not changes.kept[row]:
-                yield text, None
-            elif row in changes.labels:
-                yield text, _with_cell(text, form, place, changes.labels[row])
-            else:
-                yield text, text
+            yield (row if row >= 0 else None), text
 
 
 def _records(lines: Iterable[str], form: Form) -> Iterator[tuple[str, list[str]]]:
@@ -156,54 +187,37 @@ def _records(lines: Iterable[str], form: Form) -> Iterator[tuple[str, list[str]]
         taken.clear()
 
 
-def _with_cell(text: str, form: Form, place: int, cell: str) -> str:
-    """Return a record with another field; it is in quotes if the old one was, or if it needs them."""
-    field = re.compile(rf'{" *" if form.spaced else ""}("(?:[^"]|"")*"|[^{re.escape(form.sep)}\r\n]*)')
-    start = 0
-    for _ in range(place):
-        start = field.match(text, start).end() + 1  # the separator
-    start, end = field.match(text, start).span(1)
-    special = form.sep in cell or any(character in cell for character in '"\r\n')
-    if special or text[start:end].startswith('"') or (form.spaced and cell.startswith(" ")):
-        cell = '"' + cell.replace('"', '""') + '"'
-    return text[:start] + cell + text[end:]
+def _place(lines: Iterable[str], form: Form, target: str) -> int:
+    """Return the number of a column."""
+    header = next(record for _, record in _records(lines, form) if not is_blank(record))
+    return [name.strip() for name in header].index(target)
 
 
-def line_pieces(lines: Iterable[str], target: str, changes: Changes, values: dict[int, str]) -> Pieces:
-    """Cut JSON lines; `values` are labels as JSON, by row."""
-    for row, line in _numbered(lines):
-        if row is None:
-            yield line, line
-        elif not changes.kept[row]:
-            yield line, None
-        elif row in changes.labels:
-            start, end = _span(line, line.index("{"), target, row)
-            yield line, line[:start] + values[changes.like[row]] + line[end:]
-        else:
-            yield line, line
+def field_span(form: Form, place: int) -> Span:
+    """Return what finds a field in a record, with its quotes."""
+    field = re.compile(rf'{" *" if form.spaced else ""}("[^"]*(?:""[^"]*)*"|[^{re.escape(form.sep)}\r\n]*)')
+
+    def span(text: str, row: int) -> tuple[int, int]:
+        start = 0
+        for _ in range(place):
+            start = field.match(text, start).end() + 1  # the separator
+        return field.match(text, start).span(1)
+
+    return span
 
 
-def _numbered(lines: Iterable[str]) -> Iterator[tuple[int | None, str]]:
-    """Yield row and text of every line; blank lines are no rows."""
+def line_rows(lines: Iterable[str]) -> Rows:
+    """Cut JSON lines; blank lines are no rows."""
     row = -1
     for line in lines:
         row += bool(line.strip())
         yield (row if line.strip() else None), line
 
 
-def _values_in_lines(lines: Iterable[str], target: str, rows: set[int]) -> dict[int, str]:
-    """Return the labels of some rows as they are written."""
-    values = {}
-    for row, line in _numbered(lines):
-        if row in rows:
-            start, end = _span(line, line.index("{"), target, row)
-            values[row] = line[start:end]
-    return values
+def array_pieces(lines: Iterable[str], target: str, changes: Changes, path: Path) -> Pieces:
+    """Return a JSON array as one piece.
 
-
-def array_pieces(lines: Iterable[str], target: str, changes: Changes) -> Pieces:
-    """Return a JSON array as one piece; a row that is left out takes the comma before it along, the first one that
-    after it.
+    A row that is left out takes the comma before it along, or that after it if no row before it is left.
     """
     text = "".join(lines)
     rows = list(_elements(text, text.index("[")))
@@ -214,9 +228,9 @@ def array_pieces(lines: Iterable[str], target: str, changes: Changes) -> Pieces:
         if kept:
             parts.append(text[rows[row - 1][1] : start])
         if row in changes.labels:
-            first, last = _span(text, start, target, row)
+            first, last = _span(text, start, target, f"{path}: row {row}")
             like = changes.like[row]
-            new = slice(*_span(text, rows[like][0], target, like))
+            new = slice(*_span(text, rows[like][0], target, f"{path}: row {like}"))
             parts += [text[start:first], text[new], text[last:end]]
         else:
             parts.append(text[start:end])
@@ -239,7 +253,7 @@ def _elements(text: str, at: int) -> Iterator[tuple[int, int]]:
             at = _after_blanks(text, at + 1)
 
 
-def _span(text: str, at: int, target: str, row: int) -> tuple[int, int]:
+def _span(text: str, at: int, target: str, where: str) -> tuple[int, int]:
     """Return where a value of a JSON object begins and ends; `at` is the brace of the object.
 
     Raises:
@@ -255,4 +269,4 @@ def _span(text: str, at: int, target: str, row: int) -> tuple[int, int]:
         at = _after_blanks(text, end)
         if text[at] == ",":
             at = _after_blanks(text, at + 1)
-    raise fault(f"row {row}", f"has no {target!r}, and gets a label: write it into the file, and audit that")
+    raise fault(where, f"has no {target!r}, and gets a label: write it into the file, and audit that")

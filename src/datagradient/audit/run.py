@@ -16,9 +16,9 @@ import numpy as np
 from datagradient.audit import answer
 from datagradient.audit.apply import applied
 from datagradient.audit.beginning import begin
-from datagradient.audit.files import NUMBERS, REVIEW, plan_of, write_all
+from datagradient.audit.files import COUNTS, NUMBERS, REVIEW, plan_of, review_rows, write_all
 from datagradient.audit.folder import BEGUN, Place
-from datagradient.audit.material import Material
+from datagradient.audit.material import Checked, Material
 from datagradient.audit.outcome import NO_CURVES, SCHEMA, outcome
 from datagradient.audit.own import own_classifier
 from datagradient.audit.request import AUTO, FEWEST_ROWS, OWN, AuditOptions, Request
@@ -31,6 +31,8 @@ from datagradient.pipeline.provenance import stamp
 if TYPE_CHECKING:
     import pandas as pd
 
+IN_MEMORY = "data in memory"
+
 
 @dataclass(frozen=True, repr=False)
 class Audit:
@@ -42,6 +44,7 @@ class Audit:
         curves: of the page.
         source: the audited data.
         material: the rows that were audited.
+        checked: labels that a person has written into a review, which go into the plan; None without.
     """
 
     summary: dict[str, Any]
@@ -49,6 +52,7 @@ class Audit:
     curves: dict[str, Any]
     source: Source
     material: Material
+    checked: Checked | None = None
 
     def __repr__(self) -> str:
         """Return the verdict in words, and how many rows there are of each decision."""
@@ -69,7 +73,8 @@ class Audit:
         """
         import pandas as pd
 
-        rows = [{name: row.get(name, "") for name in REVIEW} for row in self.rows]
+        blank = dict.fromkeys((*NUMBERS, *COUNTS))  # of rows that were checked by hand
+        rows = [{name: (blank | row).get(name, "") for name in REVIEW} for row in review_rows(self)]
         return pd.DataFrame(rows, columns=list(REVIEW)).astype(dict.fromkeys(NUMBERS, float))
 
     @property
@@ -220,7 +225,7 @@ def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said:
                   started=began.isoformat(timespec="seconds"), finished=now.isoformat(timespec="seconds"))  # fmt: skip
     summary |= {"not_checked": material.not_checked, "seconds": time.perf_counter() - start, "provenance": facts,
                 "options": asdict(options), "next": []}  # fmt: skip
-    return Audit(_known(summary), rows, curves, source, material)
+    return Audit(_known(summary), rows, curves, source, material, prepared.checked)
 
 
 @contextlib.contextmanager
@@ -239,9 +244,9 @@ def _kept_in(folder: Path | None) -> Iterator[Path]:
 def _source_facts(source: Source) -> dict[str, Any]:
     counts = np.bincount(source.dataset.labels, minlength=len(source.dataset.class_names)).tolist()
     classes = [{"name": name, "rows": count} for name, count in zip(source.dataset.class_names, counts, strict=True)]
-    path = source.facts["path"] or source.facts["format"]  # of data in memory
-    return {**source.facts, "path": path, "modality": source.dataset.modality, "classes": classes,
-            "said": list(source.said)}  # fmt: skip
+    absent: dict[str, Any] = {"target": None, "id": None, "columns": []}  # of arrays
+    return {**absent, **source.facts, "path": source.facts["path"] or IN_MEMORY, "modality": source.dataset.modality,
+            "classes": classes, "said": list(source.said)}  # fmt: skip
 
 
 def _too_few(material: Material) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from datagradient.audit import findings
 from datagradient.audit.choice import Choice, choose
-from datagradient.audit.material import Material, gather
+from datagradient.audit.material import Checked, Material, gather
 from datagradient.audit.own import OwnClassifier
 from datagradient.audit.reading import Read, introduction, read_all
 from datagradient.audit.request import FEWEST_ROWS, AuditOptions, Request
@@ -33,12 +33,14 @@ class Chosen:
 class Prepared:
     """An audit before its work: the data, what was found, and what is to be judged.
 
-    ``task``, ``choice`` and ``seconds``, which the work takes about, are None with too few rows.
+    ``checked`` are labels that a person has written into a review. ``task``, ``choice`` and ``seconds``, which the work
+    takes about, are None with too few rows.
     """
 
     source: Source
     material: Material
     found: dict[str, Any]
+    checked: Checked | None
     task: Task | None = None
     choice: Choice | None = None
     max_rows: int = 0
@@ -76,7 +78,7 @@ def look_at(
     for line in lines:
         said(line)
     if material.dataset is None:
-        return Prepared(read.source, material, found)
+        return Prepared(read.source, material, found, read.checked)
     choice = chosen.choice if chosen is not None else choose(
         material.dataset, material.trained, options.model, options.seed, own, material.given
     )  # fmt: skip
@@ -84,14 +86,16 @@ def look_at(
     if max_rows != options.max_rows:
         material = _gathered(read, max_rows, options.seed)
         if material.dataset is None:
-            return Prepared(read.source, material, found)
+            return Prepared(read.source, material, found, read.checked)
     if seconds is None:
         seconds = choice.estimate(len(material.trained), options.folds, options.rounds)
     name = choice.models[0]
     own, words = (None, name) if own is None else (replace(own, refused=choice.refused), own.title)
     said(f"Model: {words}, accuracy {choice.accuracy[name]:.3f} on rows held out for the choice. The audit takes about "
          f"{_duration(seconds)}.")  # fmt: skip
-    return Prepared(read.source, material, found, _task(material, options, choice, own), choice, max_rows, seconds)
+    return Prepared(
+        read.source, material, found, read.checked, _task(material, options, choice, own), choice, max_rows, seconds
+    )
 
 
 def task_of(read: Read, options: AuditOptions, chosen: Chosen) -> Task | None:

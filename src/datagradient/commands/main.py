@@ -18,9 +18,9 @@ SUBJECTS = (audit, data, models, influence, removal, experiments, evidence, repo
 # What the library alone does not bring, by the names that code imports. All commands belong to the replication.
 EXTRA = "pipeline"
 LIBRARIES = (
-    "alembic", "cleanlab", "datasets", "filelock", "google", "jinja2", "matplotlib", "mlflow", "pandas",
-    "psutil", "pydantic", "pydantic_core", "requests", "skimage", "snakemake", "sqlalchemy", "statsmodels", "torch",
-    "torchvision", "typing_extensions", "urllib3", "xgboost", "yaml",
+    "PIL", "alembic", "cleanlab", "datasets", "filelock", "google", "jinja2", "matplotlib", "mlflow", "pandas",
+    "psutil", "pyarrow", "pydantic", "pydantic_core", "requests", "skimage", "snakemake", "sqlalchemy", "statsmodels",
+    "torch", "torchvision", "typing_extensions", "urllib3", "xgboost", "yaml",
 )  # fmt: skip
 COMMANDS = {function: options for subject in SUBJECTS for function, options in subject.COMMANDS.items()}
 

@@ -79,7 +79,7 @@ def table_of(content: Any, where: str, title: str, features: Mapping[str, Any], 
         if name.startswith(INDEX):
             said.append(f"column {name!r} is an index of pandas: left out")
             continue
-        column = content.column(place)
+        column = _valid(content.column(place), name, where)
         if feature.get("_type") == "Image" and _is_struct(column.type):
             images.append(name)
             columns[name] = pd.Series(column.to_pylist(), dtype=object)
@@ -93,6 +93,18 @@ def table_of(content: Any, where: str, title: str, features: Mapping[str, Any], 
     return Table(
         where, title, frame, names, {}, said, decimal=options.decimal, class_names=classes, images=tuple(images)
     )
+
+
+def _valid(column: Any, name: str, where: str) -> Any:
+    """Return a column whose offsets and texts have been checked: pyarrow itself reads files as if they were whole."""
+    import pyarrow as pa
+
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise fault(where, f"column {name!r} is damaged ({_first_line(error)}): write the file again, texts in UTF-8, "
+                           f"or leave the column out with --drop {name!r}") from None  # fmt: skip
+    return column
 
 
 def _is_struct(kind: Any) -> bool:

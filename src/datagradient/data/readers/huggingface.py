@@ -34,6 +34,7 @@ def read_hugging_face(folder: Path, options: ReadOptions) -> Table:
     files, info = data_files(folder), _json(folder / INFO)
     try:
         content = pa.concat_tables([open_arrow(file).read_all() for file in files])
+        content = content.rename_columns(content.column_names)  # fails here if a name is no UTF-8
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = one_line(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise fault(folder, f"cannot be read ({reason}): save the data set again with save_to_disk") from None

@@ -217,7 +217,7 @@ def _named(frame: Any, names: list[str], path: Path) -> tuple[Any, list[str]]:
             kept.append(place)
         elif frame[place].isna().all():
             said.append(f"column {place + 1} has no name and no value: left out")
-        elif place == 0 and any(_counts(frame[place].tolist(), start) for start in (0, 1)):
+        elif place == 0 and any(_counts(frame[place].fillna("").tolist(), start) for start in (0, 1)):
             said.append("the first column has no name and numbers the rows: left out")
         else:
             raise fault(path, f"column {place + 1} of {len(names)} has no name: name it in the header")
