@@ -3,8 +3,6 @@
 import doctest
 import inspect
 import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -21,11 +19,11 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.validation import check_is_fitted
 
-from conftest import environment
-from datagradient.audit import work
-from datagradient.audit.own import OwnClassifier, given_samples, own_classifier
-from datagradient.audit.request import OWN
-from datagradient.audit.run import audit
+from conftest import code_blocks, run_script
+from datagradient import audit
+from datagradient.auditing import work
+from datagradient.auditing.own import OwnClassifier, given_samples, own_classifier
+from datagradient.auditing.request import OWN
 from datagradient.data.given import Given, joined
 from datagradient.data.readers import ReadOptions, read
 from datagradient.data.training_set import TrainingSet, stacked
@@ -379,8 +377,8 @@ SCRIPT = """
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from datagradient.audit import work
-from datagradient.audit.run import audit
+from datagradient import audit
+from datagradient.auditing import work
 
 work.cores = lambda: 2
 
@@ -394,12 +392,14 @@ print(result.summary["model"]["title"], len(result.review))
 
 
 def test_a_script_at_top_level_audits_with_a_class_of_its_own(tmp_path):
-    (tmp_path / "script.py").write_text(SCRIPT)
-    given = {**environment(), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=given, check=False, capture_output=True,
-                          text=True)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "your own Mine 80\n"
+    assert run_script(SCRIPT, tmp_path) == "your own Mine 80\n"
+
+
+def test_the_examples_of_the_page_run(tmp_path):
+    said = run_script("\n".join(code_blocks("docs/own-data.md")), tmp_path)
+    assert re.search("changes accuracy by|would change accuracy by|no row stands out enough", said)
+    assert "<Audit: " in said
+    assert (tmp_path / "votes-audit/report.html").exists()
 
 
 # Samples in a user's own form.

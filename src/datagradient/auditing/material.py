@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit.request import FEWEST_ROWS
-from datagradient.audit.task import small_classes
+from datagradient.auditing.request import FEWEST_ROWS
+from datagradient.auditing.task import small_classes
 from datagradient.data.given import Given, joined
 from datagradient.data.readers import Source
 from datagradient.data.readers.source import listed

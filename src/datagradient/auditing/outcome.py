@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit import answer, display
-from datagradient.audit.choice import Choice
-from datagradient.audit.material import DOUBTFUL, RANDOM, Material
-from datagradient.audit.request import OWN
-from datagradient.audit.task import ENOUGH_TRUSTED, WHOLE, Task
-from datagradient.audit.work import read_part, trainings
+from datagradient.auditing import answer, display
+from datagradient.auditing.choice import Choice
+from datagradient.auditing.material import DOUBTFUL, RANDOM, Material
+from datagradient.auditing.request import OWN
+from datagradient.auditing.task import ENOUGH_TRUSTED, WHOLE, Task
+from datagradient.auditing.work import read_part, trainings
 from datagradient.data.features import extract
 from datagradient.data.record import Dataset
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit.judging import evidence_of, judgement_of, trusts
-from datagradient.audit.task import WHOLE, Part, Task
-from datagradient.audit.work import crossfits_of
+from datagradient.auditing.judging import evidence_of, judgement_of, trusts
+from datagradient.auditing.task import WHOLE, Part, Task
+from datagradient.auditing.work import crossfits_of
 from datagradient.evidence.statistics import corrected_interval, mean_and_interval
 from datagradient.influence.scores import dataset_contribution
 from datagradient.metrics import losses

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit import findings
-from datagradient.audit.choice import Choice, choose
-from datagradient.audit.material import Checked, Material, gather
-from datagradient.audit.own import OwnClassifier
-from datagradient.audit.reading import Read, introduction, read_all
-from datagradient.audit.request import FEWEST_ROWS, AuditOptions, Request
-from datagradient.audit.task import Task
+from datagradient.auditing import findings
+from datagradient.auditing.choice import Choice, choose
+from datagradient.auditing.material import Checked, Material, gather
+from datagradient.auditing.own import OwnClassifier
+from datagradient.auditing.reading import Read, introduction, read_all
+from datagradient.auditing.request import FEWEST_ROWS, AuditOptions, Request
+from datagradient.auditing.task import Task
 from datagradient.data.readers import ReadOptions, Source
 from datagradient.files import read_json, write_json
 

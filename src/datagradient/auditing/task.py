@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit.own import OwnClassifier
-from datagradient.audit.request import OWN
+from datagradient.auditing.own import OwnClassifier
+from datagradient.auditing.request import OWN
 from datagradient.data.given import Given
 from datagradient.data.record import Dataset, sample_keys
 from datagradient.data.training_set import TrainingSet

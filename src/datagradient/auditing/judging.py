@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit.own import GIVEN
-from datagradient.audit.task import ENOUGH_TRUSTED, Part, Task, training_set
+from datagradient.auditing.own import GIVEN
+from datagradient.auditing.task import ENOUGH_TRUSTED, Part, Task, training_set
 from datagradient.data.features import extract, raw_inputs
 from datagradient.data.training_set import TrainingSet, stacked
 from datagradient.pipeline.layout import solver_for

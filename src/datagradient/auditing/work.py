@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datagradient.audit.judging import Trained, evidence_of, inputs_of, judgement_of, measure, nobody, refine
-from datagradient.audit.screen import Progress
-from datagradient.audit.task import WHOLE, Task
+from datagradient.auditing.judging import Trained, evidence_of, inputs_of, judgement_of, measure, nobody, refine
+from datagradient.auditing.screen import Progress
+from datagradient.auditing.task import WHOLE, Task
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, write_arrays
 from datagradient.refine.crossfit import FOLDS, CrossFit

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datagradient.audit.request import Request
+from datagradient.auditing.request import Request
 from datagradient.data.given import Given
 from datagradient.data.readers import Source, read, read_like
 
 if TYPE_CHECKING:
-    from datagradient.audit.material import Checked
+    from datagradient.auditing.material import Checked
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def read_all(request: Request) -> Read:
     given = _given(request, [source, *others])
     trusted, checked = source.trusted.copy(), None
     if request.trusted is not None:
-        from datagradient.audit.material import read_checked, with_checked
+        from datagradient.auditing.material import read_checked, with_checked
 
         checksums["review"] = hashlib.sha256(Path(request.trusted).read_bytes()).hexdigest()
         checked = read_checked(source, Path(request.trusted))
@@ -66,7 +66,7 @@ def read_all(request: Request) -> Read:
 def _given(request: Request, sources: Sequence[Source | None]) -> list[Given] | None:
     if request.own is None:
         return None
-    from datagradient.audit.own import given_samples
+    from datagradient.auditing.own import given_samples
 
     pairs = [(data, source) for data, source in zip((request.data, request.validation, request.test), sources,
                                                     strict=True) if source is not None]  # fmt: skip

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from datagradient.audit.folder import BEGUN, Place, clear
-from datagradient.audit.request import Request
-from datagradient.audit.run import Audit, run_audit
+from datagradient.auditing.folder import BEGUN, Place, clear
+from datagradient.auditing.request import Request
+from datagradient.auditing.run import Audit, run_audit
 from datagradient.data import sets
 from datagradient.data.readers import ReadOptions
 from datagradient.seeds import generator

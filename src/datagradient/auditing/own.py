@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit.request import OWN
+from datagradient.auditing.request import OWN
 from datagradient.data.given import Given
 from datagradient.data.readers import Source
 from datagradient.errors import UserError, one_line, shown

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit.own import OwnClassifier
-from datagradient.audit.request import AUTO, OWN
-from datagradient.audit.work import cores
+from datagradient.auditing.own import OwnClassifier
+from datagradient.auditing.request import AUTO, OWN
+from datagradient.auditing.work import cores
 from datagradient.data.features import extract, raw_inputs
 from datagradient.data.given import Given
 from datagradient.data.record import Dataset
