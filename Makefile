@@ -21,7 +21,7 @@ reproduce: .venv/installed
 	@echo "Report   results/$(PRESET)/report.html: open it in a browser"
 	@echo "MLflow   results/mlflow.db: run 'make ui', open http://127.0.0.1:5000, choose 'Model training'"
 
-# Fidelity, sensitivity and streaming, which take about as long as the run itself, and a report that includes them.
+# Fidelity, sensitivity, trusted labels and streaming, which take about as long as the run itself, and a report that includes them.
 experiments: .venv/installed
 	$(BIN)/python -m snakemake all experiments --cores $(CORES) $(CONFIG) --report $(REPORT) --report-after-run
 

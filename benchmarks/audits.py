@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from datagradient.audit.judging import inputs_of, measure
-from datagradient.audit.run import Audit
-from datagradient.audit.setup import AuditOptions, prepare
-from datagradient.audit.task import WHOLE, Task
-from datagradient.audit.work import read_part
+from datagradient.auditing.judging import inputs_of, measure
+from datagradient.auditing.run import Audit
+from datagradient.auditing.setup import AuditOptions, prepare
+from datagradient.auditing.task import WHOLE, Task
+from datagradient.auditing.work import read_part
 from datagradient.data import sets
 from datagradient.data.features import extract
 from datagradient.data.readers import ReadOptions
@@ -231,7 +231,7 @@ def audited(
     data: Any, target: str | None, validation: Any, options: AuditOptions, place: Path
 ) -> tuple[Audit, Task]:  # fmt: skip
     """Return the audit's outcome, and what it judged."""
-    from datagradient.audit.run import finish
+    from datagradient.auditing.run import finish
 
     prepared = prepare(data, ReadOptions(target=target), options, validation=validation, folder=place,
                        said=lambda _: None)  # fmt: skip

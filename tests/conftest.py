@@ -1,5 +1,6 @@
 import copy
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,21 @@ def environment():
     outside = {"DATAGRADIENT_RUN", "MLFLOW_TRACKING_URI"}
     inside = {name: value for name, value in os.environ.items() if name not in outside}
     return {**inside, "PYTHONPATH": str(REPOSITORY / "src")}
+
+
+def code_blocks(file):
+    """The Python examples of a page, in order."""
+    return re.findall(r"```python\n(.*?)```", (REPOSITORY / file).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def run_script(script, folder):
+    """What a script prints that runs at top level, as a reader's would; warnings of users' mistakes are errors."""
+    (folder / "script.py").write_text(script)
+    command = [sys.executable, "-W", "error::UserWarning", "script.py"]
+    given = {**environment(), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, check=False, text=True, capture_output=True, env=given)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 AWKWARD = 'it\'s a "trial" $(touch X) {a}'  # nothing in a folder's name may reach a shell, or count as a wildcard

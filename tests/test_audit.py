@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from datagradient.audit import answer, findings, work
-from datagradient.audit.choice import choose
-from datagradient.audit.judging import decide, evidence_of, inputs_of, measure, refine, refined_labels, trusts
-from datagradient.audit.task import WHOLE, Task, different, outer_folds, small_classes
+from datagradient.auditing import answer, findings, work
+from datagradient.auditing.choice import choose
+from datagradient.auditing.judging import decide, evidence_of, inputs_of, measure, refine, refined_labels, trusts
+from datagradient.auditing.task import WHOLE, Task, different, outer_folds, small_classes
 from datagradient.data.record import Dataset
 from datagradient.evidence.statistics import corrected_interval
 from datagradient.models import declared

@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from datagradient.audit import answer
-from datagradient.audit.apply import carry_out
-from datagradient.audit.plan import DROP, RELABEL, Changes
-from datagradient.audit.rewrite_text import rewrite_text
-from datagradient.audit.run import Audit
+from datagradient.auditing import answer
+from datagradient.auditing.apply import carry_out
+from datagradient.auditing.plan import DROP, RELABEL, Changes
+from datagradient.auditing.rewrite_text import rewrite_text
+from datagradient.auditing.run import Audit
 from datagradient.commands.main import main
 from datagradient.data.readers import ReadOptions, read
 from datagradient.data.readers.again import IMAGES, checksum

@@ -19,10 +19,10 @@ import pandas as pd
 import pytest
 
 from conftest import REPOSITORY, environment
-from datagradient.audit import jobs, screen, work
-from datagradient.audit.folder import LOCK, Place
-from datagradient.audit.request import AuditOptions, Request
-from datagradient.audit.run import audit
+from datagradient.auditing import jobs, screen, work
+from datagradient.auditing.folder import LOCK, Place
+from datagradient.auditing.request import AuditOptions, Request
+from datagradient.auditing.run import audit
 from datagradient.commands.main import main
 from datagradient.data.readers import ReadOptions
 from datagradient.errors import FileError, UserError
@@ -32,7 +32,7 @@ FILES = ["plan.json", "report.html", "review.csv", "samples.parquet", "summary.j
 SAME = ["plan.json", "review.csv", "samples.parquet"]  # byte for byte, however the audit was done
 CALL = ["audit", "data.csv", "--target", "label", "--model", "logistic", "--folds", "2"]
 # A command line that uses so many processors.
-SCRIPT = ("import sys; from datagradient.audit import work; work.cores = lambda: {}; "
+SCRIPT = ("import sys; from datagradient.auditing import work; work.cores = lambda: {}; "
           "from datagradient.commands.main import main; sys.exit(main(sys.argv[1:]))")  # fmt: skip
 FORK = multiprocessing.get_context("fork")  # processes that have everything imported already
 
@@ -253,7 +253,7 @@ def test_a_closed_stream_ends_nothing():
 
 
 def test_the_first_words_wait_for_no_model():
-    script = ("import sys, datagradient.audit.beginning, datagradient.audit.jobs, datagradient.data.readers; "
+    script = ("import sys, datagradient.auditing.beginning, datagradient.auditing.jobs, datagradient.data.readers; "
               "print(*sys.modules)")  # fmt: skip
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True,
                             env=environment()).stdout.split()  # fmt: skip
@@ -294,7 +294,7 @@ def test_an_interrupted_audit_says_how_it_goes_on(capsys, monkeypatch, undisturb
 
 
 def test_an_interruption_before_anything_is_kept_says_no_more(capsys, monkeypatch):
-    monkeypatch.setattr("datagradient.audit.setup.look_at", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr("datagradient.auditing.setup.look_at", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     status, _, lines = called(capsys, *CALL)
     assert (status, lines[-1]) == (130, "datagradient audit: interrupted")
     assert not Path("data-audit").exists()
@@ -513,7 +513,7 @@ def test_an_audit_is_a_run_where_there_is_a_store(here, capsys, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     address = f"sqlite:///{here}/store.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    monkeypatch.setattr("datagradient.audit.tracked.LONGEST", 300.0)
+    monkeypatch.setattr("datagradient.auditing.tracked.LONGEST", 300.0)
     assert called(capsys, *CALL, "--quiet")[::2] == (0, [])
     client = mlflow.MlflowClient(address)
     (run,) = client.search_runs([client.get_experiment_by_name("Audits").experiment_id])
@@ -538,8 +538,8 @@ def test_a_store_out_of_reach_is_a_line_and_no_error(capsys, monkeypatch, addres
 
 def test_a_store_that_does_not_answer_is_not_waited_for(capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setattr("datagradient.audit.tracked.LONGEST", 0.05)
-    monkeypatch.setattr("datagradient.audit.tracked._log", lambda *_: time.sleep(1))
+    monkeypatch.setattr("datagradient.auditing.tracked.LONGEST", 0.05)
+    monkeypatch.setattr("datagradient.auditing.tracked._log", lambda *_: time.sleep(1))
     status, _, lines = called(capsys, *CALL)
     assert (status, lines[-1]) == (0, "The audit is not in MLflow: the store did not answer within 0.05 s")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datagradient.audit.material import CHECKED, DRAWN, FEWEST_ROWS
-from datagradient.audit.request import AuditOptions
-from datagradient.audit.run import audit
-from datagradient.audit.task import ENOUGH_TRUSTED
+from datagradient.auditing.material import CHECKED, DRAWN, FEWEST_ROWS
+from datagradient.auditing.request import AuditOptions
+from datagradient.auditing.run import audit
+from datagradient.auditing.task import ENOUGH_TRUSTED
 from datagradient.errors import UserError
 
 N = 300

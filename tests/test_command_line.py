@@ -30,6 +30,7 @@ datasets: {affairs: {max_development: 300, max_test: 100}}
 scalability: {repeats: 1, datasets: {affairs: {models: [logistic], sizes: [200]}}}
 streaming: {dataset: affairs, model: logistic, trained_on: 200, chunk: 100, sizes: [200]}
 fidelity: {halves: 2, single: 2, initialisations: 1}
+trusted: {labels: [0, 20], checked: [10], seeds: 1}
 sensitivity: {fractions: [0.1]}
 """
 CONFIG = "--config config.json"
@@ -63,7 +64,10 @@ READS = {
     f"fidelity {CONFIG}": [f"{FIRST}/halves.npz", f"{FIRST}/single.npz"],
     f"sensitivity {CELL}": [f"{FIRST}/halves.npz"],
     f"fractions {CELL}": [f"{FIRST}/scores.npz", f"{FIRST}/predictions.npz"],
+    f"trusted {CELL}": [f"{PREPARED}/features.npz", LABELS],
     f"concatenate fractions {CONFIG}": [f"{FIRST}/fractions.json"],
+    f"concatenate trusted {CONFIG}": [f"{FIRST}/trusted.json"],
+    "trusted-shares --results .": ["trusted.csv", "data.csv"],
     f"collect {CONFIG}": [
         f"{FIRST}/metrics.json",
         f"{FIRST}/influence.json",
@@ -91,7 +95,8 @@ def results(tmp_path_factory):
                     f"cross-fit {DATA} --model logistic", f"refine {DATA} --model logistic", f"direction {CELL}",
                     f"project {CELL} --shard 1-of-2", f"project {CELL} --shard 2-of-2", f"halves {CELL}",
                     f"single {CELL}", f"sensitivity {CELL}", *(f"fractions {CELL[:-1]}{seed}" for seed in (0, 1)),
-                    f"scalability {DATA} --model logistic", f"collect {CONFIG}", "statistics --results ."):  # fmt: skip
+                    f"trusted {CELL}", f"concatenate trusted {CONFIG}", f"scalability {DATA} --model logistic",
+                    f"collect {CONFIG}", "statistics --results ."):  # fmt: skip
         assert main(command.split()) == 0, command
     (path / "claims.yaml").write_text("C1: {}\n")
     wrong = path / "wrong"

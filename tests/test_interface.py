@@ -1,9 +1,6 @@
 """`influence_scores` on a user's own models: against refits without a sample, and refusals in one sentence."""
 
 import copy
-import re
-import subprocess
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,7 +20,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from conftest import REPOSITORY, blobs, environment
+from conftest import blobs, code_blocks, run_script
 from datagradient import InfluenceResult, influence_scores
 from datagradient.influence.modules import FAST_ATTENTION
 
@@ -675,20 +672,8 @@ def test_no_validation_sample_is_refused(random):
 # The examples that readers copy.
 
 
-def run(script, folder):
-    command = [sys.executable, "-W", "error::UserWarning", "-c", script]
-    given = {**environment(), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, check=False, text=True, capture_output=True, env=given)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def blocks(file):
-    return re.findall(r"```python\n(.*?)```", (REPOSITORY / file).read_text(encoding="utf-8"), re.DOTALL)
-
-
 def test_the_examples_on_own_models_run(tmp_path):
-    said = run("\n".join(blocks("docs/own-models.md")), tmp_path)
+    said = run_script("\n".join(code_blocks("docs/own-models.md")), tmp_path)
     assert int(said.split()[0]) >= 25  # of forty wrong labels among the forty most harmful, of 1,200
     assert "converged" in said and "predicted" in said
 
@@ -699,5 +684,5 @@ from sklearn.datasets import load_iris
 x, y = load_iris(return_X_y=True)
 x_train, y_train, x_validation, y_validation = x[::2], y[::2], x[1::2], y[1::2]
 """
-    (example,) = blocks("README.md")
-    assert run(data + example.replace("LogisticRegression()", "LogisticRegression(max_iter=500)"), tmp_path)
+    (example,) = code_blocks("README.md")
+    assert run_script(data + example.replace("LogisticRegression()", "LogisticRegression(max_iter=500)"), tmp_path)

@@ -164,7 +164,7 @@ def large(modality, length):
 
     def letters(n):
         start = 97 * next(places) % (len(noise) - n)
-        return noise[start : start + n]
+        return f"<{noise[start + 1 : start + n]}"  # of what takes more space in JSON, some
 
     def sample():
         if modality == "text":

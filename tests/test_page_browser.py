@@ -61,6 +61,7 @@ def opened(browser, files):
 
     def open_page(name, viewport=WIDE, **options):
         context = browser.new_context(viewport=viewport, offline=True, **options)
+        context.set_default_timeout(120_000)  # milliseconds, for a busy machine
         contexts.append(context)
         page = context.new_page()
         address = (files / f"{name}.html").as_uri()

@@ -31,6 +31,7 @@ datasets:
 scalability: {repeats: 1, datasets: {affairs: {models: [logistic], sizes: [200, 400, 800]}}}
 streaming: {dataset: affairs, model: logistic, trained_on: 300, chunk: 100, sizes: [100, 300]}
 fidelity: {halves: 6, single: 3, initialisations: 2}
+trusted: {labels: [0, 20, 1000], checked: [10], seeds: 2}
 sensitivity: {fractions: [0.05, 0.2]}
 """
 snakemake = functools.partial(conftest.snakemake, config=MICRO)
@@ -53,7 +54,17 @@ def test_experiments_run_and_leave_tables_and_figures(clone, undisturbed, tmp_pa
     finish(snakemake(clone, folder, "experiments"))
     rows = {
         name: read_rows(folder / f"results/micro/{name}.csv")
-        for name in ("scalability", "slopes", "streamed", "fidelity", "single", "stability", "sensitivity", "fractions")
+        for name in (
+            "scalability",
+            "slopes",
+            "streamed",
+            "fidelity",
+            "single",
+            "stability",
+            "trusted_shares",
+            "sensitivity",
+            "fractions",
+        )
     }
     assert [(row["model"], row["n"], row["solver_status"]) for row in rows["scalability"]] == [
         ("logistic", n, "converged") for n in ("200", "400", "800")
@@ -68,9 +79,14 @@ def test_experiments_run_and_leave_tables_and_figures(clone, undisturbed, tmp_pa
     agreed = {(row["what"], row["value"]): float(row["kendall"]) for row in rows["sensitivity"] if row["kendall"]}
     assert agreed["solver", "converged cg"] > 0.99 and agreed["solver", "explicit"] > 0.99
     assert len(rows["fractions"]) == 2 * 3 * 2 * 2
-    for name in ("streamed", "fidelity", "sensitivity"):
+    shown = {(row["dataset"], row["model"]) for row in rows["trusted_shares"]}
+    assert shown == {(name, "pooled") for name in ("pooled", "affairs", "digits")} | {
+        (name, "logistic") for name in ("affairs", "digits")}  # fmt: skip
+    assert len(rows["trusted_shares"]) == len(shown) * (5 * 3 + 5)
+    for name in ("streamed", "fidelity", "trusted", "checked", "sensitivity"):
         assert (folder / f"paper_tables/micro/{name}.tex").stat().st_size > 0
-    for name in ("scalability", "streamed", "fidelity", "single", "fractions", "damping", "lissa-steps"):
+    for name in ("scalability", "streamed", "fidelity", "single", "trusted", "checked", "fractions", "damping",
+                 "lissa-steps"):  # fmt: skip
         assert (folder / f"figures/micro/{name}.png").stat().st_size > 0
 
 

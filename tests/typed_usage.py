@@ -1,11 +1,12 @@
 """How typed code calls the package. mypy reads this file, and nothing runs it: a wrong call must be an error."""
 
+from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datagradient import InfluenceResult, Verification, __version__, influence_scores
+from datagradient import Audit, InfluenceResult, Verification, __version__, audit, influence_scores
 
 
 def right(model: Any, features: NDArray[np.float32], labels: list[str], loader: Any) -> None:
@@ -35,6 +36,20 @@ def right(model: Any, features: NDArray[np.float32], labels: list[str], loader: 
     assert_type(__version__, str)
 
 
+def right_audit(frame: Any, features: NDArray[np.float64], labels: list[str], classifier: Any) -> None:
+    result: Audit = audit(frame, "vote")
+    assert_type(result.effect, dict[str, Any])
+    assert_type(result.plan, dict[str, Any])
+    assert_type(result.summary, dict[str, Any])
+    assert_type(result.save("audit"), Path)
+    print(result.review.head(), result.apply(frame), audit(frame, progress=False))
+    audit((features, labels), model=classifier, folds=3, rounds=2, fraction=0.1, max_rows=1000, time_limit=60.0, seed=1)
+    audit("votes.csv", target="vote", id="name", text="answer", drop=["a", "b"], trusted_column="checked")
+    audit(
+        Path("a.csv"), "vote", validation=frame, test="b.csv", trusted=Path("review.csv"), folder="kept", progress=False
+    )
+
+
 def wrong(model: Any, data: Any) -> None:
     from datagradient import influence_score  # type: ignore[attr-defined]
 
@@ -48,3 +63,10 @@ def wrong(model: Any, data: Any) -> None:
     scores: list[float] = influence_scores(model, data, data)  # type: ignore[assignment]
     influence_scores(model, data, data).most_harmful("10")  # type: ignore[arg-type]
     print(scores, influence_scores(model, data, data).worst)  # type: ignore[attr-defined]
+    audit()  # type: ignore[call-arg]
+    audit(data, "vote", "logistic")  # type: ignore[call-arg]
+    audit(data, "vote", options=None)  # type: ignore[call-arg]
+    audit(data, target=3)  # type: ignore[arg-type]
+    audit(data, folds="5")  # type: ignore[arg-type]
+    audit(data, time_limit="60")  # type: ignore[arg-type]
+    print(audit(data).rewiew)  # type: ignore[attr-defined]

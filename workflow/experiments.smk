@@ -1,5 +1,6 @@
-# Cost, fidelity and sensitivity of the scores. Timed jobs run alone on the machine, with one thread like all jobs of
-# the workflow: with two, scikit-learn and BLAS wait for each other, which would lengthen training in our favour.
+# Cost, fidelity and sensitivity of the scores, and few trusted labels. Timed jobs run alone on the machine, with one
+# thread like all jobs of the workflow: with two, scikit-learn and BLAS wait for each other, which would lengthen training
+# in our favour.
 ONE_THREAD = "OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 "
 
 
@@ -203,6 +204,23 @@ rule trusted:
         ENVIRONMENT
     shell:
         "python -m datagradient trusted " + UNREFINED_KEYS + " 2> {log:q}"
+
+
+rule trusted_shares:
+    input:
+        f"{ROOT}/trusted.csv",
+        f"{ROOT}/data.csv",
+    output:
+        f"{ROOT}/trusted_shares.csv",
+    log:
+        f"logs/{PRESET}/trusted_shares.log",
+    params:
+        results=ROOT,
+        source=source_hash("trusted_shares"),
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m datagradient trusted-shares --results {params.results:q} 2> {log:q}"
 
 
 rule concatenate:

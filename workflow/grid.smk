@@ -58,6 +58,7 @@ if any("curvature" in declared(model).solver for model in CONFIG["models"]):  # 
 EXPERIMENT_SECTIONS = {
     "streaming": ("6. Cost", (["streamed"], ["streamed"]), ["streamed"]),
     "fidelity": ("8. Fidelity", (["fidelity"], ["fidelity", "single"]), ["fidelity", "single", "stability"]),
+    "trusted": ("9. Trusted labels", (["trusted", "checked"], ["trusted", "checked"]), ["trusted_shares"]),
     "sensitivity": ("Appendix. Sensitivity", (["sensitivity"], ["fractions", *VARIED]), ["sensitivity", "fractions"]),
 }
 ASKED_EXPERIMENTS = [content for name, content in EXPERIMENT_SECTIONS.items() if CONFIG.get(name)]

@@ -1,15 +1,17 @@
-"""Which training samples hurt a model: scores for a user's own models, and a replication of "The Data Gradient".
+"""Which training samples hurt a model: audits of a user's own data, scores of their models, and a replication.
 
-The paper is DOI 10.70389/pjcs.100014. Public names are imported on first use.
+The paper is "The Data Gradient", DOI 10.70389/pjcs.100014. Public names are imported on first use.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datagradient.auditing.run import Audit, audit
     from datagradient.interface import InfluenceResult, Verification, influence_scores
 
 __version__ = "0.1.0"
-__all__ = ["InfluenceResult", "Verification", "__version__", "influence_scores"]
+__all__ = ["Audit", "InfluenceResult", "Verification", "__version__", "audit", "influence_scores"]
+HOMES = {"Audit": "auditing.run", "audit": "auditing.run"}  # where a public name is, if not in `interface`
 
 
 if not TYPE_CHECKING:  # for a type checker another name is an error
@@ -17,9 +19,9 @@ if not TYPE_CHECKING:  # for a type checker another name is an error
     def __getattr__(name: str) -> Any:
         """Import a public name on first use."""
         if name in __all__:
-            from datagradient import interface
+            import importlib
 
-            return getattr(interface, name)
+            return getattr(importlib.import_module(f"{__name__}.{HOMES.get(name, 'interface')}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -77,7 +77,7 @@ def audit(args: argparse.Namespace) -> int:
             _print(result.summary, folder)
         sys.stdout.flush()
         if os.environ.get("MLFLOW_TRACKING_URI"):
-            from datagradient.audit.tracked import track
+            from datagradient.auditing.tracked import track
 
             track(result, folder, said)
         tripped = [words for given in args.fail_if or [] if (words := _tripped(given, result.summary))]
@@ -88,7 +88,7 @@ def audit(args: argparse.Namespace) -> int:
 
 def audit_part(args: argparse.Namespace) -> None:
     """Do one part of an audit that was begun with --workflow: a job of its Snakefile."""
-    from datagradient.audit.jobs import do_one
+    from datagradient.auditing.jobs import do_one
 
     do_one(Path(args.folder), args.part)
 
@@ -99,25 +99,25 @@ def apply(args: argparse.Namespace) -> None:
     The new file has the format, order and column types of the audited one. Rows to drop are left out, rows to relabel
     get the suggested label.
     """
-    from datagradient.audit.apply import carry_out
+    from datagradient.auditing.apply import carry_out
 
     print(carry_out(Path(args.plan), Path(args.out), args.source and Path(args.source)))
 
 
 def demo(args: argparse.Namespace) -> None:
     """Audit data with planted mistakes, and say how many of them were found; takes less than a minute."""
-    from datagradient.audit.demo import run_demo
+    from datagradient.auditing.demo import run_demo
 
     run_demo(Path(args.out), print)
 
 
 def _audited(args: argparse.Namespace, said: Any) -> tuple[Any, Path]:
     request = _request(args)
-    from datagradient.audit.folder import Place
+    from datagradient.auditing.folder import Place
 
     place = Place(args.out or default_folder(args.source), args.overwrite, args.resume)
     said.in_passing(f"reading {args.source} …")
-    from datagradient.audit.jobs import audit_into
+    from datagradient.auditing.jobs import audit_into
 
     return audit_into(request, place, said), place.path
 
@@ -129,10 +129,10 @@ def _workflow(args: argparse.Namespace, said: Any) -> tuple[Any, Path]:
         if getattr(args, option):
             raise UserError(f"--workflow: takes no --{option.replace('_', '-')}; {why}")
     request = _request(args)
-    from datagradient.audit.folder import Place
+    from datagradient.auditing.folder import Place
 
     place = Place(args.workflow, args.overwrite)
-    from datagradient.audit.jobs import write_workflow
+    from datagradient.auditing.jobs import write_workflow
 
     return write_workflow(request, place, said), place.path
 
@@ -143,14 +143,14 @@ def _collected(args: argparse.Namespace, said: Any) -> tuple[Any, Path]:
         if flag not in WITH_COLLECT and given not in (None, False, keywords.get("default")):
             what = flag if flag.startswith("-") else keywords["metavar"]
             raise UserError(f"--collect: takes no {what}; all that is known since --workflow")
-    from datagradient.audit.jobs import collect
+    from datagradient.auditing.jobs import collect
 
     return collect(Path(args.collect), said), Path(args.collect)
 
 
 def _request(args: argparse.Namespace) -> Any:
     """Return what is asked for; an option that is not legal is refused before anything is read."""
-    from datagradient.audit.request import AuditOptions, Request
+    from datagradient.auditing.request import AuditOptions, Request
     from datagradient.data.readers import ReadOptions
 
     if args.source is None:
@@ -172,7 +172,7 @@ def default_folder(source: str) -> str:
 @contextlib.contextmanager
 def _words(args: argparse.Namespace) -> Iterator[Any]:
     """Give a function that says how far the audit is; if it is to be quiet, libraries are, too."""
-    from datagradient.audit.screen import Screen
+    from datagradient.auditing.screen import Screen
 
     if not args.quiet:
         yield Screen()

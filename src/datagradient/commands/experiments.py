@@ -1,9 +1,9 @@
-"""Cost, fidelity and sensitivity of the scores."""
+"""Cost, fidelity and sensitivity of the scores, and what few right labels bring back."""
 
 import argparse
 from pathlib import Path
 
-from datagradient.commands.options import CELL, CONFIG, DATASET, MODEL, cell_of, preset_of, whole
+from datagradient.commands.options import CELL, CONFIG, DATASET, MODEL, RESULTS, cell_of, preset_of, whole
 from datagradient.errors import UserError
 from datagradient.pipeline.layout import SCALE, SCALE_ROWS, noise_names, scale_rows, varied
 
@@ -98,6 +98,13 @@ def trusted(args: argparse.Namespace) -> None:
     write_trusted(config, cell, plan["labels"], plan["checked"])
 
 
+def trusted_shares(args: argparse.Namespace) -> None:
+    """Say how much of what wrong labels cost few right ones bring back: trusted_shares.csv, next to trusted.csv."""
+    from datagradient.evidence.trusted import write_shares
+
+    write_shares(Path(args.results))
+
+
 def concatenate(args: argparse.Namespace) -> None:
     """Make one table of the rows of an experiment's models, and next to it its provenance as JSON."""
     from datagradient.experiments import sensitivity, trusted
@@ -133,5 +140,6 @@ COMMANDS = {
     sensitivity: CELL,
     fractions: CELL,
     trusted: CELL,
+    trusted_shares: [RESULTS],
     concatenate: [("kind", {"choices": ("sensitivity", "fractions", "trusted"), "help": "which rows"}), CONFIG],
 }  # fmt: skip

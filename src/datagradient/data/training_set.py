@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import vstack
 
+from datagradient.data.given import Given, joined
+
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -79,7 +81,9 @@ def with_validation(
 
 
 def stacked(parts: Sequence[Any]) -> Any:
-    """Return the samples of several parts as one; their inputs are arrays or sparse matrices."""
+    """Return the samples of several parts as one; they are arrays, sparse matrices or `Given`."""
+    if isinstance(parts[0], Given):
+        return joined(parts)
     return vstack(parts).tocsr() if hasattr(parts[0], "tocsr") else np.concatenate(parts)
 
 

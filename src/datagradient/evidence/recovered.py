@@ -65,7 +65,7 @@ def recovered_rows(rows: list[dict]) -> list[dict]:
                     keys = {"dataset": dataset, "model": model, "condition": base_of(condition), "policy": policy,
                             "validation": UNTRUSTED if is_untrusted(condition) else TRUSTED}  # fmt: skip
                     trainings = float(np.mean([needed[*where, policy] for where in counted]))
-                    row = {**keys, **_measured(list(counted.values())), "trainings": trainings}
+                    row = {**keys, **measured(list(counted.values())), "trainings": trainings}
                     table.append({name: row[name] for name in COLUMNS})
     return table
 
@@ -87,8 +87,15 @@ def _accuracies(runs: Runs, last: int, cell: tuple[str, str, str, str]) -> dict[
     return {seed: np.array([value.get(seed, np.nan) for value in values]) for seed in sorted(values[0], key=int)}
 
 
-def _measured(cells: list[dict[str, np.ndarray]]) -> dict[str, float]:
-    """Return means and shares over some cells, which count alike however many seeds they have."""
+def measured(cells: list[dict[str, np.ndarray]]) -> dict[str, float]:
+    """Return means and shares over some cells, which count alike however many seeds they have.
+
+    Args:
+        cells: by seed the test accuracies (4,): noisy, refined, with true labels, by oracle removal (or NaN).
+
+    Returns:
+        the columns of `recovered_rows` from ``seeds`` on, but for ``trainings``.
+    """
     means = np.mean([np.mean(list(cell.values()), axis=0) for cell in cells], axis=0)
     gains: dict[str, np.ndarray] = {}  # by seed, over the noisy model: of refined, true labels, oracle removal
     for cell in cells:
@@ -122,14 +129,14 @@ def _share(gain: np.ndarray, possible: np.ndarray, draws: np.ndarray) -> tuple[f
     """Return the sum of gains over the sum of possible ones, both (seeds,), and its bootstrap interval.
 
     NaN where nothing can be gained. Resamples where nothing can are left out; where they are more than 5 %, there is no
-    interval.
+    interval, and none where all resamples are the same, as with a single seed.
     """
     if not possible.sum() > ROUNDING:  # NaN too
         return float("nan"), float("nan"), float("nan")
     gains, possibles = gain[draws].sum(axis=1), possible[draws].sum(axis=1)
     usable = possibles > ROUNDING
     low = high = float("nan")
-    if usable.mean() >= CONFIDENCE:
+    if usable.mean() >= CONFIDENCE and (draws != draws[0]).any():
         low, high = np.quantile(gains[usable] / possibles[usable], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(gain.sum() / possible.sum()), float(low), float(high)
 

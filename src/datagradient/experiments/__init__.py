@@ -1,1 +1,1 @@
-"""Experiments besides refinement: the cost of influence, and the correctness and sensitivity of its scores."""
+"""Experiments besides refinement: cost, correctness and sensitivity of influence, few right labels."""

@@ -62,6 +62,7 @@ MADE_BY = {
     "fractions.csv": "concatenate",
     "trusted.json": "trusted",
     "trusted.csv": "concatenate",
+    "trusted_shares.csv": "trusted_shares",
 }
 
 

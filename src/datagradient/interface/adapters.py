@@ -24,6 +24,9 @@ SUPPORTED = (
 )
 
 
+Validation = tuple[Any, Any, NDArray[np.float64] | None]
+
+
 @dataclass(frozen=True)
 class Stated:
     """What the caller says of the training: the loss, and factors of it by class and by sample (n,)."""
@@ -45,12 +48,14 @@ class Scorable:
     Attributes:
         problem: of the model on its training samples.
         validation: features and labels as the problem takes them, and factors of the losses, None for 1.
+        validation_of: returns other validation samples and labels in that form.
         problem_of: returns a problem of further samples, for projection alone.
         scoring: returns the context in which that is done.
     """
 
     problem: Problem
-    validation: tuple[Any, Any, NDArray[np.float64] | None]
+    validation: Validation
+    validation_of: Callable[[Any], Validation]
     problem_of: Callable[[Any], Problem]
     scoring: Callable[[], AbstractContextManager[None]] = nullcontext
 

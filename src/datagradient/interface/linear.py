@@ -14,6 +14,7 @@ from datagradient.influence.scores import curvature_rows
 from datagradient.interface.adapters import (
     Scorable,
     Stated,
+    Validation,
     by_class,
     check_columns,
     checked_weights,
@@ -48,7 +49,6 @@ def scorable(model: Any, train: Any, validation: Any, stated: Stated, form: dict
         return _features(estimator, inputs, part), positions_in(estimator.classes_, labels, part)
 
     features, labels = samples(train, "training")
-    held_out, held_out_labels = samples(validation, "validation")
     n = len(labels)
     weights = checked_weights(stated.sample_weight, n)
     factors = _class_factors(_class_weight(estimator, stated), estimator.classes_, labels, weights)
@@ -60,16 +60,17 @@ def scorable(model: Any, train: Any, validation: Any, stated: Stated, form: dict
     ) -> FittedProblem:
         return FittedProblem(features, labels, coefficients, bias, penalty / n, rows, weights, shared_penalty=False)
 
+    def validation_of(data: Any) -> Validation:
+        features, labels = samples(data, "validation")
+        return features, labels, of_samples(factors, labels)
+
     def problem_of(new: Any) -> FittedProblem:
         features, labels = samples(new, "new")
         return problem(features, labels, None, of_samples(factors, labels))
 
     rows = curvature_rows(n, form.get("samples"), seed)
-    return Scorable(
-        problem(features, labels, rows, of_samples(factors, labels, weights)),
-        (held_out, held_out_labels, of_samples(factors, held_out_labels)),
-        problem_of,
-    )
+    whole = problem(features, labels, rows, of_samples(factors, labels, weights))
+    return Scorable(whole, validation_of(validation), validation_of, problem_of)
 
 
 def _penalty(model: LogisticRegression) -> float:

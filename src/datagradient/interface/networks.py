@@ -17,7 +17,7 @@ from datagradient.influence.losses import takes_logits
 from datagradient.influence.modules import first_pass, logits_of
 from datagradient.influence.network import NetworkProblem
 from datagradient.influence.scores import Problem, curvature_rows
-from datagradient.interface.adapters import Scorable, Stated, by_class, checked_weights, of_samples
+from datagradient.interface.adapters import Scorable, Stated, Validation, by_class, checked_weights, of_samples
 
 FAMILY = "neural"
 LABELS = ("labels", "label", "targets", "target")  # of a batch that is a mapping
@@ -34,7 +34,6 @@ def scorable(
     _refuse_sizeless(model)
     dtype = next((value.dtype for value in model.parameters()), torch.float32)
     inputs, labels = _samples(train, "training", dtype)
-    held_out, held_out_labels = _samples(validation, "validation", dtype)
     weights = checked_weights(stated.sample_weight, len(labels))
     factors = _factors(stated, labels, model, inputs)
     before = _sums(model)
@@ -49,6 +48,10 @@ def scorable(
             model, unchanged, inputs, labels, curvature=curvature, loss=stated.loss, last=last, **options
         )
 
+    def validation_of(data: Any) -> Validation:
+        inputs, labels = _samples(data, "validation", dtype)
+        return inputs, labels, _weights(factors, labels)
+
     def problem_of(new: Any) -> Problem:
         if _sums(model) != before:
             raise UserError("the network's parameters have changed since it was scored; score it again")
@@ -58,7 +61,8 @@ def scorable(
     rows = curvature_rows(len(labels), form.get("samples"), seed)
     return Scorable(
         problem(inputs, labels, rows, _weights(factors, labels, weights)),
-        (held_out, held_out_labels, _weights(factors, held_out_labels)),
+        validation_of(validation),
+        validation_of,
         problem_of,
         lambda: scoring(model),
     )

@@ -14,6 +14,7 @@ from datagradient.influence.scores import curvature_rows
 from datagradient.interface.adapters import (
     Scorable,
     Stated,
+    Validation,
     by_class,
     check_columns,
     checked_weights,
@@ -37,20 +38,20 @@ def scorable(model: Any, train: Any, validation: Any, stated: Stated, form: dict
         return _features(trained, inputs, part), positions_in(classes, labels, part)
 
     features, labels = samples(train, "training")
-    held_out, held_out_labels = samples(validation, "validation")
     weights = checked_weights(stated.sample_weight, len(labels))
     factors = by_class(stated.class_weight, classes, labels)
+
+    def validation_of(data: Any) -> Validation:
+        features, labels = samples(data, "validation")
+        return features, labels, of_samples(factors, labels)
 
     def problem_of(new: Any) -> LeafProblem:
         features, labels = samples(new, "new")
         return boosted.problem(trained, features, labels, weights=of_samples(factors, labels))
 
     rows = curvature_rows(len(labels), form.get("samples"), seed)
-    return Scorable(
-        boosted.problem(trained, features, labels, rows, weights=of_samples(factors, labels, weights)),
-        (held_out, held_out_labels, of_samples(factors, held_out_labels)),
-        problem_of,
-    )
+    whole = boosted.problem(trained, features, labels, rows, weights=of_samples(factors, labels, weights))
+    return Scorable(whole, validation_of(validation), validation_of, problem_of)
 
 
 def _model(model: Any) -> boosted.BoostedModel:

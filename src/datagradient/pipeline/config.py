@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from datagradient.data import MODALITIES
-from datagradient.data.conditions import TRUSTED, VALIDATION, base_of, noise_name
+from datagradient.data.conditions import PUBLISHED, TRUSTED, VALIDATION, base_of, noise_name
 from datagradient.data.declared import human_labels_of
 from datagradient.errors import UserError, shown
 from datagradient.files import read_json
@@ -21,6 +21,7 @@ from datagradient.pipeline.layout import (
     JOBS,
     POLICIES,
     RESERVED,
+    all_conditions,
     base_conditions,
     conditions,
     modules,
@@ -287,6 +288,8 @@ def _experiments(config: dict) -> Iterator[Problem]:
         yield Problem(("shards",), f"{config['shards']} are for one_job: step, and one_job is {config['one_job']}")
     if config["sensitivity"] and not config["fidelity"]:
         yield Problem(("sensitivity",), "needs the models of fidelity")
+    if config.get("trusted") and all_conditions(config) == [PUBLISHED]:
+        yield Problem(("trusted",), "needs wrong labels: add a noise rate above 0, or human_labels of a data set")
     scaled = (config["scalability"] or {}).get("datasets", {})
     wanted = [("scalability", name, model) for name, entry in scaled.items() for model in entry["models"]]
     if config["streaming"]:

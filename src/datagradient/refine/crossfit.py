@@ -30,7 +30,8 @@ class CrossFit:
     Attributes:
         probabilities: (n, classes), by the model that was not trained on the sample.
         influence: (n, classes): the influence of the sample if it had that label, on the mean loss of the validation
-            parts and of the fold; mean over the models that were trained on it. Positive is harmful.
+            parts and of the fold; mean over the models that were trained on it. Positive is harmful. NaN where a model
+            has no influence problem.
         validation: (folds · m, classes) probabilities of the m validation samples, by one model after the other.
         validation_labels: (folds · m,) as the owner has them.
         seconds: inside the fits, and of scoring.
@@ -44,12 +45,13 @@ class CrossFit:
 
 
 def cross_fit(
-    model: str, samples: TrainingSet, validation: Sequence[tuple[Any, np.ndarray]], settings: dict, solver: dict
+    model: Any, samples: TrainingSet, validation: Sequence[tuple[Any, np.ndarray]], settings: dict, solver: dict
 ) -> CrossFit:
     """Train one model for each fold on the rest, and score with each the samples that it was trained on.
 
     Args:
-        model: name of the model family.
+        model: name of the model family, or something with a family's functions ``fit``, ``probabilities`` and
+            ``problem``, of which the last returns None where influence cannot be computed.
         samples: the training set, labels as the model sees them.
         validation: inputs and labels of the validation parts; the gradient of each part's mean loss counts as much as
             that of the fold's. May be empty: then only the folds judge.
@@ -63,11 +65,12 @@ def cross_fit(
 
 
 def cross_fits(
-    model: str, samples: TrainingSet, validations: Sequence[Sequence[tuple[Any, np.ndarray]]], settings: dict,
+    model: Any, samples: TrainingSet, validations: Sequence[Sequence[tuple[Any, np.ndarray]]], settings: dict,
     solver: dict,
 ) -> list[CrossFit]:  # fmt: skip
     """Return what `cross_fit` would for each of several choices of the validation parts, training each model once."""
-    module, labels, shape = family(model), samples.labels, (len(samples.labels), samples.n_classes)
+    module, labels = family(model) if isinstance(model, str) else model, samples.labels
+    shape = (len(labels), samples.n_classes)
     _check_classes(samples)
     probabilities, spent = np.empty(shape), {"fit": 0.0, "score": 0.0}
     influences, predicted = [np.zeros(shape) for _ in validations], [[] for _ in validations]
@@ -77,11 +80,15 @@ def cross_fits(
         start = time.perf_counter()
         work = Work(module, fitted, {}, trained_on, own, solver)
         problem = work.problem()
-        problem.check()
+        if problem is not None:
+            problem.check()
         for validation, influence, predictions in zip(validations, influences, predicted, strict=True):
-            gradient = np.mean([problem.mean_gradient(*part) for part in [*validation, own]], axis=0)
-            direction, _ = solve(problem, gradient, seed=samples.seed, **solver_options(work))
-            influence[rest] += influence_by_label(problem, direction) / (FOLDS - 1)
+            if problem is None:
+                influence[rest] = np.nan
+            else:
+                gradient = np.mean([problem.mean_gradient(*part) for part in [*validation, own]], axis=0)
+                direction, _ = solve(problem, gradient, seed=samples.seed, **solver_options(work))
+                influence[rest] += influence_by_label(problem, direction) / (FOLDS - 1)
             predictions.append([module.probabilities(fitted, inputs) for inputs, _ in validation])
         probabilities[fold] = module.probabilities(fitted, own[0])
         spent["fit"] += record["seconds"]

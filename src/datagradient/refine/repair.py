@@ -53,7 +53,7 @@ class Judgement:
     """Of n samples and each label that they could have: influence, and the probability that it is the right one.
 
     ``harm`` (n,) is the influence with the given label, ``doubt`` (n,) the probability that the given label is wrong.
-    Where no label is trusted, the probability that a label is wrong stands for influence.
+    Where no label is trusted or a model has no influence, the probability that a label is wrong stands for influence.
     """
 
     influence: np.ndarray
@@ -71,7 +71,8 @@ def judge(crossfits: Sequence[CrossFit], labels: np.ndarray, trusted: bool) -> J
     """Return what one or more families' cross-fitted models say together.
 
     Influences are added, each in units of its mean size for the given labels. Without right validation labels influence
-    finds harmful samples no better than chance; the probability that a label is wrong then takes its place.
+    finds harmful samples no better than chance, and some models have none; the probability that a label is wrong then
+    takes its place.
     """
     rows, first = np.arange(len(labels)), crossfits[0]
     right = right_label_probabilities(
@@ -79,7 +80,7 @@ def judge(crossfits: Sequence[CrossFit], labels: np.ndarray, trusted: bool) -> J
         first.validation_labels, trusted,
     )  # fmt: skip
     doubt = 1 - right[rows, labels]
-    if not trusted:
+    if not trusted or any(np.isnan(part.influence).any() for part in crossfits):
         return Judgement(1 - right, right, doubt, doubt)
     influence = sum(part.influence / (np.abs(part.influence[rows, labels]).mean() or 1.0) for part in crossfits)
     return Judgement(influence, right, influence[rows, labels], doubt)

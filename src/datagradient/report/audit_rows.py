@@ -2,10 +2,12 @@
 
 import json
 
+from datagradient.report.offline import as_json
+
 ROWS = 1000  # most rows in the table
 CELLS = 100  # most cells of a row that are shown, unusual ones first
 LEVELS = 5  # steps of the weight of a word, on either side of 0
-LARGEST = 3_500_000  # bytes, without pictures
+LARGEST = 4_000_000  # bytes of JSON, without pictures
 # How many letters a sample may have, and how many rows show the samples of their nearest rows: the first that fits.
 SIZES = [(2000, 1000), (2000, 300), (1000, 300), (1000, 100), (500, 100), (300, 50), (150, 0), (60, 0), (20, 0)]
 PLAIN = ("row", "id", "file", "probability", "harm", "influence", "loss", "doubt", "confidence", "stands_out", "of",
@@ -26,7 +28,7 @@ def table_data(rows: list[dict]) -> dict:
     for length, near in SIZES:
         packed = _Packed(length, near)
         found = packed.all(rows)
-        if len(json.dumps(found, ensure_ascii=False).encode("utf-8", "backslashreplace")) <= LARGEST:
+        if len(as_json(found).encode("utf-8", "backslashreplace")) <= LARGEST:
             break
     return found | {"pictures": list(packed.pictures)}
 

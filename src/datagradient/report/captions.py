@@ -12,12 +12,28 @@ _DIFFERENCES = (
 )
 _Q = "q is p after Benjamini-Hochberg over all comparisons of one policy with one other at one noise rate."
 
-_SHARE = (
+_RATIO = (
     "The share is (refined - noisy) / (true labels - noisy), of test accuracies: 0 is the model trained with the wrong "
     "labels, 1 the model trained with the right ones; below 0, the policy does harm. It is a ratio of means over "
-    "seeds, and in pooled lines of sums of these over data sets and models, which count alike. The ideal models see no "
-    "validation label, and stand for both kinds of validation."
+    "seeds, and in pooled lines of sums of these over data sets and models, which count alike."
 )
+_SHARE = f"{_RATIO} The ideal models see no validation label, and stand for both kinds of validation."
+_TRUSTED = (
+    "So many labels, drawn at random from both validation parts, are trusted, and no other validation sample is used. "
+    "Crossfit removes half as many training samples as labels seem wrong, the most harmful by cross-fitted models; "
+    "repair relabels the harmful ones whose right label is clear, and removes the others; loss removes as many as "
+    "crossfit, by the largest losses of the same models; influence at most as many, by the influence of the unrefined "
+    "model on the trusted samples; added removes nothing, and trains on the trusted samples too. Without any, the "
+    "folds of the training part alone judge, and influence and added change nothing."
+)
+_CHECKED = (
+    "So many training samples get their right labels, chosen without any trusted label, and the model is trained "
+    "again; a label that was right counts as checked too. Random: drawn at random. By models that have not seen the "
+    "sample, doubtful: the highest probability that the label is wrong; loss: the largest loss; uncertain: the least "
+    "certain prediction. Harmful: the largest influence on the folds that a model was not trained on, whose labels are "
+    "as wrong as the others."
+)
+_FEW_SEEDS = "over the first seeds of the preset, whose number is named; few seeds cover far less than 95 %"
 
 TABLES = {
     "verdict": "Each claim of the paper, what was measured, and the verdict. Claims are judged on the data as "
@@ -115,6 +131,15 @@ TABLES = {
                 "Initialisations: agreement of the scores of models that differ only in their seed, over all samples "
                 "(Kendall's tau) and over those that would be removed (Jaccard index). All on one split; for networks "
                 "it is the one on which, with other random halves, their solvers were chosen.",
+    "trusted": "How many labels must be right? How much of the accuracy that wrong training labels cost is recovered, "
+               f"by the number of trusted validation labels. {_TRUSTED} {_RATIO} Brackets contain 95 % percentile "
+               f"bootstrap intervals {_FEW_SEEDS}; a share without them has none. A dash means that right labels gain "
+               "nothing. Read down a column: where it stops rising, more trusted labels bring no more. Read across: "
+               "where repair is above added, trusted labels are worth more as judges than as training samples.",
+    "checked": "Which training labels should be checked by hand first? How much of the accuracy that wrong labels cost "
+               f"is recovered, by the number of labels that are checked. {_CHECKED} {_RATIO} Brackets contain 95 % "
+               f"percentile bootstrap intervals {_FEW_SEEDS}; a share without them has none. A dash means that right "
+               "labels gain nothing. Read across: the way with the largest share finds first the labels that matter.",
     "sensitivity": "How far scores and removals depend on damping, solver, curvature and validation samples, at the "
                    "highest noise rate, on one split: agreement with the scores of the default (Kendall's tau of all "
                    "samples, Jaccard index of those that would be removed); LiSSA and the kinds of curvature are "
@@ -210,6 +235,16 @@ FIGURES = {
                 "(proximal; for logistic regression the exact refit) or retrained. 1 is perfect, 0 is no relation.",
     "single": "Removing one sample: the change of the validation loss that influence predicts, and the one that a "
               "proximal refit finds. On the diagonal the prediction is exact.",
+    "trusted": "How many labels must be right? The share of the accuracy that wrong training labels cost that is "
+               "recovered, by the number of trusted validation labels, over all models; the numbers stand at equal "
+               f"distances. {_TRUSTED} {_RATIO} Bars are 95 % percentile bootstrap intervals {_FEW_SEEDS}. The axis is "
+               "linear up to ±1 and logarithmic beyond. Where a line gets level, more trusted labels bring no more; "
+               "where repair is above added, they are worth more as judges than as training samples.",
+    "checked": "Which training labels should be checked by hand first? The share of the accuracy that wrong labels "
+               "cost that is recovered, by the number of training labels that are checked, over all models; the "
+               f"numbers stand at equal distances. {_CHECKED} {_RATIO} Bars are 95 % percentile bootstrap intervals "
+               f"{_FEW_SEEDS}. The axis is linear up to ±1 and logarithmic beyond. The highest line finds first the "
+               "labels that matter; how far it is above random is what its order is worth.",
     "fractions": "Test accuracy after one round of removal, by how much is removed; each line is a seed. Nothing was "
                  "chosen by this figure: the share in use was fixed beforehand.",
     "solvers": "Solvers and dampings for networks: cost in plain forward passes over the training set, and quality as "

@@ -1,5 +1,6 @@
-"""Figures of the experiments: cost as the training set grows, fidelity, and an appendix on sensitivity."""
+"""Figures of the experiments: cost as the training set grows, fidelity, few trusted labels, sensitivity."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,16 +9,26 @@ from matplotlib.ticker import NullFormatter
 
 from datagradient.files import read_rows
 from datagradient.models import declared
-from datagradient.report.formats import dataset_titles, noise_words
+from datagradient.report.formats import (
+    POOLED,
+    dataset_titles,
+    extent,
+    noise_words,
+    number_of_labels,
+    trusted_shares,
+)
 from datagradient.report.style import (
+    CHECK_STYLE,
     MODEL_STYLE,
     NOISE_STYLE,
     PANEL,
     POLICY_STYLE,
+    WAY_STYLE,
     finish,
     new_panels,
     one_legend,
     panel_of,
+    share_scale,
     values_and_errors,
 )
 
@@ -32,6 +43,7 @@ AXIS_LABELS = {
     "LiSSA steps": "LiSSA steps, damping at least 0.1 (hollow: not converged)",
     "LiSSA batch": "LiSSA batch, damping at least 0.1 (hollow: not converged)",
 }  # fmt: skip
+COLUMNS = 3  # of panels that stand in rows
 METHOD_WORDS = {"proximal": "refit nearby", "retrained": "retrained"}
 
 
@@ -148,6 +160,52 @@ def single(results: Path) -> plt.Figure:
     return drawing
 
 
+def trusted(results: Path) -> plt.Figure:
+    """Recovered share by the number of trusted validation labels."""
+    rows = trusted_shares(results, checked=False)
+    return _by_number(results, rows, WAY_STYLE, "Trusted validation labels")
+
+
+def checked(results: Path) -> plt.Figure:
+    """Recovered share by the number of training labels that are checked."""
+    rows = trusted_shares(results, checked=True)
+    return _by_number(results, rows, CHECK_STYLE, "Training labels checked by hand")
+
+
+def _by_number(results: Path, rows: list[dict], styles: dict[str, dict], label: str) -> plt.Figure:
+    """Draw a panel for each condition and data set, over all models, and a line for each way."""
+    titles, rows = {POOLED: "All data sets", **dataset_titles(results)}, [row for row in rows if row["model"] == POOLED]
+    panels = list(dict.fromkeys((row["condition"], row["dataset"]) for row in rows))
+    strips = math.ceil(len(panels) / COLUMNS)
+    size = (PANEL[0] * COLUMNS + 0.4, 2.0 * strips + 0.6)
+    drawing, axes = plt.subplots(strips, COLUMNS, figsize=size, squeeze=False, sharey=True)
+    share_scale(axes[0, 0], "y")
+    for axis, (condition, dataset) in zip(axes.flat, panels, strict=False):
+        panel_rows = [row for row in rows if (row["condition"], row["dataset"]) == (condition, dataset)]
+        numbers = {row["labels"]: number_of_labels(row).replace(" ", "\n") for row in panel_rows}  # from none to all
+        places = {labels: place for place, labels in enumerate(numbers)}
+        for k, (way, style) in enumerate(styles.items()):
+            line = [row for row in panel_rows if row["way"] == way]
+            y, errors = values_and_errors(line, ("share", "low", "high"), 1)
+            x = [places[row["labels"]] + 0.08 * (k - (len(styles) - 1) / 2) for row in line]
+            axis.errorbar(x, y, yerr=errors, label=way, markersize=4, linewidth=1, elinewidth=0.7, **style)
+        for share in (0, 1):
+            axis.axhline(share, color="0.6", linewidth=0.8, zorder=0)
+        axis.text(0, 1, "right labels", color="0.4", va="bottom")
+        if all(row["share"] == "nan" for row in panel_rows):
+            axis.text(0.5, 0.5, "right labels gain nothing", ha="center", transform=axis.transAxes)
+        axis.set_xticks(range(len(numbers)), numbers.values())
+        axis.set_title(f"{titles[dataset]},\n{noise_words(condition)}")
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    bottom, top = axes[0, 0].get_ylim()
+    axes[0, 0].set_ylim(min(bottom, -0.2), max(top, 3))  # with room for the words above the line
+    drawing.supxlabel(f"{label}, not to scale; {extent(rows, 'seeds')} seeds [95 % interval]", fontsize=8)
+    drawing.supylabel("Recovered share", fontsize=8)
+    one_legend(drawing, list(axes.flat), len(styles))
+    return drawing
+
+
 def sensitivity(what: str) -> Callable[[Path], plt.Figure]:
     """Return the figure of one variation: quality, and agreement with the default's scores."""
 
@@ -238,6 +296,7 @@ def _in_words(value: str) -> bool:
 
 FIGURES: dict[str, Callable[[Path], plt.Figure]] = {
     "scalability": scalability, "streamed": streamed, "fidelity": fidelity, "single": single, "fractions": fractions,
+    "trusted": trusted, "checked": checked,
     "damping": sensitivity("damping"), "curvature-samples": sensitivity("curvature samples"),
     "validation-samples": sensitivity("validation samples"), "lissa-steps": sensitivity("LiSSA steps"),
     "lissa-batch": sensitivity("LiSSA batch"), "solver": sensitivity("solver"), "curvature": sensitivity("curvature"),

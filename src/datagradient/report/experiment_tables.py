@@ -1,14 +1,22 @@
-"""Tables of the experiments: cost as the training set grows, fidelity, sensitivity of scores."""
+"""Tables of the experiments: cost as the training set grows, fidelity, few trusted labels, sensitivity of scores."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from datagradient.files import read_rows
-from datagradient.report.formats import dataset_titles, number, with_interval
+from datagradient.report.formats import (
+    POOLED,
+    dataset_titles,
+    number,
+    number_of_labels,
+    percent,
+    trusted_shares,
+    with_interval,
+)
 
 # Table -> the file with the results that states the code of the measurement.
 MEASUREMENTS = {"scalability": "scalability", "slopes": "scalability", "streamed": "streamed", "fidelity": "fidelity",
-                "sensitivity": "sensitivity"}  # fmt: skip
+                "trusted": "trusted", "checked": "trusted", "sensitivity": "sensitivity"}  # fmt: skip
 
 
 def scalability(results: Path) -> list[dict]:
@@ -89,6 +97,29 @@ def fidelity(results: Path) -> list[dict]:
     return list(table.values())
 
 
+def trusted(results: Path) -> list[dict]:
+    """Recovered share by the number of trusted validation labels."""
+    return _by_number(results, trusted_shares(results, checked=False), "Trusted")
+
+
+def checked(results: Path) -> list[dict]:
+    """Recovered share by the number of training labels that are checked."""
+    return _by_number(results, trusted_shares(results, checked=True), "Checked")
+
+
+def _by_number(results: Path, rows: list[dict], title: str) -> list[dict]:
+    """Return a line for each condition, data set, model and number of labels, with a column for each way."""
+    titles, table = {POOLED: POOLED, **dataset_titles(results)}, {}
+    for row in rows:
+        line = table.setdefault(tuple(row[name] for name in ("condition", "dataset", "model", "labels")), {
+            "Labels": row["condition"], "Data set": titles[row["dataset"]], "Model": row["model"],
+            title: number_of_labels(row), "Seeds": row["seeds"], "Unrefined [%]": percent(row["noisy"]),
+            "True labels [%]": percent(row["true_labels"]),
+        })  # fmt: skip
+        line[row["way"]] = with_interval(row, "share", "low", "high") if row["share"] != "nan" else "–"
+    return list(table.values())
+
+
 def sensitivity(results: Path) -> list[dict]:
     """Sensitivity of the scores."""
     titles = dataset_titles(results)
@@ -111,5 +142,5 @@ def sensitivity(results: Path) -> list[dict]:
 
 TABLES: dict[str, Callable[[Path], list[dict]]] = {
     "scalability": scalability, "slopes": slopes, "streamed": streamed, "fidelity": fidelity,
-    "sensitivity": sensitivity,
+    "trusted": trusted, "checked": checked, "sensitivity": sensitivity,
 }  # fmt: skip

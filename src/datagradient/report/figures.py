@@ -27,6 +27,7 @@ from datagradient.report.style import (
     one_legend,
     panel_of,
     save,
+    share_scale,
     values_and_errors,
 )
 
@@ -325,10 +326,7 @@ def _recovered_panel(axis: plt.Axes, rows: list[dict], policies: list[str], line
         axis.errorbar(x, y, xerr=errors, linestyle="", markersize=3, linewidth=0.8, label=policy,
                       **POLICY_STYLE[policy])  # fmt: skip
     axis.set_ylim(-0.5, len(lines) - 0.5)
-    axis.set_xscale("symlog", linthresh=1, linscale=2)  # linear up to one, beyond it logarithmic
-    axis.xaxis.set_major_locator(FixedLocator([-100, -10, -1, -0.5, 0, 0.5, 1, 10, 100]))
-    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.xaxis.set_minor_locator(NullLocator())
+    share_scale(axis, "x")
 
 
 def _over_iterations(results: Path, metric: str, label: str) -> plt.Figure:

@@ -7,6 +7,8 @@ from datagradient.data.conditions import PUBLISHED, base_of, is_untrusted, rate_
 from datagradient.files import read_rows
 
 POOLED = "pooled"  # for data set and model, in rows over all of them
+ALL = "all"  # for a number of labels
+CHECK = "check_"  # ways of trusted_shares.csv that begin with it give training samples their right labels
 
 
 def extent(rows: list[dict], column: str) -> str:
@@ -63,8 +65,23 @@ def number(value: str, digits: int = 2) -> str:
 
 
 def with_interval(row: dict, value: str, low: str, high: str) -> str:
-    """Return a value with its interval, from three columns."""
+    """Return a value with its interval, from three columns; the value alone where it has none."""
+    if row[low] == "nan":
+        return number(row[value])
     return f"{number(row[value])} [{number(row[low])}, {number(row[high])}]"
+
+
+def trusted_shares(results: Path, checked: bool) -> list[dict]:
+    """Return the rows about labels that are `checked`, or about trusted ones, each with the bare name of its way."""
+    rows = read_rows(results / "trusted_shares.csv", "way", "labels", "share")
+    return [{**row, "way": row["way"].removeprefix(CHECK)} for row in rows if row["way"].startswith(CHECK) == checked]
+
+
+def number_of_labels(row: dict) -> str:
+    """Return a number of labels; where it is all of one data set's, with how many these are."""
+    if row["labels"] != ALL or row["dataset"] == POOLED:
+        return row["labels"]
+    return f"{ALL} ({float(row['mean_labels']):.0f})"
 
 
 def dataset_titles(results: Path) -> dict[str, str]:

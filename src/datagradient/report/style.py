@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from datagradient.files import replacing
 from datagradient.models import declared
@@ -38,6 +38,15 @@ def styles(wanted: list[tuple[str, str | None, str | None]]) -> dict[str, dict[s
 
 
 POLICY_STYLE = styles([(name, policy.colour, policy.marker) for name, policy in POLICIES.items()])
+# Ways of using right labels look like the policies that they resemble; dashed are those that no model decides.
+WAY_STYLE = {
+    "crossfit": POLICY_STYLE["crossfit"], "repair": POLICY_STYLE["repair"], "loss": POLICY_STYLE["crossfit_loss"],
+    "influence": POLICY_STYLE["influence"], "added": {**POLICY_STYLE["added"], "linestyle": "--"},
+}  # fmt: skip
+CHECK_STYLE = {
+    "random": {**POLICY_STYLE["uniform"], "linestyle": "--"}, "harmful": POLICY_STYLE["crossfit"],
+    "doubtful": POLICY_STYLE["repair"], "loss": POLICY_STYLE["crossfit_loss"], "uncertain": POLICY_STYLE["gradient"],
+}  # fmt: skip
 OVER_ITERATIONS = ("influence", "guarded", "random", "uniform")
 GROUP_COLOURS = {"clean": "#0072B2", "flipped": "#D55E00"}
 NOISE_STYLE = [{"color": colour, "marker": marker} for colour, marker in zip(COLOURS, MARKERS, strict=False)]
@@ -77,6 +86,15 @@ def values_and_errors(rows: list[dict], columns: tuple[str, str, str], scale: fl
     value, low, high = ([scale * float(row[column]) for row in rows] for column in columns)
     below = [max(0.0, v - a) for v, a in zip(value, low, strict=True)]
     return value, [below, [max(0.0, b - v) for v, b in zip(value, high, strict=True)]]
+
+
+def share_scale(axes: plt.Axes, which: str) -> None:
+    """Make the axis "x" or "y" fit for recovered shares: linear up to one, beyond it logarithmic."""
+    getattr(axes, f"set_{which}scale")("symlog", linthresh=1, linscale=2)
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_locator(FixedLocator([-100, -10, -1, -0.5, 0, 0.5, 1, 10, 100]))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def new_panels(results: Path, rows: list[dict]) -> tuple[plt.Figure, dict]:

@@ -123,7 +123,7 @@
     { key: "row", title: "Row", value: (row) => row.row, number: true },
     { key: "id", title: "Name", value: (row) => row.id, cell: (row) => (row.id === null ? "–" : named(row.id)) },
     { key: "file", title: "File", value: (row) => row.file, cell: (row) => (row.file === null ? "–" : named(row.file)) },
-    { key: "sample", title: "Sample", value: (row) => words(sampleOf(row.shown)), cell: (row) => preview(sampleOf(row.shown), `Picture of row ${row.row}`) },
+    { key: "sample", title: "Sample", value: (row) => words(sampleOf(row.shown)).slice(0, 200), cell: (row) => preview(sampleOf(row.shown), `Picture of row ${row.row}`) },
     { key: "given", title: "Given label", value: (row) => label(row.given), cell: (row) => named(label(row.given)) },
     { key: "suggested", title: "Suggested label", value: (row) => label(row.suggested), cell: (row) => named(label(row.suggested)) },
     { key: "probability", title: "Probability", value: (row) => row.probability, cell: (row) => percent(row.probability), number: true, falls: true },

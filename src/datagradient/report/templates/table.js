@@ -9,7 +9,8 @@
 const sortableTable = ({ into, caption, rows, columns, order, filters, words, details, title, things }) => {
   const SIZE = 25;
   const state = { key: order, falls: false, page: 0, text: "", chosen: filters.map(() => ""), open: new Set() };
-  const compare = (a, b) => (typeof a === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
+  const collator = new Intl.Collator("en", { numeric: true });
+  const compare = (a, b) => (typeof a === "number" ? a - b : collator.compare(a, b));
   const unknown = (value) => value === null || value === undefined || value === "";
   const searched = new Map();
   const found = (row) => {
@@ -21,9 +22,10 @@ const sortableTable = ({ into, caption, rows, columns, order, filters, words, de
     const { value } = columns.find((column) => column.key === state.key);
     const chosen = rows.filter((row) => (!state.text || found(row))
       && filters.every((filter, k) => !state.chosen[k] || String(filter.value(row)) === state.chosen[k]));
-    const known = chosen.filter((row) => !unknown(value(row)));
-    known.sort((a, b) => (state.falls ? compare(value(b), value(a)) : compare(value(a), value(b))));
-    return [...known, ...chosen.filter((row) => unknown(value(row)))];
+    const valued = chosen.map((row) => [row, value(row)]);
+    const known = valued.filter(([, own]) => !unknown(own));
+    known.sort(([, a], [, b]) => (state.falls ? compare(b, a) : compare(a, b)));
+    return [...known, ...valued.filter(([, own]) => unknown(own))].map(([row]) => row);
   };
 
   const classOf = (column) => `of-${column.key}${column.number ? " number" : ""}`;

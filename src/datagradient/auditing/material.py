@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit.request import FEWEST_ROWS
-from datagradient.audit.task import small_classes
+from datagradient.auditing.request import FEWEST_ROWS
+from datagradient.auditing.task import small_classes
+from datagradient.data.given import Given, joined
 from datagradient.data.readers import Source
 from datagradient.data.readers.source import listed
 from datagradient.data.record import Dataset, sample_keys
@@ -35,6 +36,7 @@ class Material:
         trusted: (n,) bool, those of them that were not chosen for being doubtful.
         findings: what was found on the way, for summary.json.
         not_checked: sentences on rows that are not judged.
+        given: the n samples in the form in which a user's own classifier takes them; None without.
     """
 
     source: Source
@@ -45,6 +47,7 @@ class Material:
     trusted: np.ndarray
     findings: dict[str, Any]
     not_checked: list[str]
+    given: Given | None = None
 
     @property
     def trained(self) -> np.ndarray:
@@ -57,7 +60,7 @@ class Material:
 
 def gather(
     source: Source, trusted: np.ndarray, max_rows: int, seed: int, validation: Source | None = None,
-    test: Source | None = None,
+    test: Source | None = None, given: Sequence[Given] | None = None,
 ) -> Material:  # fmt: skip
     """Return the rows to audit.
 
@@ -68,6 +71,7 @@ def gather(
         seed: of the draw.
         validation: a file of checked labels, in the form of the audited one.
         test: a file that the effect is measured on, in the same form.
+        given: the samples of each of these files, for a user's own classifier; None without.
     """
     places, not_checked = _drawn(source, max_rows, seed)
     not_checked += [f"{len(source.set_aside)} rows that were set aside"] if source.set_aside else []
@@ -104,8 +108,10 @@ def gather(
     classes = len(dataset.class_names) - len(small)
     if judged < FEWEST_ROWS or classes < 2:
         return Material(source, None, own, places, checked, is_trusted, findings, not_checked)
+    forms = None if given is None else joined([
+        samples[rows] for samples, (_, rows) in zip(given, sources, strict=True)])[kept]  # fmt: skip
     return Material(source, _without(dataset, kept, small, is_test), own[kept], places[kept[own[kept]]],
-                    checked[kept], is_trusted[kept], findings, not_checked)  # fmt: skip
+                    checked[kept], is_trusted[kept], findings, not_checked, forms)  # fmt: skip
 
 
 def _drawn(source: Source, most: int, seed: int) -> tuple[np.ndarray, list[str]]:

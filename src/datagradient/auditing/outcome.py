@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit import answer, display
-from datagradient.audit.choice import Choice
-from datagradient.audit.material import DOUBTFUL, RANDOM, Material
-from datagradient.audit.task import ENOUGH_TRUSTED, WHOLE, Task
-from datagradient.audit.work import read_part, trainings
+from datagradient.auditing import answer, display
+from datagradient.auditing.choice import Choice
+from datagradient.auditing.material import DOUBTFUL, RANDOM, Material
+from datagradient.auditing.request import OWN
+from datagradient.auditing.task import ENOUGH_TRUSTED, WHOLE, Task
+from datagradient.auditing.work import read_part, trainings
 from datagradient.data.features import extract
 from datagradient.data.record import Dataset
 
@@ -37,17 +38,17 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
               "metric": found.metric, "measured_on": found.measured_on, "rows": found.rows,
               **{arm: found.mean(arm) for arm in ("baseline", "refined", "random")},
               "change": found.change, "against_random": found.against_random, "by_fold": found.by_fold}  # fmt: skip
+    titles, score = [_title(task, model) for model in task.models], answer.score(task, parts[WHOLE])
     summary = {
-        "model": {"name": task.models[0], "title": TITLES.get(task.models[0], task.models[0]),
-                  "judges": [TITLES.get(model, model) for model in task.models], "folds": task.folds,
+        "model": {"name": task.models[0], "title": titles[0], "judges": titles, "folds": task.folds,
                   "settings": task.settings[task.models[0]], "trainings": trainings(task),
                   "tried": {model: {"loss": choice.loss[model], "accuracy": choice.accuracy[model]}
                             for model in choice.loss}},
         "trusted": {**wrong, "sentence": _on_wrong_labels(wrong, trusted)},
         "effect": effect,
-        "score": answer.score(task, parts[WHOLE]),
+        "score": score,
         "decisions": {decision: decisions.get(decision, 0) for decision in answer.DECISIONS},
-        "believe": _believe(trusted),
+        "believe": _believe(trusted, None if score["value"] is not None else _no_influence(task)),
     }  # fmt: skip
     return summary, _rows(task, material, said), _curves(task, material, said)
 
@@ -66,11 +67,28 @@ def _on_wrong_labels(wrong: dict[str, float], trusted: int) -> str:
     return f"About {wrong['expected_wrong']:.0f} labels look wrong, {share} of the rows, {by}."
 
 
-def _believe(trusted: int) -> str:
+def _title(task: Task, model: str) -> str:
+    return f"your own {task.own.title}" if model == OWN and task.own else TITLES.get(model, model)
+
+
+def _no_influence(task: Task) -> str:
+    """Return why the influence of a user's own classifier is not known."""
+    reason = task.own and task.own.refused
+    return f"Influence cannot be computed for {_title(task, OWN)}: {reason or 'not every fit could be scored'}."
+
+
+def _believe(trusted: int, no_influence: str | None) -> str:
+    """Return what to go by; `no_influence` says why there is no influence, None where there is."""
     order = (
         "Rows are ordered by doubt, the probability that a label is wrong, from models that have not seen the row: it "
         "finds wrong labels better than influence does, and than the loss where one class is often taken for another."
     )
+    if no_influence is not None:
+        checked = f"the {trusted} labels that were checked by hand tell how likely that is" \
+            if trusted >= ENOUGH_TRUSTED else (
+                f"check the rows marked look, and bring them back: {ENOUGH_TRUSTED} checked labels of rows drawn at "
+                "random tell better how likely that is")  # fmt: skip
+        return f"{order} Decisions go by doubt, too; {checked}. {no_influence}"
     if trusted >= ENOUGH_TRUSTED:
         return (
             f"{order} Decisions go by harm, the influence on the {trusted} rows whose labels were checked by hand: it "
@@ -116,7 +134,8 @@ def _rows(task: Task, material: Material, said: answer.Rows) -> list[dict[str, A
         rows.append({
             "row": int(source.rows[place]), "id": None if is_image else name, "file": name if is_image else None,
             "given": given, "suggested": suggested, "probability": float(said.probability[k]), "harm": int(ranks[k]),
-            "influence": float(said.influence[k]), "loss": float(said.loss[k]), "doubt": float(said.doubt[k]),
+            "influence": None if np.isnan(said.influence[k]) else float(said.influence[k]),
+            "loss": float(said.loss[k]), "doubt": float(said.doubt[k]),
             "confidence": float(said.confidence[k]), "stands_out": int(said.stands_out[k]),
             "of": int(said.judged_in[k]), "decision": str(said.decision[k]),
             "reason": _reason(said.decision[k], suggested, given, said.probability[k], said.doubt[k], said.drawn[k]),
@@ -134,7 +153,8 @@ def with_shown(dataset: Dataset, rows: list[dict[str, Any]]) -> list[dict[str, A
     trained = np.arange(len(dataset.labels)) if dataset.is_test is None else np.flatnonzero(~dataset.is_test)
     features = extract(dataset, {"train": trained, "all": np.arange(len(dataset.labels))}, quiet=True)["all"]
     acted = np.array([row["position"] for row in rows if row["decision"] != answer.KEEP], dtype=np.int64)
-    helpful = [row["position"] for row in sorted(rows, key=lambda row: row["influence"]) if row["influence"] < 0]
+    helpful = [row for row in rows if row["influence"] is not None and row["influence"] < 0]
+    helpful = [row["position"] for row in sorted(helpful, key=lambda row: row["influence"])]
     pools = {"harmful": acted, "helpful": np.array(helpful[: display.POOL], dtype=np.int64)}
     near = {kind: display.nearest(features, positions, pool) for kind, pool in pools.items()}
     wanted = list(dict.fromkeys([*positions.tolist(), *(place for found in near.values() for places in found
@@ -157,7 +177,7 @@ def _curves(task: Task, material: Material, said: answer.Rows) -> dict[str, Any]
     names = task.dataset.class_names
     pairs = Counter((int(said.given[k]), int(said.suggested[k])) for k in np.flatnonzero(mine)
                     if said.decision[k] != answer.KEEP and said.given[k] != said.suggested[k])  # fmt: skip
-    harm = np.sort(np.maximum(said.influence[mine], 0))[::-1]
+    harm = np.sort(np.maximum(np.nan_to_num(said.influence[mine]), 0))[::-1]
     shares = np.linspace(0, 1, 101)
     total = np.concatenate([[0], np.cumsum(harm)]) / (harm.sum() or 1.0)
     at = np.interp(shares, np.linspace(0, 1, len(total)), total)

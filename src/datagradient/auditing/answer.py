@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit.judging import evidence_of, judgement_of, trusts
-from datagradient.audit.task import WHOLE, Part, Task
-from datagradient.audit.work import crossfits_of
+from datagradient.auditing.judging import evidence_of, judgement_of, trusts
+from datagradient.auditing.task import WHOLE, Part, Task
+from datagradient.auditing.work import crossfits_of
 from datagradient.evidence.statistics import corrected_interval, mean_and_interval
 from datagradient.influence.scores import dataset_contribution
 from datagradient.metrics import losses
@@ -235,9 +235,15 @@ def judgement(task: Task, whole: Arrays) -> Judgement:
 
 
 def score(task: Task, whole: Arrays) -> dict[str, Any]:
-    """Return the contribution score of the whole file with its interval, and the share of helpful rows."""
+    """Return the contribution score of the whole file with its interval, and the share of helpful rows.
+
+    They are None for a classifier whose influence cannot be computed.
+    """
     evidence = _evidence(task, task.parts[WHOLE], whole)
     influence = evidence.crossfits[0].influence[np.arange(len(evidence.labels)), evidence.labels]
+    if np.isnan(influence).any():
+        return {**dict.fromkeys(("value", "low", "high", "helpful_share")),
+                "sentence": "Without influence there is no contribution score."}  # fmt: skip
     summary = dataset_contribution(influence)
     spread = influence.std() or 1.0
     _, low, high = mean_and_interval(np.tanh(-influence / spread))

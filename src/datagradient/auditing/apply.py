@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit.plan import Changes, Plan, changes_of, plan_from, read_plan
-from datagradient.audit.rewrite_arrow import rewrite_hugging_face, rewrite_parquet
-from datagradient.audit.rewrite_images import rewrite_images
-from datagradient.audit.rewrite_text import rewrite_text
+from datagradient.auditing.plan import Changes, Plan, changes_of, plan_from, read_plan
+from datagradient.auditing.rewrite_arrow import rewrite_hugging_face, rewrite_parquet
+from datagradient.auditing.rewrite_images import rewrite_images
+from datagradient.auditing.rewrite_text import rewrite_text
 from datagradient.data.readers.again import DATA_SET, IMAGES, checksum, read_labels_again
 from datagradient.data.readers.image_folders import find_images
 from datagradient.data.readers.memory import FRAME

@@ -1,18 +1,19 @@
 """Before any model is judged: what is found in the data, and the choice of a model."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datagradient.audit import findings
-from datagradient.audit.choice import Choice, choose
-from datagradient.audit.material import Checked, Material, gather
-from datagradient.audit.reading import Read, introduction, read_all
-from datagradient.audit.request import FEWEST_ROWS, AuditOptions, Request
-from datagradient.audit.task import Task
+from datagradient.auditing import findings
+from datagradient.auditing.choice import Choice, choose
+from datagradient.auditing.material import Checked, Material, gather
+from datagradient.auditing.own import OwnClassifier
+from datagradient.auditing.reading import Read, introduction, read_all
+from datagradient.auditing.request import FEWEST_ROWS, AuditOptions, Request
+from datagradient.auditing.task import Task
 from datagradient.data.readers import ReadOptions, Source
 from datagradient.files import read_json, write_json
 
@@ -60,7 +61,9 @@ def prepare(
     return prepared
 
 
-def look_at(read: Read, options: AuditOptions, chosen: Chosen | None, said: Said) -> Prepared:
+def look_at(
+    read: Read, options: AuditOptions, chosen: Chosen | None, said: Said, own: OwnClassifier | None = None
+) -> Prepared:
     """Say what is found in the data that were read, and choose the model.
 
     Args:
@@ -68,6 +71,7 @@ def look_at(read: Read, options: AuditOptions, chosen: Chosen | None, said: Said
         options: how to judge.
         chosen: the choice of an audit that goes on; None: a model is chosen now.
         said: receives lines.
+        own: the user's own classifier; None without.
     """
     material = _gathered(read, options.max_rows, options.seed)
     found, lines = before(material, options.seed)
@@ -75,8 +79,9 @@ def look_at(read: Read, options: AuditOptions, chosen: Chosen | None, said: Said
         said(line)
     if material.dataset is None:
         return Prepared(read.source, material, found, read.checked)
-    choice = choose(material.dataset, material.trained, options.model, options.seed) if chosen is None else \
-        chosen.choice  # fmt: skip
+    choice = chosen.choice if chosen is not None else choose(
+        material.dataset, material.trained, options.model, options.seed, own, material.given
+    )  # fmt: skip
     max_rows, seconds = _rows_in_time(material, options, choice) if chosen is None else (chosen.max_rows, None)
     if max_rows != options.max_rows:
         material = _gathered(read, max_rows, options.seed)
@@ -85,10 +90,11 @@ def look_at(read: Read, options: AuditOptions, chosen: Chosen | None, said: Said
     if seconds is None:
         seconds = choice.estimate(len(material.trained), options.folds, options.rounds)
     name = choice.models[0]
-    said(f"Model: {name}, accuracy {choice.accuracy[name]:.3f} on rows held out for the choice. The audit takes about "
+    own, words = (None, name) if own is None else (replace(own, refused=choice.refused), own.title)
+    said(f"Model: {words}, accuracy {choice.accuracy[name]:.3f} on rows held out for the choice. The audit takes about "
          f"{_duration(seconds)}.")  # fmt: skip
     return Prepared(
-        read.source, material, found, read.checked, _task(material, options, choice), choice, max_rows, seconds
+        read.source, material, found, read.checked, _task(material, options, choice, own), choice, max_rows, seconds
     )
 
 
@@ -114,7 +120,7 @@ def store_choice(folder: Path, prepared: Prepared) -> None:
 
 
 def _gathered(read: Read, max_rows: int, seed: int) -> Material:
-    return gather(read.source, read.trusted, max_rows, seed, read.validation, read.test)
+    return gather(read.source, read.trusted, max_rows, seed, read.validation, read.test, read.given)
 
 
 def _rows_in_time(material: Material, options: AuditOptions, choice: Choice) -> tuple[int, float | None]:
@@ -126,10 +132,10 @@ def _rows_in_time(material: Material, options: AuditOptions, choice: Choice) -> 
     return min(most, len(material.places)), options.time_limit
 
 
-def _task(material: Material, options: AuditOptions, choice: Choice) -> Task:
+def _task(material: Material, options: AuditOptions, choice: Choice, own: OwnClassifier | None = None) -> Task:
     assert material.dataset is not None
     return Task(material.dataset, material.checked, material.trusted, choice.models, choice.settings, options.folds,
-                options.rounds, options.fraction, options.seed)  # fmt: skip
+                options.rounds, options.fraction, options.seed, own, material.given)  # fmt: skip
 
 
 def _duration(seconds: float) -> str:

@@ -1,5 +1,5 @@
 """An audit of one's own data: which rows hurt a model, and does it help to remove them?
 
-`datagradient.audit.run.audit` is the whole of it: `setup` reads the data and chooses a model, `judging` decides and
+`datagradient.auditing.run.audit` is the whole of it: `setup` reads the data and chooses a model, `judging` decides and
 measures, `answer` says what that means, `files` writes it.
 """

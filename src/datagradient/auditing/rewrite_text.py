@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from datagradient.audit.plan import Changes
+from datagradient.auditing.plan import Changes
 from datagradient.data.readers.source import fault
 from datagradient.data.readers.text_files import GZIP, MARKS, TextFile, open_bytes
 from datagradient.data.readers.text_tables import Form, fields_of_any_length, is_blank

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path, PurePosixPath
 
-from datagradient.audit.plan import Changes
+from datagradient.auditing.plan import Changes
 from datagradient.data.readers.image_folders import JUNK, find_images
 from datagradient.data.readers.source import counted, expressible, listed
 from datagradient.files import replacing_folder

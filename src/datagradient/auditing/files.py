@@ -4,14 +4,14 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datagradient.audit import answer
-from datagradient.audit.material import CHECKED, DOUBTFUL, DRAWN, RANDOM
-from datagradient.audit.outcome import with_shown
-from datagradient.audit.plan import SCHEMA
+from datagradient.auditing import answer
+from datagradient.auditing.material import CHECKED, DOUBTFUL, DRAWN, RANDOM
+from datagradient.auditing.outcome import with_shown
+from datagradient.auditing.plan import SCHEMA
 from datagradient.files import replacing, write_json
 
 if TYPE_CHECKING:
-    from datagradient.audit.run import Audit
+    from datagradient.auditing.run import Audit
 
 REVIEW = ("row", "id", "file", "given", "suggested", "probability", "harm", "influence", "loss", "doubt", "confidence",
           "stands_out", "of", "decision", "reason", DRAWN, CHECKED)  # fmt: skip

@@ -6,8 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from datagradient.auditing.own import OwnClassifier
+from datagradient.auditing.request import OWN
+from datagradient.data.given import Given
 from datagradient.data.record import Dataset, sample_keys
 from datagradient.data.training_set import TrainingSet
+from datagradient.models import declared, family
 from datagradient.seeds import integer_seed
 
 WHOLE = "whole"  # the part that holds all rows: what is proposed for the file comes from it
@@ -25,12 +29,15 @@ class Task:
             are those of a test file: no model is trained on them.
         checked: (n,) bool, rows whose label was checked by hand. They are trained on as they are, and never removed.
         trusted: (n,) bool, those of them that others are judged by: not chosen for being doubtful.
-        models: names of model families: the one that is refined, then those that judge beside it.
+        models: names of model families: the one that is refined, then those that judge beside it. `OWN` is that of
+            the user's own classifier.
         settings: of each family's training.
         folds: number of outer folds.
         rounds: how often what is left is judged again.
         fraction: largest share of the rows that a round acts on; None: as many as the policy wants.
         seed: of everything random.
+        own: the user's own classifier; None without.
+        given: the n samples in the form in which it takes them; None without.
     """
 
     dataset: Dataset
@@ -42,6 +49,16 @@ class Task:
     rounds: int
     fraction: float | None
     seed: int
+    own: OwnClassifier | None = None
+    given: Given | None = None
+
+    def family(self, name: str) -> Any:
+        """Return what trains and predicts by a name in `models`: a family's module, or the user's own classifier."""
+        return self.own if name == OWN else family(name)
+
+    def traits(self, name: str) -> Any:
+        """Return what a family of that name declares of itself, or the user's own classifier does."""
+        return self.own if name == OWN else declared(name)
 
     @cached_property
     def rows(self) -> np.ndarray:

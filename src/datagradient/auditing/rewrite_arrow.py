@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit.plan import Changes
+from datagradient.auditing.plan import Changes
 from datagradient.data.readers.huggingface import INFO, STATE, data_files, open_arrow
 from datagradient.data.readers.text_files import sha256
 from datagradient.files import replacing, replacing_folder

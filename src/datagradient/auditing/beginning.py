@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from datagradient.audit.folder import Place
-from datagradient.audit.reading import introduction, read_all
-from datagradient.audit.request import Request
+from datagradient.auditing.folder import Place
+from datagradient.auditing.reading import introduction, read_all
+from datagradient.auditing.request import Request
 
 if TYPE_CHECKING:
-    from datagradient.audit.setup import Prepared
+    from datagradient.auditing.setup import Prepared
 
 
 def begin(request: Request, place: Place | None, said: Callable[[str], None]) -> "Prepared":
@@ -24,11 +24,12 @@ def begin(request: Request, place: Place | None, said: Callable[[str], None]) ->
     facts = request.facts(read.checksums, read.source.facts["path"])
     if place is not None:
         place.check(facts)
-    from datagradient.audit.setup import look_at, store_choice, stored_choice
+    from datagradient.auditing.setup import look_at, store_choice, stored_choice
 
     if place is None:
-        return look_at(read, request.options, None, said)
-    prepared = look_at(read, request.options, stored_choice(place.path) if place.begun else None, said)
+        return look_at(read, request.options, None, said, request.own)
+    chosen = stored_choice(place.path) if place.begun else None
+    prepared = look_at(read, request.options, chosen, said, request.own)
     place.begin(facts)
     store_choice(place.path, prepared)
     return prepared

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit.task import different, small_classes
+from datagradient.auditing.task import different, small_classes
 from datagradient.data.columns import read_columns
 from datagradient.data.record import Dataset
 

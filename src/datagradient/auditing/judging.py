@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit.task import ENOUGH_TRUSTED, Part, Task, training_set
+from datagradient.auditing.own import GIVEN
+from datagradient.auditing.task import ENOUGH_TRUSTED, Part, Task, training_set
 from datagradient.data.features import extract, raw_inputs
 from datagradient.data.training_set import TrainingSet, stacked
-from datagradient.models import declared, family
 from datagradient.pipeline.layout import solver_for
 from datagradient.refine.crossfit import FOLDS, CrossFit, cross_fit
 from datagradient.refine.removal import Removal, removable
@@ -34,12 +34,13 @@ def inputs_of(task: Task, part: Part, models: Sequence[str]) -> dict[str, Inputs
     dataset, n = task.dataset, len(part.judged)
     rows = {"train": part.trained, "held": part.held, "test": task.test}
     rows = {name: positions for name, positions in rows.items() if len(positions)}
-    forms = {declared(model).inputs for model in models}
+    forms = {task.traits(model).inputs for model in models}
     raw = raw_inputs(dataset, rows) if "raw" in forms else {}
-    features = extract(dataset, rows, quiet=True) if "features" in forms or not raw else {}
+    features = extract(dataset, rows, quiet=True) if "features" in forms or ("raw" in forms and not raw) else {}
+    given = {name: task.given[positions] for name, positions in rows.items()} if GIVEN in forms else {}
     found = {}
     for model in models:
-        form = raw if declared(model).inputs == "raw" and raw else features
+        form = {"raw": raw or features, "features": features, GIVEN: given}[task.traits(model).inputs]
         train, nothing = form["train"], form["train"][:0]
         found[model] = Inputs(train[:n], train[n:], form.get("held", nothing), form.get("test", nothing))
     return found
@@ -58,12 +59,13 @@ def judge(task: Task, part: Part, model: str, samples: TrainingSet, known: Any) 
         samples: those of the judged rows that are left.
         known: the inputs of the rows whose labels were checked.
     """
-    settings, solver = task.settings[model], solver_for(declared(model).solver, task.dataset.modality)
+    settings, solver = task.settings[model], solver_for(task.traits(model).solver, task.dataset.modality)
+    module = task.family(model)
     if trusts(task, part):
         places = np.flatnonzero(task.trusted[part.known])
         validation = [(known[half], task.dataset.labels[part.known[half]]) for half in (places[::2], places[1::2])]
-        return cross_fit(model, samples, validation, settings, solver)
-    found = cross_fit(model, samples, [], settings, solver)
+        return cross_fit(module, samples, validation, settings, solver)
+    found = cross_fit(module, samples, [], settings, solver)
     return replace(found, validation=found.probabilities, validation_labels=samples.labels)
 
 
@@ -74,7 +76,7 @@ def trusts(task: Task, part: Part) -> bool:
 
 def evidence_of(task: Task, part: Part, model: str, labels: np.ndarray, crossfits: Sequence[CrossFit]) -> Evidence:
     """Return what a decision about judged samples with some labels goes by."""
-    return Evidence(labels, crossfits, trusts(task, part), not declared(model).random, task.seed)
+    return Evidence(labels, crossfits, trusts(task, part), not task.traits(model).random, task.seed)
 
 
 def decide(task: Task, evidence: Evidence) -> Removal:
@@ -164,7 +166,7 @@ def _predictions(task: Task, part: Part, inputs: Inputs, labels: np.ndarray) -> 
     """Train on the judged rows that have a label and on those with checked ones; predict held-out and test rows."""
     kept, known, name = np.flatnonzero(labels >= 0), task.dataset.labels[part.known], task.models[0]
     trained = stacked([inputs.judged[kept], inputs.known]) if len(known) else inputs.judged[kept]
-    module, classes = family(name), len(task.dataset.class_names)
+    module, classes = task.family(name), len(task.dataset.class_names)
     model, _ = module.fit(trained, np.concatenate([labels[kept], known]), classes, task.settings[name], task.seed)
     others = {"held": (inputs.held, part.held), "test": (inputs.test, task.test)}
     return {which: module.probabilities(model, rows) if len(positions) else np.empty((0, classes))

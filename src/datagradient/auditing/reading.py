@@ -1,18 +1,19 @@
 """The data of an audit as read, and what is said of them first; nothing here waits for what models need."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datagradient.audit.request import Request
+from datagradient.auditing.request import Request
+from datagradient.data.given import Given
 from datagradient.data.readers import Source, read, read_like
 
 if TYPE_CHECKING:
-    from datagradient.audit.material import Checked
+    from datagradient.auditing.material import Checked
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Read:
         trusted: (n,) bool, rows whose label was checked and that were not chosen for being doubtful.
         checked: the labels that a person has written into a review; None without a review.
         checksums: of the data, by what they are.
+        given: the samples of each of these data as a user's own classifier takes them; None without.
     """
 
     source: Source
@@ -34,6 +36,7 @@ class Read:
     trusted: np.ndarray
     checked: "Checked | None"
     checksums: dict[str, str]
+    given: list[Given] | None = None
 
 
 def read_all(request: Request) -> Read:
@@ -49,14 +52,25 @@ def read_all(request: Request) -> Read:
     checksums = {name: file.facts.get("sha256", "") for name, file in found.items() if file is not None}
     if request.path is not None:
         source = replace(source, facts={**source.facts, "path": request.path})
+    given = _given(request, [source, *others])
     trusted, checked = source.trusted.copy(), None
     if request.trusted is not None:
-        from datagradient.audit.material import read_checked, with_checked
+        from datagradient.auditing.material import read_checked, with_checked
 
         checksums["review"] = hashlib.sha256(Path(request.trusted).read_bytes()).hexdigest()
         checked = read_checked(source, Path(request.trusted))
         source, trusted = with_checked(source, checked)
-    return Read(source, *others, trusted, checked, checksums)
+    return Read(source, *others, trusted, checked, checksums, given)
+
+
+def _given(request: Request, sources: Sequence[Source | None]) -> list[Given] | None:
+    if request.own is None:
+        return None
+    from datagradient.auditing.own import given_samples
+
+    pairs = [(data, source) for data, source in zip((request.data, request.validation, request.test), sources,
+                                                    strict=True) if source is not None]  # fmt: skip
+    return given_samples(pairs, request.reading.drop)
 
 
 def introduction(found: Read) -> Iterator[str]:

@@ -13,6 +13,7 @@ from datagradient.errors import UserError
 from datagradient.pipeline.layout import modules
 
 AUTO = "auto"
+OWN = "own"  # stands for a user's own classifier among the names of families
 FEWEST_ROWS = 50  # with fewer an audit says so, and trains no model
 DEVICES = (AUTO, "cpu")
 
@@ -22,7 +23,7 @@ class AuditOptions:
     """How an audit judges.
 
     Attributes:
-        model: ``"auto"``, or the name of a model family.
+        model: ``"auto"``, or the name of a model family; `OWN` for a user's own classifier.
         folds: outer folds; each measures what the decision of the others does.
         rounds: how often what is left is judged again.
         fraction: largest share of the rows that a round acts on; None: as many as the policy wants.
@@ -44,8 +45,8 @@ class AuditOptions:
 
     def __post_init__(self) -> None:
         """Refuse illegal values."""
-        if self.model != AUTO and self.model not in (known := modules("models")):
-            raise UserError(f"--model {self.model}: legal are {AUTO}, {', '.join(known)}")
+        if self.model not in (AUTO, OWN, *modules("models")):
+            raise _no_model(self.model)
         for name, least, most in (("folds", 2, 20), ("rounds", 1, 10), ("max_rows", FEWEST_ROWS, 10**9),
                                   ("seed", 0, 2**32 - 1)):  # fmt: skip
             value = getattr(self, name)
@@ -70,6 +71,10 @@ class Request:
         trusted: a review.csv of an earlier audit, with labels written into its column ``checked``.
         device: ``"cpu"``: networks use no GPU.
         path: what the outcome calls the data; None: as they are given here.
+        own: a user's own classifier, an `OwnClassifier`; None without.
+
+    Raises:
+        UserError: the options name the user's own classifier, and there is none.
     """
 
     data: Any
@@ -80,6 +85,12 @@ class Request:
     trusted: str | Path | None = None
     device: str = AUTO
     path: str | None = None
+    own: Any = None
+
+    def __post_init__(self) -> None:
+        """Refuse a model that only Python can be given."""
+        if self.options.model == OWN and self.own is None:
+            raise _no_model(OWN)
 
     def prepare_device(self) -> None:
         """Hide GPUs from this process and those that it starts, if none is wanted."""
@@ -95,9 +106,14 @@ class Request:
         """
         given = {"data": self.data, "validation": self.validation, "test": self.test, "trusted": self.trusted}
         files = {name: str(Path(value).absolute()) for name, value in given.items() if isinstance(value, str | Path)}
-        asked = {"options": {**asdict(self.options), "device": self.device}, "reading": asdict(self.reading)}
+        own = {} if self.own is None else {"classifier": self.own.settings}
+        asked = {"options": {**asdict(self.options), "device": self.device, **own}, "reading": asdict(self.reading)}
         return {"version": __version__, "python": sys.executable, "path": path, "files": files,
                 "checksums": dict(checksums), **asked}  # fmt: skip
+
+
+def _no_model(name: str) -> UserError:
+    return UserError(f"--model {name}: legal are {AUTO}, {', '.join(modules('models'))}")
 
 
 def request_of(facts: Mapping[str, Any], where: Path) -> Request:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from datagradient.audit.folder import BEGUN, Place, clear
-from datagradient.audit.run import Audit, audit
+from datagradient.auditing.folder import BEGUN, Place, clear
+from datagradient.auditing.request import Request
+from datagradient.auditing.run import Audit, run_audit
 from datagradient.data import sets
+from datagradient.data.readers import ReadOptions
 from datagradient.seeds import generator
 
 PLANTED = 0.1  # share of the labels
@@ -26,7 +28,7 @@ def run_demo(folder: Path, said: Callable[[str], None]) -> Audit:
     images, labels, wrong = planted()
     said(f"{len(labels)} handwritten digits of 8 × 8 pixels, from scikit-learn. {wrong.sum()} labels, "
          f"{100 * PLANTED:.0f} %, are made wrong at random; the audit does not know which.")  # fmt: skip
-    result = audit((images, labels), folder=folder, said=said)
+    result = run_audit(Request((images, labels), ReadOptions()), folder, said)
     found = [bool(wrong[row["row"]]) for row in result.rows]
     doubtful = sum(row["doubt"] > 0.5 for row in result.rows)
     said("")

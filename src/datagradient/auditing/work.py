@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from datagradient.audit.judging import Trained, evidence_of, inputs_of, judgement_of, measure, nobody, refine
-from datagradient.audit.screen import Progress
-from datagradient.audit.task import WHOLE, Task
-from datagradient.errors import FileError
+from datagradient.auditing.judging import Trained, evidence_of, inputs_of, judgement_of, measure, nobody, refine
+from datagradient.auditing.screen import Progress
+from datagradient.auditing.task import WHOLE, Task
+from datagradient.errors import FileError, UserError
 from datagradient.files import read_arrays, write_arrays
-from datagradient.models import family
 from datagradient.refine.crossfit import FOLDS, CrossFit
 
 ARRAYS = ("probabilities", "influence", "validation", "validation_labels")
@@ -43,29 +42,38 @@ def do_part(task: Task, name: str, folder: Path, trained: Trained = nobody) -> N
 
     It is done in one thread wherever it is done, so that the results are the same bytes.
     """
-    with one_thread(task.models):
-        part = task.parts[name]
-        inputs = inputs_of(task, part, task.models)
-        crossfits, removal = refine(task, part, inputs, trained)
-        evidence = evidence_of(task, part, task.models[0], task.dataset.labels[part.judged], crossfits)
-        arrays = {"judged": part.judged, "wrong": judgement_of(evidence).wrong / len(part.judged),
-                  "removed": removal.positions, "relabelled": removal.relabelled,
-                  "new_labels": removal.new_labels}  # fmt: skip
-        if name == WHOLE:
-            arrays |= {f"{kind}_{model}": getattr(crossfit, kind)
-                       for model, crossfit in zip(task.models, crossfits, strict=True) for kind in ARRAYS}  # fmt: skip
-        else:
-            arrays |= measure(task, part, inputs[task.models[0]], removal, trained)
+    try:
+        with one_thread(task):
+            arrays = _judged(task, name, trained)
+    except UserError as error:
+        where = "all rows" if name == WHOLE else f"{name.replace('-', ' ')} held out"
+        raise UserError(f"{where}: {error}") from error
     write_arrays(part_file(folder, name), {"part": name}, **arrays)
 
 
+def _judged(task: Task, name: str, trained: Trained) -> dict[str, np.ndarray]:
+    part = task.parts[name]
+    inputs = inputs_of(task, part, task.models)
+    crossfits, removal = refine(task, part, inputs, trained)
+    evidence = evidence_of(task, part, task.models[0], task.dataset.labels[part.judged], crossfits)
+    arrays = {"judged": part.judged, "wrong": judgement_of(evidence).wrong / len(part.judged),
+              "removed": removal.positions, "relabelled": removal.relabelled,
+              "new_labels": removal.new_labels}  # fmt: skip
+    if name == WHOLE:
+        arrays |= {f"{kind}_{model}": getattr(crossfit, kind)
+                   for model, crossfit in zip(task.models, crossfits, strict=True) for kind in ARRAYS}  # fmt: skip
+    else:
+        arrays |= measure(task, part, inputs[task.models[0]], removal, trained)
+    return arrays
+
+
 @contextlib.contextmanager
-def one_thread(models: tuple[str, ...]) -> Iterator[None]:
-    """Let the libraries that some model families use compute in one thread."""
+def one_thread(task: Task) -> Iterator[None]:
+    """Let the libraries that an audit's models use compute in one thread."""
     from threadpoolctl import threadpool_limits
 
-    for model in models:
-        family(model)  # a library that is loaded later would not know of the limit
+    for model in task.models:
+        task.family(model)  # a library that is loaded later would not know of the limit
     with threadpool_limits(1):
         yield
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.audit.request import AUTO
-from datagradient.audit.work import cores
+from datagradient.auditing.own import OwnClassifier
+from datagradient.auditing.request import AUTO, OWN
+from datagradient.auditing.work import cores
 from datagradient.data.features import extract, raw_inputs
+from datagradient.data.given import Given
 from datagradient.data.record import Dataset
 from datagradient.metrics import losses
 from datagradient.models import declared, family
@@ -36,6 +38,7 @@ class Choice:
     accuracy: dict[str, float]
     seconds: dict[str, float]  # of a training on `rows`
     rows: int
+    refused: str = ""  # why influence of a user's own classifier cannot be computed; "" if it can, or without
 
     def estimate(self, rows: int, folds: int, rounds: int) -> float:
         """Return about how many seconds an audit of so many rows takes."""
@@ -44,37 +47,53 @@ class Choice:
         return scale * ((folds + 1) * judging + 3 * folds * self.seconds[self.models[0]]) / min(cores(), folds + 1)
 
 
-def choose(dataset: Dataset, rows: np.ndarray, wanted: str, seed: int) -> Choice:
+def choose(
+    dataset: Dataset, rows: np.ndarray, wanted: str, seed: int, own: OwnClassifier | None = None,
+    given: Given | None = None,
+) -> Choice:  # fmt: skip
     """Choose family and penalty by the loss on a quarter of the rows, labels as given.
 
     Args:
         dataset: the data set; rows of a test file are not looked at.
         rows: positions of the others.
-        wanted: ``"auto"``, or the name of a family.
+        wanted: ``"auto"``, or the name of a family; `OWN` for the user's own classifier.
         seed: of the draw.
+        own: this classifier; None without.
+        given: all samples as it takes them; None without.
+
+    Raises:
+        UserError: the user's own classifier fails.
     """
     train, held = _divided(dataset, rows, seed)
     parts = {"train": train, "held": held}
+    labels, classes = dataset.labels, len(dataset.class_names)
     tried = TRIED[dataset.modality] if wanted == AUTO else tuple(dict.fromkeys((wanted, CHEAP)))
     settings, loss, accuracy, seconds = {}, {}, {}, {}
-    features = extract(dataset, parts, quiet=True)
+
+    def note(name: str, candidate: dict[str, Any], record: dict[str, Any], probabilities: np.ndarray) -> bool:
+        now = float(losses(probabilities, labels[held]).mean())
+        if now >= loss.get(name, np.inf):
+            return False
+        settings[name], loss[name], seconds[name] = candidate, now, record["seconds"]
+        accuracy[name] = float((probabilities.argmax(axis=1) == labels[held]).mean())
+        return True
+
+    if own is not None and given is not None:
+        model, record = own.fit(given[train], labels[train], classes, {}, seed)
+        note(OWN, own.settings, record, own.probabilities(model, given[held]))
+        own = own.tried(model, given[train], labels[train], (given[held], labels[held]), dataset.modality)
+        tried = (CHEAP,) if own.random else ()
+    features = extract(dataset, parts, quiet=True) if tried else {}
     for name in tried:
         inputs = (raw_inputs(dataset, parts) or features) if declared(name).inputs == "raw" else features
         for candidate in _candidates(name, dataset.modality):
-            model, record = family(name).fit(
-                inputs["train"], dataset.labels[train], len(dataset.class_names), candidate, seed
-            )
-            probabilities = family(name).probabilities(model, inputs["held"])
-            labels = dataset.labels[held]
-            now = float(losses(probabilities, labels).mean())
-            if now >= loss.get(name, np.inf):
+            model, record = family(name).fit(inputs["train"], labels[train], classes, candidate, seed)
+            if not note(name, candidate, record, family(name).probabilities(model, inputs["held"])):
                 break
-            settings[name], loss[name], seconds[name] = candidate, now, record["seconds"]
-            accuracy[name] = float((probabilities.argmax(axis=1) == labels).mean())
     best = min(loss, key=loss.get) if wanted == AUTO else wanted
     # A convex model's decision goes by its own scores alone; for others, cheap models judge too.
-    models = (best,) if not declared(best).random else tuple(dict.fromkeys((best, CHEAP)))
-    return Choice(models, settings, loss, accuracy, seconds, len(train))
+    models = (best,) if not (own or declared(best)).random else tuple(dict.fromkeys((best, CHEAP)))
+    return Choice(models, settings, loss, accuracy, seconds, len(train), own.refused if own else "")
 
 
 def _divided(dataset: Dataset, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datagradient.audit.folder import OURS
-from datagradient.audit.run import Audit
-from datagradient.audit.setup import Said
+from datagradient.auditing.folder import OURS
+from datagradient.auditing.run import Audit
+from datagradient.auditing.setup import Said
 from datagradient.errors import UserError
 
 if TYPE_CHECKING:

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datagradient.audit.beginning import begin
-from datagradient.audit.folder import BEGUN, Place, check_unchanged, read_begun
-from datagradient.audit.reading import read_all
-from datagradient.audit.request import Request, request_of
+from datagradient.auditing.beginning import begin
+from datagradient.auditing.folder import BEGUN, Place, check_unchanged, read_begun
+from datagradient.auditing.reading import read_all
+from datagradient.auditing.request import Request, request_of
 from datagradient.errors import FileError, UserError
 
 if TYPE_CHECKING:
-    from datagradient.audit.run import Audit
-    from datagradient.audit.setup import Prepared, Said
+    from datagradient.auditing.run import Audit
+    from datagradient.auditing.setup import Prepared, Said
 
 RULES = Path(__file__).with_name("Snakefile")
 
@@ -48,7 +48,7 @@ def write_workflow(request: Request, place: Place, said: "Said") -> "Audit | lis
 
 def parts_command(folder: Path) -> str:
     """Return the command that does an audit's parts on the processors of this machine."""
-    from datagradient.audit.work import cores
+    from datagradient.auditing.work import cores
 
     words = ["snakemake", "-s", str(RULES), "--directory", str(folder.absolute()), "--cores", str(cores())]
     return shlex.join(words)
@@ -60,8 +60,8 @@ def do_one(folder: Path, name: str) -> None:
     Raises:
         UserError: no audit was begun in the folder, it has no such part, or its data have changed.
     """
-    from datagradient.audit.setup import stored_choice, task_of
-    from datagradient.audit.work import do_part
+    from datagradient.auditing.setup import stored_choice, task_of
+    from datagradient.auditing.work import do_part
 
     before, facts = _content(folder), read_begun(folder)
     request, chosen = request_of(facts, folder), stored_choice(folder)
@@ -84,7 +84,7 @@ def collect(folder: Path, said: "Said") -> "Audit":
     Raises:
         UserError: no audit was begun in the folder, a part is missing, or its data have changed.
     """
-    from datagradient.audit.work import missing
+    from datagradient.auditing.work import missing
 
     start, request = time.perf_counter(), request_of(read_begun(folder), folder)
     with Place(folder, resume=True) as place:
@@ -118,7 +118,7 @@ def _content(folder: Path) -> bytes:
 
 def _finished(prepared: "Prepared", request: Request, folder: Path, said: "Said", start: float) -> "Audit":
     """Do what is not done yet, say what comes next, and write the files of the outcome."""
-    from datagradient.audit.run import finish
+    from datagradient.auditing.run import finish
 
     result = finish(prepared, request.options, folder, said, start)
     apply = f"datagradient apply {shlex.quote(str(folder / 'plan.json'))} --out NEW"
