@@ -217,11 +217,11 @@ def test_on_a_terminal_one_line_is_overwritten(monkeypatch):
     monkeypatch.setattr(screen, "OFTEN", 0.01)
     words = screen.Screen(Terminal())
     words("begun")
-    with screen.Progress(words, 10, lambda: 5, 60):
+    with screen.Progress(words, 10, lambda: 0, 60):
         time.sleep(0.1)
     text = words.stream.getvalue()
     assert text.count("\n") == 2
-    assert "\r\x1b[2K5 of 10 models trained, about 0 s left\r\x1b[2K" in text
+    assert "\r\x1b[2K0 of 10 models trained, about 1 min 0 s left\r\x1b[2K" in text
     assert text.endswith("\r\x1b[2K10 models trained in 0 s.\n")
 
 
@@ -234,7 +234,15 @@ def test_elsewhere_there_is_a_line_now_and_then(monkeypatch):
     monkeypatch.setattr(screen, "PAUSE", 0.01)
     with screen.Progress(words, 10, lambda: 0, 60):
         time.sleep(0.1)
-    assert "\n0 of 10 models trained, about 1 min 0 s left\n" in words.stream.getvalue()
+    assert words.stream.getvalue().count("\n0 of 10 models trained, about 1 min 0 s left\n") == 1
+
+
+def test_the_time_left_is_counted_from_what_was_done_last():
+    progress = screen.Progress(print, 10, lambda: 5)
+    progress.start -= 100
+    assert progress.words() == "5 of 10 models trained, about 1 min 40 s left"
+    progress._seen = (5, progress.start + 90)
+    assert progress.words() == "5 of 10 models trained, about 1 min 20 s left"
 
 
 def test_a_closed_stream_ends_nothing():

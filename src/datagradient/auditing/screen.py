@@ -47,8 +47,8 @@ class Screen:
 class Progress:
     """How far the work is, as long as the block lasts.
 
-    On a terminal one line is overwritten, elsewhere a line is written every `PAUSE` seconds. A function that takes
-    words is called whenever `tell` is, by the same thread.
+    On a terminal one line is overwritten; elsewhere a line is written if there is something new, at most every `PAUSE`
+    seconds. A function that takes words is called whenever `tell` is, by the same thread.
 
     Args:
         said: a `Screen`, or any function that takes a line.
@@ -62,6 +62,7 @@ class Progress:
     ):
         self.said, self.total, self.trained, self.expected = said, total, trained, expected
         self.start, self._over = time.monotonic(), threading.Event()
+        self._seen = (0, self.start)  # how many were trained, and since when
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "Progress":
@@ -87,20 +88,23 @@ class Progress:
 
     def words(self) -> str:
         """Return how far the work is, with the time that is left if it can be told."""
-        trained, seconds = min(self.trained(), self.total), time.monotonic() - self.start
-        left = None
+        trained, now = min(self.trained(), self.total), time.monotonic()
+        if trained != self._seen[0]:
+            self._seen = (trained, now)
+        _, since = self._seen
         if trained:
-            left = seconds / trained * (self.total - trained)
-        elif self.expected is not None and self.expected > seconds:
-            left = self.expected - seconds
-        words = f"{trained} of {self.total} models trained"
-        return words if left is None or trained == self.total else f"{words}, about {duration(left)} left"
+            left = (since - self.start) / trained * (self.total - trained) - (now - since)
+        else:
+            left = (self.expected or 0) - (now - self.start)
+        return f"{trained} of {self.total} models trained" + (f", about {duration(left)} left" if left >= 1 else "")
 
     def _watch(self) -> None:
-        screen = self.said
+        screen, said = self.said, ""
         assert isinstance(screen, Screen)
         while not self._over.wait(OFTEN if screen.is_terminal else PAUSE):
+            words, before = self.words(), said
+            said = words.partition(",")[0]
             if screen.is_terminal:
-                screen.in_passing(self.words())
-            else:
-                screen(self.words())
+                screen.in_passing(words)
+            elif said != before:
+                screen(words)

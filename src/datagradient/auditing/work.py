@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import threading
 import time
@@ -132,9 +133,11 @@ def _together(task: Task, waiting: list[str], folder: Path, count: int) -> Itera
         done = jobs(delayed(_in_process)(task, name, folder, os.getpid()) for name in waiting)
     try:
         yield from done
-    except BrokenProcessPool:
-        raise FileError(folder, "the system ended a process of the audit, perhaps because memory ran out (--max-rows "
-                                "takes fewer rows)") from None  # fmt: skip
+    except BrokenProcessPool as error:
+        codes = re.search(r"exit codes of the workers are \{(.*)\}", str(error))
+        how = f" ({codes[1]})" if codes else ""
+        raise FileError(folder, f"the system ended a process of the audit{how}, perhaps because memory ran out: "
+                                "--max-rows takes fewer rows") from None  # fmt: skip
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # joblib warns of what is not finished
