@@ -61,7 +61,7 @@ def test_import_and_help_load_the_standard_library_alone(code):
 
 # What the library alone brings, by the names that code imports.
 BASE = {"numpy", "scipy", "sklearn", "tqdm"}
-WITH_BASE = {"joblib"}  # scikit-learn asks for it
+WITH_BASE = {"joblib", "threadpoolctl"}  # scikit-learn asks for them
 # Imported, and brought by another one, which asks for it.
 BROUGHT = {"alembic": "mlflow", "google": "mlflow", "pydantic_core": "pydantic", "sqlalchemy": "mlflow",
            "urllib3": "requests"}  # fmt: skip

@@ -87,8 +87,9 @@ def _names(part: ast.AST) -> list[str]:
 
 @functools.cache
 def _tree(path: Path, with_looks: bool = False) -> ast.Module:
-    """Return a module's syntax tree without docstrings, help texts of options and, by default, looks."""
+    """Return a module's syntax tree without docstrings, types' imports, help of options and, by default, looks."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [statement for part in tree.body for statement in ([part] if not _for_types(part) else part.orelse)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
@@ -98,6 +99,11 @@ def _tree(path: Path, with_looks: bool = False) -> ast.Module:
         for part in ast.walk(node) if set(_defined(node)) & set(DECLARED) else ():
             _leave_out(part, LOOKS)
     return tree
+
+
+def _for_types(part: ast.stmt) -> bool:
+    """Return whether a statement is for a type checker alone: what it imports never runs."""
+    return isinstance(part, ast.If) and isinstance(part.test, ast.Name) and part.test.id == "TYPE_CHECKING"
 
 
 def _leave_out(node: ast.AST, names: tuple[str, ...]) -> None:
