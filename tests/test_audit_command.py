@@ -434,20 +434,19 @@ def test_no_process_outlives_an_audit_that_is_stopped(here, number, undisturbed)
 # From Python
 
 
-def test_an_audit_from_python_goes_on_in_its_folder_with_the_same_data_only(monkeypatch):
-    frame, options = made_up(), AuditOptions(model="logistic", folds=2)
+def test_an_audit_from_python_goes_on_in_its_folder_with_the_same_data_only(capsys, monkeypatch):
+    options = {"model": "logistic", "folds": 2, "folder": "kept"}
     with monkeypatch.context() as patch:
         stop_after(patch, 1)
         with pytest.raises(KeyboardInterrupt):
-            audit(frame, "label", options=options, folder="kept")
+            audit(made_up(), "label", **options)
     with pytest.raises(UserError, match="kept: the data have changed since this audit was begun"):
-        audit(made_up(seed=1), "label", options=options, folder="kept")
-    said = []
-    result = audit(frame, "label", options=options, folder="kept", said=said.append)
-    assert said[-1].startswith("16 models trained in ")
-    result.save("kept")
+        audit(made_up(seed=1), "label", **options)
+    capsys.readouterr()
+    audit(made_up(), "label", **options)
+    assert capsys.readouterr().err.splitlines()[-1].startswith("16 models trained in ")
     with pytest.raises(UserError, match="handed over in Python"):
-        jobs.collect(Path("kept"), said.append)
+        jobs.collect(Path("kept"), print)
 
 
 def test_an_unknown_model_is_refused():
