@@ -19,10 +19,10 @@ import pandas as pd
 import pytest
 
 from conftest import REPOSITORY, environment
+from datagradient import audit
 from datagradient.auditing import jobs, screen, work
 from datagradient.auditing.folder import LOCK, Place
 from datagradient.auditing.request import AuditOptions, Request
-from datagradient.auditing.run import audit
 from datagradient.commands.main import main
 from datagradient.data.readers import ReadOptions
 from datagradient.errors import FileError, UserError
@@ -434,17 +434,18 @@ def test_no_process_outlives_an_audit_that_is_stopped(here, number, undisturbed)
 # From Python
 
 
-def test_an_audit_from_python_goes_on_in_its_folder_with_the_same_data_only(capsys, monkeypatch):
-    options = {"model": "logistic", "folds": 2, "folder": "kept"}
+def test_an_audit_from_python_goes_on_in_its_folder_with_the_same_data_only(monkeypatch, capsys):
+    frame, options = made_up(), {"model": "logistic", "folds": 2, "folder": "kept"}
     with monkeypatch.context() as patch:
         stop_after(patch, 1)
         with pytest.raises(KeyboardInterrupt):
-            audit(made_up(), "label", **options)
+            audit(frame, "label", **options)
     with pytest.raises(UserError, match="kept: the data have changed since this audit was begun"):
         audit(made_up(seed=1), "label", **options)
     capsys.readouterr()
-    audit(made_up(), "label", **options)
+    result = audit(frame, "label", **options)
     assert capsys.readouterr().err.splitlines()[-1].startswith("16 models trained in ")
+    result.save("kept")
     with pytest.raises(UserError, match="handed over in Python"):
         jobs.collect(Path("kept"), print)
 

@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from datagradient import audit
 from datagradient.auditing.material import CHECKED, DRAWN, FEWEST_ROWS
-from datagradient.auditing.request import AuditOptions
-from datagradient.auditing.run import audit
 from datagradient.auditing.task import ENOUGH_TRUSTED
 from datagradient.errors import UserError
 
 N = 300
-OPTIONS = AuditOptions(model="logistic", folds=2)
+OPTIONS = {"model": "logistic", "folds": 2}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def table():
 
 @pytest.fixture(scope="module")
 def first(table):
-    return audit(table[0], "answer", options=OPTIONS)
+    return audit(table[0], "answer", **OPTIONS)
 
 
 def filled_in(result, right: np.ndarray, path):
@@ -41,16 +40,17 @@ def filled_in(result, right: np.ndarray, path):
     return review[look]
 
 
-def test_checked_labels_come_back(table, first, tmp_path):
+def test_checked_labels_come_back(table, first, tmp_path, capsys):
     frame, right = table
     looked_at = filled_in(first, right, tmp_path / "review.csv")
     assert len(looked_at) >= ENOUGH_TRUSTED
-    said = []
-    second = audit(frame, "answer", trusted=tmp_path / "review.csv", options=OPTIONS, said=said.append)
+    second = audit(frame, "answer", trusted=tmp_path / "review.csv", **OPTIONS)
     given = frame["answer"].to_numpy()[looked_at["row"]]
     corrected = set(looked_at["row"][right[looked_at["row"]] != given])
     assert len(corrected) > 20
-    assert f"{len(looked_at)} labels were checked by hand, {len(corrected)} of them changed." in said
+    assert (
+        f"{len(looked_at)} labels were checked by hand, {len(corrected)} of them changed.\n" in capsys.readouterr().err
+    )
     relabelled = {action["row"]: action["label"] for action in second.plan["actions"] if "label" in action}
     assert corrected <= set(relabelled)
     assert all(relabelled[row] == right[row] for row in corrected)
@@ -65,9 +65,9 @@ def test_checked_labels_come_back(table, first, tmp_path):
 def test_a_third_audit_knows_what_was_checked_before(table, first, tmp_path):
     frame, right = table
     filled_in(first, right, tmp_path / "review.csv")
-    second = audit(frame, "answer", trusted=tmp_path / "review.csv", options=OPTIONS)
+    second = audit(frame, "answer", trusted=tmp_path / "review.csv", **OPTIONS)
     filled_in(second, right, tmp_path / "again.csv")
-    third = audit(frame, "answer", trusted=tmp_path / "again.csv", options=OPTIONS)
+    third = audit(frame, "answer", trusted=tmp_path / "again.csv", **OPTIONS)
     before, after = (set(result.review["row"][result.review[CHECKED] != ""]) for result in (second, third))
     assert before < after
 
@@ -84,19 +84,19 @@ def test_a_review_that_does_not_fit_is_refused(table, first, tmp_path, column, v
     review = first.review.head(1).assign(**{CHECKED: "yes"}).assign(**{column: value})
     review.to_csv(tmp_path / "review.csv", index=False)
     with pytest.raises(UserError, match=message):
-        audit(table[0], "answer", trusted=tmp_path / "review.csv", options=OPTIONS)
+        audit(table[0], "answer", trusted=tmp_path / "review.csv", **OPTIONS)
 
 
 def test_a_row_that_stands_twice_is_refused(table, first, tmp_path):
     review = first.review.head(1).assign(**{CHECKED: "yes"})
     pd.concat([review, review]).to_csv(tmp_path / "review.csv", index=False)
     with pytest.raises(UserError, match=r"line 3: row \d+ stands twice"):
-        audit(table[0], "answer", trusted=tmp_path / "review.csv", options=OPTIONS)
+        audit(table[0], "answer", trusted=tmp_path / "review.csv", **OPTIONS)
 
 
 def test_the_same_seed_gives_the_same_files(table, tmp_path):
     for name in ("one", "two"):
-        audit(table[0], "answer", options=OPTIONS).save(tmp_path / name)
+        audit(table[0], "answer", **OPTIONS).save(tmp_path / name)
     for file in ("review.csv", "samples.parquet", "plan.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     summary = json.loads((tmp_path / "one/summary.json").read_text())
@@ -106,7 +106,7 @@ def test_the_same_seed_gives_the_same_files(table, tmp_path):
 
 def test_the_data_are_not_changed(table):
     frame = table[0].copy()
-    audit(frame, "answer", options=OPTIONS)
+    audit(frame, "answer", **OPTIONS)
     pd.testing.assert_frame_equal(frame, table[0])
 
 
@@ -119,6 +119,6 @@ def test_few_rows_are_an_answer(table, tmp_path):
 
 
 def test_more_rows_than_allowed_are_drawn(table):
-    result = audit(table[0], "answer", options=AuditOptions(model="logistic", folds=2, max_rows=100))
+    result = audit(table[0], "answer", **OPTIONS, max_rows=100)
     assert len(result.rows) == 100
     assert any("100 were drawn at random" in line for line in result.summary["not_checked"])
