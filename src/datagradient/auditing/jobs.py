@@ -3,7 +3,7 @@
 import contextlib
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 RULES = Path(__file__).with_name("Snakefile")
 
 
-def audit_into(request: Request, place: Place, said: "Said") -> "Audit":
-    """Audit, or go on with an audit, and write its files to its folder.
+def audit_into(request: Request, place: Place, said: "Said", meanwhile: Callable[[], None] | None = None) -> "Audit":
+    """Audit, or go on with an audit, and write its files to its folder; `meanwhile` is called before the work.
 
     Raises:
         UserError: the data or an option is wrong, or a file cannot be written.
@@ -30,6 +30,8 @@ def audit_into(request: Request, place: Place, said: "Said") -> "Audit":
     start = time.perf_counter()
     with place, _kept(place):
         prepared = begin(request, place, said)
+        if meanwhile is not None:
+            meanwhile()
         return _finished(prepared, request, place.path, said, start)
 
 

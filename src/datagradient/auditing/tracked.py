@@ -1,4 +1,4 @@
-"""An audit as a run in MLflow, where the user has a store: MLFLOW_TRACKING_URI names it."""
+"""An audit as a run in MLflow, where the user has a store, which MLFLOW_TRACKING_URI names."""
 
 import os
 import threading
@@ -7,46 +7,63 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datagradient.auditing.folder import OURS
-from datagradient.auditing.run import Audit
-from datagradient.auditing.setup import Said
-from datagradient.errors import UserError
+from datagradient.errors import UserError, one_line
 
 if TYPE_CHECKING:
+    from datagradient.auditing.run import Audit
+    from datagradient.auditing.setup import Said
     from datagradient.evidence.tracking import MirroredRun
 
 EXPERIMENT = "Audits"
-LONGEST = 10.0  # seconds that an audit waits for the store, libraries included
+LONGEST = 5.0  # seconds that an audit waits for the store
 RETRIES, TIMEOUT = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"
 
 
-def track(result: Audit, folder: Path, said: Said) -> None:
+def import_meanwhile() -> None:
+    """Begin to import MLflow, which takes seconds, while other processes work."""
+    threading.Thread(target=_imported, daemon=True).start()
+
+
+def track(result: "Audit", folder: Path, said: "Said") -> None:
     """Log an audit whose files are written; whatever goes wrong is said in one line, and changes nothing else."""
-    for name, value in ((RETRIES, "0"), (TIMEOUT, "2")):  # MLflow's own would wait for minutes
-        os.environ.setdefault(name, value)
-    failed: list[str] = []
-    logging = threading.Thread(target=_log, args=(result, folder, failed), daemon=True)
-    logging.start()
-    logging.join(LONGEST)
-    if logging.is_alive():
-        failed.append(f"the store did not answer within {LONGEST:g} s")
-    for reason in failed:
+    reason = _imported()
+    if not reason:
+        failed: list[str] = []
+        logging = threading.Thread(target=_log, args=(result, folder, failed), daemon=True)
+        logging.start()
+        logging.join(LONGEST)
+        if logging.is_alive():
+            failed.append(f"the store did not answer within {LONGEST:g} s")
+        reason = "; ".join(failed)
+    if reason:
         said(f"The audit is not in MLflow: {reason}")
 
 
-def _log(result: Audit, folder: Path, failed: list[str]) -> None:
+def _imported() -> str:
+    """Import MLflow; return why that fails, or ""."""
+    for name, value in ((RETRIES, "0"), (TIMEOUT, "2")):  # MLflow's own would wait for minutes
+        os.environ.setdefault(name, value)
     try:
-        from datagradient.evidence.tracking import add_run
+        from datagradient.evidence import tracking  # noqa: F401
+    except ModuleNotFoundError as error:
+        return f"{error.name} is not installed; pip install 'datagradient[pipeline]'"
+    except Exception as error:  # of a library, whatever it is
+        return one_line(f"{type(error).__name__}: {error}")
+    return ""
 
+
+def _log(result: "Audit", folder: Path, failed: list[str]) -> None:
+    from datagradient.evidence.tracking import add_run
+
+    try:
         add_run(EXPERIMENT, run_of(result, folder))
     except UserError as error:
-        failed.append(str(error))
-    except ModuleNotFoundError as error:
-        failed.append(f"{error.name} is not installed; pip install 'datagradient[pipeline]'")
+        failed.append(one_line(error))
     except Exception as error:  # of a store or its libraries, whatever it is
-        failed.append(f"{type(error).__name__}: {error}".partition("\n")[0])
+        failed.append(one_line(f"{type(error).__name__}: {error}"))
 
 
-def run_of(result: Audit, folder: Path) -> "MirroredRun":
+def run_of(result: "Audit", folder: Path) -> "MirroredRun":
     """Return the run of an audit: its options, its numbers as metrics, and its files."""
     from mlflow.entities import Metric, Param
 

@@ -15,6 +15,7 @@ from typing import Any
 from datagradient.commands.options import LAST_SEED, whole
 from datagradient.errors import UserError
 
+STORE = "MLFLOW_TRACKING_URI"
 GATES = ("harmful", "wrong", "score", "change")
 _GATE = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*(-?[0-9.]+(?:e-?[0-9]+)?)\s*", re.ASCII)
 
@@ -76,7 +77,7 @@ def audit(args: argparse.Namespace) -> int:
         else:
             _print(result.summary, folder)
         sys.stdout.flush()
-        if os.environ.get("MLFLOW_TRACKING_URI"):
+        if os.environ.get(STORE):
             from datagradient.auditing.tracked import track
 
             track(result, folder, said)
@@ -119,7 +120,10 @@ def _audited(args: argparse.Namespace, said: Any) -> tuple[Any, Path]:
     said.in_passing(f"reading {args.source} …")
     from datagradient.auditing.jobs import audit_into
 
-    return audit_into(request, place, said), place.path
+    meanwhile = None
+    if os.environ.get(STORE):
+        from datagradient.auditing.tracked import import_meanwhile as meanwhile
+    return audit_into(request, place, said, meanwhile), place.path
 
 
 def _workflow(args: argparse.Namespace, said: Any) -> tuple[Any, Path]:
