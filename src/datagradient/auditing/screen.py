@@ -39,9 +39,10 @@ class Screen:
 
     def _width(self) -> int:
         try:
-            return os.get_terminal_size(self.stream.fileno()).columns - 1
+            columns = os.get_terminal_size(self.stream.fileno()).columns
         except (OSError, ValueError):
-            return 79
+            columns = 0
+        return (columns or 80) - 1  # some terminals do not know
 
 
 class Progress:
