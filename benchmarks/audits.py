@@ -24,9 +24,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from datagradient.auditing.beginning import begin
+from datagradient.auditing.folder import Place
 from datagradient.auditing.judging import inputs_of, measure
-from datagradient.auditing.run import Audit
-from datagradient.auditing.setup import AuditOptions, prepare
+from datagradient.auditing.request import AuditOptions, Request
+from datagradient.auditing.run import Audit, finish
 from datagradient.auditing.task import WHOLE, Task
 from datagradient.auditing.work import read_part
 from datagradient.data import sets
@@ -228,15 +230,14 @@ def run(name: str, case: Trial) -> dict[str, Any]:
 
 
 def audited(
-    data: Any, target: str | None, validation: Any, options: AuditOptions, place: Path
+    data: Any, target: str | None, validation: Any, options: AuditOptions, folder: Path
 ) -> tuple[Audit, Task]:  # fmt: skip
     """Return the audit's outcome, and what it judged."""
-    from datagradient.auditing.run import finish
-
-    prepared = prepare(data, ReadOptions(target=target), options, validation=validation, folder=place,
-                       said=lambda _: None)  # fmt: skip
-    assert prepared.task is not None
-    return finish(prepared, options, place, lambda _: None, time.perf_counter()), prepared.task
+    request = Request(data, ReadOptions(target=target), options, validation)
+    with Place(folder) as place:
+        prepared = begin(request, place, lambda _: None)
+        assert prepared.task is not None
+        return finish(prepared, options, place.path, lambda _: None, time.perf_counter()), prepared.task
 
 
 def changed_by(case: Trial, task: Task, whole: dict[str, np.ndarray]) -> float:

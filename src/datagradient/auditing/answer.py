@@ -12,7 +12,7 @@ from datagradient.auditing.work import crossfits_of
 from datagradient.evidence.statistics import corrected_interval, mean_and_interval
 from datagradient.influence.scores import dataset_contribution
 from datagradient.metrics import losses
-from datagradient.refine.repair import Evidence, Judgement
+from datagradient.refine.repair import Evidence
 from datagradient.seeds import generator
 
 DROP, RELABEL, LOOK, KEEP = DECISIONS = ("drop", "relabel", "look", "keep")
@@ -229,11 +229,6 @@ def _standing_out(task: Task, parts: Mapping[str, Arrays], n: int) -> tuple[np.n
     return acted, judged
 
 
-def judgement(task: Task, whole: Arrays) -> Judgement:
-    """Return the judgement of the whole file that decisions go by."""
-    return judgement_of(_evidence(task, task.parts[WHOLE], whole))
-
-
 def score(task: Task, whole: Arrays) -> dict[str, Any]:
     """Return the contribution score of the whole file with its interval, and the share of helpful rows.
 
@@ -249,9 +244,9 @@ def score(task: Task, whole: Arrays) -> dict[str, Any]:
     _, low, high = mean_and_interval(np.tanh(-influence / spread))
     words = (
         f"{100 * summary['helpful_share']:.0f} % of the rows lower the loss on rows that they were not trained with, "
-        "the others raise it. The contribution score, from −1 to 1, is the mean of how much each helps: about 0.1 to "
-        "0.4 where a few harmful rows stand against many that help a little, and near or below 0 where harmful rows "
-        "are many."
+        "the others raise it. The contribution score, from −1 to 1, is the mean of how much each helps, large effects "
+        "cut off: above 0 where a few very harmful rows stand against many that help a little, and near or below 0 "
+        "where harmful rows are as many."
     )
     return {"value": summary["dcs"], "low": low, "high": high, "helpful_share": summary["helpful_share"],
             "sentence": words}  # fmt: skip

@@ -1,10 +1,10 @@
-"""What an audit finds before any model: duplicates, columns that give the label away, classes that are too small."""
+"""What an audit finds before any model: duplicates, and columns that give the label away."""
 
 from typing import Any
 
 import numpy as np
 
-from datagradient.auditing.task import different, small_classes
+from datagradient.auditing.task import different
 from datagradient.data.columns import read_columns
 from datagradient.data.record import Dataset
 
@@ -73,9 +73,3 @@ def _as_shares(values: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     others = counts[codes]
     others[np.arange(len(labels)), labels] -= 1
     return others.argmax(axis=1)
-
-
-def too_small(dataset: Dataset, rows: np.ndarray) -> list[dict[str, Any]]:
-    """Return the classes that have too few different rows to be judged, with their numbers of rows."""
-    return [{"name": dataset.class_names[label], "rows": int((dataset.labels[rows] == label).sum())}
-            for label in small_classes(dataset, rows)]  # fmt: skip

@@ -86,8 +86,8 @@ def _believe(trusted: int, no_influence: str | None) -> str:
     if no_influence is not None:
         checked = f"the {trusted} labels that were checked by hand tell how likely that is" \
             if trusted >= ENOUGH_TRUSTED else (
-                f"check the rows marked look, and bring them back: {ENOUGH_TRUSTED} checked labels of rows drawn at "
-                "random tell better how likely that is")  # fmt: skip
+                f"check the rows marked look, and bring them back: of {ENOUGH_TRUSTED} checked labels of rows drawn "
+                "at random it is learned how likely that is")  # fmt: skip
         return f"{order} Decisions go by doubt, too; {checked}. {no_influence}"
     if trusted >= ENOUGH_TRUSTED:
         return (
@@ -97,7 +97,8 @@ def _believe(trusted: int, no_influence: str | None) -> str:
     return (
         f"{order} Too few labels were checked by hand for influence to mean anything: against labels that are as wrong "
         "as the others it finds wrong ones hardly better than chance, so decisions go by doubt, too. Check the rows "
-        f"marked look, and bring them back: {ENOUGH_TRUSTED} checked labels of rows drawn at random change that."
+        f"marked look, and bring them back: with {ENOUGH_TRUSTED} checked labels of rows drawn at random, rows are "
+        "judged by them."
     )
 
 

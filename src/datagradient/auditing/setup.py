@@ -11,10 +11,10 @@ from datagradient.auditing import findings
 from datagradient.auditing.choice import Choice, choose
 from datagradient.auditing.material import Checked, Material, gather
 from datagradient.auditing.own import OwnClassifier
-from datagradient.auditing.reading import Read, introduction, read_all
-from datagradient.auditing.request import FEWEST_ROWS, AuditOptions, Request
+from datagradient.auditing.reading import Read
+from datagradient.auditing.request import FEWEST_ROWS, AuditOptions
 from datagradient.auditing.task import Task
-from datagradient.data.readers import ReadOptions, Source
+from datagradient.data.readers import Source
 from datagradient.files import read_json, write_json
 
 CHOICE = "work/choice.json"  # in the folder: the choice is made once, also for jobs of a workflow
@@ -45,20 +45,6 @@ class Prepared:
     choice: Choice | None = None
     max_rows: int = 0
     seconds: float | None = None
-
-
-def prepare(
-    data: Any, reading: ReadOptions, options: AuditOptions, *, validation: Any = None, test: Any = None,
-    trusted: str | Path | None = None, folder: Path | None = None, said: Said,
-) -> Prepared:  # fmt: skip
-    """Read the data, say what was found, and choose the model, or take the one whose choice is in the folder."""
-    read = read_all(Request(data, reading, options, validation, test, trusted))
-    for line in introduction(read):
-        said(line)
-    prepared = look_at(read, options, None if folder is None else stored_choice(folder), said)
-    if folder is not None:
-        store_choice(folder, prepared)
-    return prepared
 
 
 def look_at(
