@@ -530,6 +530,8 @@ def test_an_audit_is_a_run_where_there_is_a_store(here, capsys, monkeypatch):
 def test_a_store_out_of_reach_is_a_line_and_no_error(capsys, monkeypatch, address, says):
     pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # tests before may have set the replication's number
+    monkeypatch.setattr("datagradient.auditing.tracked.LONGEST", 300.0)
     status, _, lines = called(capsys, *CALL)
     assert status == 0
     assert lines[-1].startswith("The audit is not in MLflow: ")
@@ -541,7 +543,8 @@ def test_a_store_that_does_not_answer_is_not_waited_for(capsys, monkeypatch):
     monkeypatch.setattr("datagradient.auditing.tracked.LONGEST", 0.05)
     monkeypatch.setattr("datagradient.auditing.tracked._log", lambda *_: time.sleep(1))
     status, _, lines = called(capsys, *CALL)
-    assert (status, lines[-1]) == (0, "The audit is not in MLflow: the store did not answer within 0.05 s")
+    assert status == 0
+    assert lines[-1] == "The audit is not in MLflow: the store that MLFLOW_TRACKING_URI names did not answer within 0.05 s"
 
 
 def test_without_an_address_no_store_is_made(here, capsys):

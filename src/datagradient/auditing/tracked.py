@@ -33,7 +33,7 @@ def track(result: "Audit", folder: Path, said: "Said") -> None:
         logging.start()
         logging.join(LONGEST)
         if logging.is_alive():
-            failed.append(f"the store did not answer within {LONGEST:g} s")
+            failed.append(f"the store that MLFLOW_TRACKING_URI names did not answer within {LONGEST:g} s")
         reason = "; ".join(failed)
     if reason:
         said(f"The audit is not in MLflow: {reason}")
