@@ -127,28 +127,30 @@ def test_rooms_import_downwards_only():
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A copy of the package that `source_hash` reads; `edit` changes one file of it and returns the new hashes."""
-    copy = tmp_path / "datagradient"
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """A copy of the package that `source_hash` reads: its hashes, and what they are with one file changed."""
+    copy = tmp_path_factory.mktemp("package") / "datagradient"
     shutil.copytree(sources.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(sources, "PACKAGE", copy)
 
     def hashes():
-        sources.source_hash.cache_clear()
-        sources._tree.cache_clear()
+        for function in (sources.source_hash, sources._tree, sources._dump, sources._imports_of, sources._file):
+            function.cache_clear()
         return {"train": source_hash("train", "models.logistic"), "prune": source_hash("prune"),
                 "figure": source_hash("figure")}  # fmt: skip
 
-    def edit(file, old, new):
+    def edited(file, old, new):
         path, text = copy / file, (copy / file).read_text()
         assert old in text, (file, old)
         path.write_text(text.replace(old, new, 1))
-        return hashes()
+        after = hashes()
+        path.write_text(text)
+        return after
 
-    yield hashes, edit
-    sources.source_hash.cache_clear()
-    sources._tree.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "PACKAGE", copy)
+        yield hashes(), edited
+    hashes()
 
 
 ALL, TRAIN, FIGURE, NONE = {"train", "prune", "figure"}, {"train"}, {"figure"}, set()
@@ -180,9 +182,8 @@ EDITS = [
 
 @pytest.mark.parametrize(("file", "old", "new", "changed"), EDITS)
 def test_a_source_hash_changes_with_what_its_command_does_and_with_nothing_else(package, file, old, new, changed):
-    hashes, edit = package
-    before = hashes()
-    after = edit(file, old, new)
+    before, edited = package
+    after = edited(file, old, new)
     assert {command for command in before if before[command] != after[command]} == changed
 
 

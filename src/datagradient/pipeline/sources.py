@@ -43,7 +43,7 @@ def source_hash(command: str, *modules: str) -> str:
     reached = _reach(imported)
     draws = PACKAGE / STYLE in reached
     for path in sorted(reached):
-        digest.update(str(path.relative_to(PACKAGE)).encode() + ast.dump(_tree(path, draws)).encode())
+        digest.update(str(path.relative_to(PACKAGE)).encode() + _dump(_tree(path, draws)))
     for path in sorted((PACKAGE / "models").glob("[a-z]*.py")) if draws else ():
         declarations = [node for node in _tree(path, draws).body if "FAMILY" in _defined(node)]
         digest.update(path.stem.encode() + "".join(map(ast.dump, declarations)).encode())
@@ -88,6 +88,8 @@ def _names(part: ast.AST) -> list[str]:
 @functools.cache
 def _tree(path: Path, with_looks: bool = False) -> ast.Module:
     """Return a module's syntax tree without docstrings, types' imports, help of options and, by default, looks."""
+    if with_looks and not any(set(_defined(node)) & set(DECLARED) for node in _tree(path).body):
+        return _tree(path)  # the same, and most modules are of this kind
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [statement for part in tree.body for statement in ([part] if not _for_types(part) else part.orelse)]
     for node in ast.walk(tree):
@@ -99,6 +101,16 @@ def _tree(path: Path, with_looks: bool = False) -> ast.Module:
         for part in ast.walk(node) if set(_defined(node)) & set(DECLARED) else ():
             _leave_out(part, LOOKS)
     return tree
+
+
+@functools.cache
+def _dump(tree: ast.Module) -> bytes:
+    return ast.dump(tree).encode()
+
+
+@functools.cache
+def _imports_of(path: Path) -> set[str]:
+    return _imports([_tree(path)])
 
 
 def _for_types(part: ast.stmt) -> bool:
@@ -124,7 +136,7 @@ def _reach(names: set[str]) -> set[Path]:
         if path is not None and path not in reached:
             reached.add(path)
             place = str(path.relative_to(PACKAGE).as_posix())
-            waiting += [_file(name) for name in _imports([_tree(path)]) if (place, name) != NAMES_ALONE]
+            waiting += [_file(name) for name in _imports_of(path) if (place, name) != NAMES_ALONE]
     return reached
 
 
@@ -138,6 +150,7 @@ def _imports(trees: Iterable[ast.AST]) -> set[str]:
     return {name for name in names if name.split(".")[0] == NAME}
 
 
+@functools.cache
 def _file(name: str) -> Path | None:
     path = PACKAGE.joinpath(*name.split(".")[1:])
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
