@@ -1,9 +1,9 @@
 """Audits of data with planted mistakes, beside cleanlab's Datalab: python benchmarks/audits.py [DATASET ...]
 
 For each data set, kind of mistake, and with or without trusted labels: what the audit said, whether removal would have
-helped on rows with right labels that it never saw, how many of the first fifty rows are mistakes, and the same of
-Datalab, given the same out-of-fold probabilities. Datalab's seconds are those with its own cross-validation of the same
-model.
+helped on rows with right labels that it never saw, how many of the rows that it would remove or relabel and of the
+first fifty of its review are mistakes, and the same by influence and loss alone and by Datalab, given the same
+out-of-fold probabilities. Datalab's seconds are those with its own cross-validation of the same model.
 
 Writes results/benchmarks/audits.csv, one row an audit, and audits.json, their provenance. Rows of this commit that are
 there already are not made again. Data that are not installed with packages are fetched, or read from DATAGRADIENT_DATA.
@@ -43,7 +43,8 @@ from datagradient.seeds import generator
 
 OUT = Path("results/benchmarks/audits.csv")
 COLUMNS = ("dataset", "kind", "trusted", "rows", "planted", "verdict", "change", "low", "high", "true_change", "right",
-           "expected_wrong", "model", "precision", "precision_by_loss", "precision_datalab", "auroc", "auroc_datalab",
+           "expected_wrong", "model", "acted", "acted_right", "precision", "precision_by_influence",
+           "precision_by_loss", "precision_datalab", "auroc", "auroc_by_influence", "auroc_by_loss", "auroc_datalab",
            "seconds", "seconds_datalab", "git_commit")  # fmt: skip
 SHARE = 0.1  # of the rows that get a mistake
 UNSEEN, TRUSTED = 0.25, 0.15  # of all rows: those that judge the audit, and those whose labels are trusted
@@ -55,12 +56,16 @@ LABEL = "label"
 
 @dataclass(frozen=True)
 class Trial:
-    """Rows with mistakes, rows with trusted labels (none: empty), and rows with right labels that judge the audit."""
+    """Rows with mistakes, rows with trusted labels or None, and rows with right labels that judge the audit.
+
+    ``truth`` names the right classes of the rows with mistakes, where these are mistakes of labels.
+    """
 
     dataset: Dataset
     planted: np.ndarray
     trusted: Dataset | None
     unseen: Dataset
+    truth: np.ndarray
 
 
 def packaged(name: str) -> Callable[[], Dataset]:
@@ -184,7 +189,8 @@ def trial(name: str, dataset: Dataset, kind: str, trusted: bool) -> Trial:
         changed, planted = replace(whole, labels=labels), labels != whole.labels
     else:
         changed, planted = KINDS[kind](whole, generator(0, "mistakes", name, kind))
-    return Trial(changed, planted, without(dataset, known) if trusted else None, without(dataset, unseen))
+    truth = np.array(dataset.class_names, dtype=object)[whole.labels]
+    return Trial(changed, planted, without(dataset, known) if trusted else None, without(dataset, unseen), truth)
 
 
 def own_data(dataset: Dataset) -> tuple[Any, str | None]:
@@ -207,13 +213,14 @@ def run(name: str, case: Trial) -> dict[str, Any]:
         result, task = audited(data, target, validation, options, Path(place))
         seconds = time.perf_counter() - start
         whole = read_part(Path(place), WHOLE)
-        true_change = changed_by(case, task, whole)
-    by_row = {row["row"]: row for row in result.rows}
-    rows = np.array(sorted(by_row))
-    planted = case.planted[rows]
-    loss = np.array([by_row[row]["loss"] for row in rows])
-    harm = -np.array([by_row[row]["harm"] for row in rows], dtype=float)
-    quality, datalab_seconds = datalab(case.dataset, task, whole, rows)
+        before, after = unseen_accuracies(case, task, whole)
+    true_change = after - before
+    rows = sorted(range(len(result.rows)), key=lambda place: result.rows[place]["row"])  # places in the review
+    of = {name: np.array([result.rows[place][name] for place in rows]) for name in ("row", "loss", "harm", "decision")}
+    planted, acted = case.planted[of["row"]], np.isin(of["decision"], ("drop", "relabel"))
+    quality, datalab_seconds = datalab(task, whole, of["row"])
+    # The larger the more suspicious: by the review's own order, and by what it also says of each row.
+    suspicion = {"": -np.array(rows), "_by_influence": -of["harm"], "_by_loss": of["loss"], "_datalab": -quality}
     verdict, change = result.effect["verdict"], result.effect["change"]
     right = {"helps": true_change > 0, "nothing": true_change < NOTICEABLE, "hurts": true_change <= 0}
     return {
@@ -221,27 +228,27 @@ def run(name: str, case: Trial) -> dict[str, Any]:
         "low": change["low"], "high": change["high"], "true_change": true_change,
         "right": "" if verdict not in right else int(right[verdict]),
         "expected_wrong": result.summary["trusted"]["expected_wrong"], "model": task.models[0],
-        "precision": planted[np.argsort(-harm)[:FIRST]].mean(),
-        "precision_by_loss": planted[np.argsort(-loss)[:FIRST]].mean(),
-        "precision_datalab": planted[np.argsort(quality)[:FIRST]].mean(),
-        "auroc": roc_auc_score(planted, harm), "auroc_datalab": roc_auc_score(planted, -quality),
+        "acted": int(acted.sum()), "acted_right": planted[acted].mean() if acted.any() else "",
+        **{f"precision{how}": planted[np.argsort(-value, kind="stable")[:FIRST]].mean()
+           for how, value in suspicion.items()},
+        **{f"auroc{how}": roc_auc_score(planted, value) for how, value in suspicion.items()},
         "seconds": seconds, "seconds_datalab": datalab_seconds,
     }  # fmt: skip
 
 
 def audited(
-    data: Any, target: str | None, validation: Any, options: AuditOptions, folder: Path
+    data: Any, target: str | None, validation: Any, options: AuditOptions, folder: Path, review: Path | None = None
 ) -> tuple[Audit, Task]:  # fmt: skip
-    """Return the audit's outcome, and what it judged."""
-    request = Request(data, ReadOptions(target=target), options, validation)
+    """Return the audit's outcome, and what it judged; `review` holds labels checked by hand."""
+    request = Request(data, ReadOptions(target=target), options, validation, trusted=review)
     with Place(folder) as place:
         prepared = begin(request, place, lambda _: None)
         assert prepared.task is not None
         return finish(prepared, options, place.path, lambda _: None, time.perf_counter()), prepared.task
 
 
-def changed_by(case: Trial, task: Task, whole: dict[str, np.ndarray]) -> float:
-    """Return how the decision changes the accuracy on rows with right labels that the audit never saw."""
+def unseen_accuracies(case: Trial, task: Task, whole: dict[str, np.ndarray]) -> tuple[float, float]:
+    """Return the accuracy on rows with right labels that the audit never saw, without and with its decision."""
     dataset, unseen = task.dataset, case.unseen
     numbers = {name: label for label, name in enumerate(dataset.class_names)}
     labels = np.array([numbers[unseen.class_names[label]] for label in unseen.labels])
@@ -259,13 +266,11 @@ def changed_by(case: Trial, task: Task, whole: dict[str, np.ndarray]) -> float:
     part = wider.parts[WHOLE]
     removal = Removal(whole["removed"], (), whole["relabelled"], whole["new_labels"])
     predicted = measure(wider, part, inputs_of(wider, part, wider.models[:1])[task.models[0]], removal)
-    before, after = ((predicted[f"test_{arm}"].argmax(axis=1) == labels).mean() for arm in ("baseline", "refined"))
-    return float(after - before)
+    before, after = (predicted[f"test_{arm}"].argmax(axis=1) == labels for arm in ("baseline", "refined"))
+    return float(before.mean()), float(after.mean())
 
 
-def datalab(
-    dataset: Dataset, task: Task, whole: dict[str, np.ndarray], rows: np.ndarray
-) -> tuple[np.ndarray, float]:  # fmt: skip
+def datalab(task: Task, whole: dict[str, np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, float]:
     """Return Datalab's label quality of the judged rows from our out-of-fold probabilities, and its own seconds."""
     from cleanlab import Datalab
     from sklearn.model_selection import StratifiedKFold

@@ -1,12 +1,9 @@
-"""The whole workflow on a micro configuration, in a clone with an awkward name: also resumed after a kill."""
+"""The whole workflow on a micro configuration, in a clone with an awkward name."""
 
 import functools
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,9 +19,10 @@ from datagradient.pipeline.training import load_training_set
 MICRO = """
 preset: micro
 models: [logistic]
-seeds: [0, 1, 2]
+seeds: [0, 1]
 iterations: 2
 noise: [0.2]
+one_job: family
 datasets:
   affairs: {max_development: 600, max_test: 300}
   digits: {max_development: 400}
@@ -36,9 +34,7 @@ sensitivity: {fractions: [0.05, 0.2]}
 """
 snakemake = functools.partial(conftest.snakemake, config=MICRO)
 TRAINED = 6  # policies that train models
-CELLS = 2 * 3 * (1 + 2 * TRAINED)  # data sets, seeds, models: the baseline, and two iterations of every policy
-# What holds times of day or readings of the clock.
-TIMED = {"clock", "costs", "environment", "verdict", "claims", "orchestration", "scalability", "slopes", "rows"}
+CELLS = 2 * 2 * (1 + 2 * TRAINED)  # data sets, seeds, models: the baseline, and two iterations of every policy
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +74,7 @@ def test_experiments_run_and_leave_tables_and_figures(clone, undisturbed, tmp_pa
     assert rows["stability"] == []
     agreed = {(row["what"], row["value"]): float(row["kendall"]) for row in rows["sensitivity"] if row["kendall"]}
     assert agreed["solver", "converged cg"] > 0.99 and agreed["solver", "explicit"] > 0.99
-    assert len(rows["fractions"]) == 2 * 3 * 2 * 2
+    assert len(rows["fractions"]) == 2 * 2 * 2 * 2
     shown = {(row["dataset"], row["model"]) for row in rows["trusted_shares"]}
     assert shown == {(name, "pooled") for name in ("pooled", "affairs", "digits")} | {
         (name, "logistic") for name in ("affairs", "digits")}  # fmt: skip
@@ -90,44 +86,9 @@ def test_experiments_run_and_leave_tables_and_figures(clone, undisturbed, tmp_pa
         assert (folder / f"figures/micro/{name}.png").stat().st_size > 0
 
 
-def without_times(path):
-    """The content of a result, without what a clock or a process number says."""
-    if path.suffix == ".json":
-        content = read_json(path)
-        return {key: value for key, value in content.items()
-                if not key.endswith("seconds") and key not in ("started", "finished")}  # fmt: skip
-    if path.suffix == ".csv":
-        return [{key: row[key] for key in row if not key.endswith("_seconds")} for row in read_rows(path)]
-    return path.read_bytes()
-
-
-def results(folder):
-    found = [path for path in (folder / "results/micro").rglob("*") if path.suffix in (".npz", ".json", ".csv")]
-    tables = [*folder.glob("paper_tables/micro/*"), *folder.glob("figures/micro/*")]
-    return {str(path.relative_to(folder)): without_times(path) for path in [*found, *tables] if path.stem not in TIMED}
-
-
-def test_a_killed_run_resumes_to_the_same_results(clone, undisturbed, tmp_path):
-    with open(tmp_path / "log", "w+") as log:  # nobody reads a pipe meanwhile: a full one would stop the run
-        process = snakemake(clone, tmp_path, log=log)
-        while len(list(tmp_path.rglob("model.npz"))) < CELLS / 2:
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("features.npz")}
-    assert not (tmp_path / "results/micro/metrics.csv").exists()
-    finish(snakemake(clone, tmp_path))
-    assert made == {path: path.stat().st_mtime_ns for path in made}  # what was finished is not done again
-    assert not list((tmp_path / "results").rglob("*.tmp"))
-    expected, found = results(undisturbed), results(tmp_path)
-    assert found.keys() == expected.keys()
-    assert [name for name in expected if found[name] != expected[name]] == []
-
-
 def test_every_cell_is_in_the_tables_and_nothing_is_left_to_do(clone, undisturbed):
     rows = read_rows(undisturbed / "results/micro/metrics.csv")
-    assert len(rows) == CELLS + 2 * 3 * 2  # and what the policy guarded keeps
+    assert len(rows) == CELLS + 2 * 2 * 2  # and what the policy guarded keeps
     assert {row["solver_status"] for row in rows} == {"converged"}
     assert "Nothing to be done" in finish(snakemake(clone, undisturbed, "--dry-run"))
 
@@ -139,7 +100,7 @@ def test_every_policy_removes_as_many_samples(undisturbed):
         if row["policy"] not in ("baseline", "guarded"):
             key = tuple(row[name] for name in ("dataset", "seed", "iteration"))
             sizes.setdefault(key, []).append((row["n_train"], row["removed"]))
-    assert len(sizes) == 2 * 3 * 2
+    assert len(sizes) == 2 * 2 * 2
     assert all(len(each) == TRAINED and len(set(each)) == 1 for each in sizes.values())
 
 
@@ -251,7 +212,7 @@ def test_mlflow_mirrors_the_files_and_can_be_rebuilt(undisturbed):
                               capture_output=True, text=True).stdout  # fmt: skip
 
     before = store()
-    assert len(before.splitlines()) == 2 * 3 * (TRAINED + 1) + 1
+    assert len(before.splitlines()) == 2 * 2 * (TRAINED + 1) + 1
     assert f"{len(list(undisturbed.glob('figures/micro/*.png')))} figures" in before
     assert "affairs/logistic/0.2/influence/0 [(0, 0." in before
     assert "iter-2/removed.csv" in before
