@@ -122,3 +122,14 @@ def test_more_rows_than_allowed_are_drawn(table):
     result = audit(table[0], "answer", **OPTIONS, max_rows=100)
     assert len(result.rows) == 100
     assert any("100 were drawn at random" in line for line in result.summary["not_checked"])
+
+
+def test_files_besides_the_first_may_lack_a_class():
+    random = np.random.default_rng(4)
+    frame = pd.DataFrame(random.normal(size=(300, 3)), columns=list("abc"))
+    frame["answer"] = np.array(["x", "y", "z"])[frame[["a", "b", "c"]].to_numpy().argmax(axis=1)]
+    more, test = frame[240:270].query("answer != 'z'"), frame[270:].query("answer != 'x'")
+    result = audit(frame[:240], "answer", validation=more, test=test, **OPTIONS)
+    assert result.effect["baseline"] > 0.7  # chance, and any shift of the classes' numbers, is far below
+    assert result.effect["rows"] == len(test)
+    assert result.summary["trusted"]["rows"] == len(more)

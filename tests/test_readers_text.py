@@ -350,7 +350,7 @@ def test_a_second_file_gets_columns_kinds_and_classes_of_the_first(made, tmp_pat
         ("age,label\n1,no\n2,yes\n", "lacks column 'colour' of the first file"),
         ("colour,age\nred,1\n", "no column 'label' .--target."),
         (HEADER + "1,red,no\n2,red,maybe\n3,red,yes\n", "row 1: 'maybe' is none of the classes of the first file"),
-        (HEADER + "1,red,no\n", "holds no row of 'yes'"),
+        (HEADER + "1,red,no\n", "holds one class alone, 'no': give rows of two or more"),
         (HEADER + "x,red,no\n2,red,yes\n", "column 'age', row 0: 'x' is not a number.*--drop 'age'"),
     ],
 )  # fmt: skip
@@ -360,6 +360,15 @@ def test_a_second_file_that_does_not_fit_is_refused(made, tmp_path, second, mess
     with pytest.raises(UserError, match=message) as refusal:
         read_like("second.csv", first, ReadOptions(target="label"))
     assert "\n" not in str(refusal.value) and str(refusal.value).startswith("second.csv: ")
+
+
+def test_a_second_file_may_lack_a_class(made, tmp_path):
+    rows = [f"{row},{'abc'[row % 3]}\n" for row in range(30)]
+    first = made("age,label\n" + "".join(rows))
+    (tmp_path / "second.csv").write_text("age,label\n" + "".join(row for row in rows if "b" not in row))
+    source = read_like("second.csv", first, ReadOptions(target="label"))
+    assert source.dataset.class_names == ("a", "c") and source.classes == ("a", "c")
+    assert source.dataset.labels.tolist() == [0, 1] * 10
 
 
 def test_a_second_file_may_lack_ids_marks_values_and_what_the_first_left_out(made, tmp_path):

@@ -131,10 +131,11 @@ def _drawn(source: Source, most: int, seed: int) -> tuple[np.ndarray, list[str]]
 
 
 def _joined(parts: Sequence[tuple[Dataset, np.ndarray]]) -> Dataset:
-    """Return some rows of data sets with the same columns and classes as one."""
+    """Return some rows of data sets with the columns and classes of the first as one."""
     first = parts[0][0]
     samples = [dataset.take(rows) for dataset, rows in parts]
-    labels = np.concatenate([dataset.labels[rows] for dataset, rows in parts])
+    numbers = [np.array([first.class_names.index(name) for name in dataset.class_names]) for dataset, _ in parts]
+    labels = np.concatenate([own[dataset.labels[rows]] for own, (dataset, rows) in zip(numbers, parts, strict=True)])
     if first.modality == "table":
         import pandas as pd
 

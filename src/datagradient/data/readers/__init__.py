@@ -50,7 +50,7 @@ def read_like(source: Any, first: Source, options: ReadOptions | None = None) ->
     The order of columns may differ; columns that are not in the first file are left out.
 
     Raises:
-        UserError: it cannot be read, lacks a column or a class of the first file, or has another class.
+        UserError: it cannot be read, lacks a column of the first file, has another class, or one class alone.
     """
     return _read(source, options or ReadOptions(), first)
 

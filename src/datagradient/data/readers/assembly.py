@@ -1,12 +1,13 @@
 """From labels and samples of all rows of a file to the source of those that can be used."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from datagradient.data.readers.samples import Samples
-from datagradient.data.readers.source import SetAside, Source, counted, fault, identifier, title_of
+from datagradient.data.readers.source import SetAside, Source, counted, fault, identifier, listed, title_of
 from datagradient.data.readers.table import rows_shown
 from datagradient.data.readers.targets import Labels, labels_like, usable_labels
 from datagradient.data.record import Dataset, fingerprint, sample_keys
@@ -42,10 +43,10 @@ class Content:
 
 
 def assembled(content: Content, first: Source | None) -> Source:
-    """Return the source of the rows with a label and a sample; classes are those of the first file, if there is one.
+    """Return the source of the rows with a label and a sample.
 
     Raises:
-        UserError: no row is left, or its labels are too few, or not those of the first file.
+        UserError: no row is left, or its labels are too few, or there is a first file and it has no such class.
     """
     labels, samples, target, where = content.labels, content.samples, content.target, content.where
     unlabelled = np.flatnonzero(labels.numbers < 0).tolist()
@@ -60,9 +61,10 @@ def assembled(content: Content, first: Source | None) -> Source:
     else:
         class_names, classes = first.dataset.class_names, first.classes
         numbers = labels_like(labels, usable, class_names, classes, target, where)
+        numbers, class_names, classes = _present(numbers, class_names, classes, f"{where}: {target}")
     rows = np.flatnonzero(usable)
     dataset = Dataset(identifier(content.title), title_of(content.title), samples.modality, samples.take(rows),
-                      numbers[rows], class_names, kinds=samples.kinds)  # fmt: skip
+                      numbers[rows], tuple(class_names), kinds=samples.kinds)  # fmt: skip
     facts = {"modality": samples.modality, **content.facts}
     facts.setdefault("sha256", fingerprint(dataset, sample_keys(dataset)).removeprefix("sha256:"))
     names = content.names
@@ -71,6 +73,17 @@ def assembled(content: Content, first: Source | None) -> Source:
     trusted = np.zeros(len(usable), dtype=bool) if content.trusted is None else content.trusted
     return Source(dataset, rows, None if names is None else tuple(names[row] for row in rows), trusted[rows],
                   tuple(set_aside), tuple(classes), facts, tuple(said))  # fmt: skip
+
+
+def _present(
+    numbers: np.ndarray, names: Sequence[str], classes: Sequence[Any], place: str
+) -> tuple[np.ndarray, list[str], list[Any]]:
+    """Return labels, names and values of the classes that have rows; labels of −1 stay."""
+    present = np.unique(numbers[numbers >= 0])
+    if len(present) < 2:
+        raise fault(place, f"holds one class alone, {listed([names[k] for k in present])}: give rows of two or more")
+    closed_up = np.where(numbers < 0, -1, np.searchsorted(present, numbers))
+    return closed_up, [names[k] for k in present], [classes[k] for k in present]
 
 
 def _on_set_aside(items: list[SetAside]) -> list[str]:

@@ -127,7 +127,7 @@ def labels_like(
         where: the file in messages.
 
     Raises:
-        UserError: a class is not one of the first file's, or one of those has no row.
+        UserError: a class is not one of the first file's.
     """
     place = f"{where}: {name}"
     known = {**{_key(value): place for place, value in enumerate(classes)},
@@ -139,11 +139,7 @@ def labels_like(
             rows = np.flatnonzero(labels.numbers == number)
             raise fault(place, f"{rows_shown(rows)}: {label!r} is none of the classes of the first file, "
                                f"{listed(first)}: correct or remove such rows")  # fmt: skip
-    numbers = np.where(usable, np.array([*places, -1])[labels.numbers], -1)
-    absent = [label for number, label in enumerate(first) if not (numbers == number).any()]
-    if absent:
-        raise fault(place, f"holds no row of {listed(absent)}: every class of the first file needs one")
-    return numbers
+    return np.where(usable, np.array([*places, -1])[labels.numbers], -1)
 
 
 def _key(value: Any) -> Any:
