@@ -26,11 +26,11 @@ import pandas as pd
 
 from datagradient.auditing.beginning import begin
 from datagradient.auditing.folder import Place
-from datagradient.auditing.judging import inputs_of, measure
+from datagradient.auditing.judging import evidence_of, inputs_of, measure
 from datagradient.auditing.request import AuditOptions, Request
 from datagradient.auditing.run import Audit, finish
 from datagradient.auditing.task import WHOLE, Task
-from datagradient.auditing.work import read_part
+from datagradient.auditing.work import crossfits_of, read_part
 from datagradient.data import sets
 from datagradient.data.features import extract
 from datagradient.data.readers import ReadOptions
@@ -39,11 +39,13 @@ from datagradient.files import read_rows, write_json, write_rows
 from datagradient.models import family
 from datagradient.pipeline.provenance import stamp
 from datagradient.refine.removal import Removal
+from datagradient.refine.repair import repair
 from datagradient.seeds import generator
 
 OUT = Path("results/benchmarks/audits.csv")
 COLUMNS = ("dataset", "kind", "trusted", "rows", "planted", "verdict", "change", "low", "high", "true_change", "right",
-           "expected_wrong", "model", "acted", "acted_right", "precision", "precision_by_influence",
+           "expected_wrong", "model", "acted", "acted_right", "acted_by_influence", "acted_right_by_influence",
+           "true_change_by_influence", "precision", "precision_by_influence",
            "precision_by_loss", "precision_datalab", "auroc", "auroc_by_influence", "auroc_by_loss", "auroc_datalab",
            "seconds", "seconds_datalab", "git_commit")  # fmt: skip
 SHARE = 0.1  # of the rows that get a mistake
@@ -213,22 +215,22 @@ def run(name: str, case: Trial) -> dict[str, Any]:
         result, task = audited(data, target, validation, options, Path(place))
         seconds = time.perf_counter() - start
         whole = read_part(Path(place), WHOLE)
-        before, after = unseen_accuracies(case, task, whole)
-    true_change = after - before
     rows = sorted(range(len(result.rows)), key=lambda place: result.rows[place]["row"])  # places in the review
-    of = {name: np.array([result.rows[place][name] for place in rows]) for name in ("row", "loss", "harm", "decision")}
-    planted, acted = case.planted[of["row"]], np.isin(of["decision"], ("drop", "relabel"))
+    of = {name: np.array([result.rows[place][name] for place in rows]) for name in ("row", "loss", "harm")}
+    planted = case.planted[of["row"]]
     quality, datalab_seconds = datalab(task, whole, of["row"])
     # The larger the more suspicious: by the review's own order, and by what it also says of each row.
     suspicion = {"": -np.array(rows), "_by_influence": -of["harm"], "_by_loss": of["loss"], "_datalab": -quality}
-    verdict, change = result.effect["verdict"], result.effect["change"]
+    proposed = consequences(case, task, whole, planted)
+    other = {} if case.trusted is None else consequences(case, task, decided_by_influence(task, whole), planted)
+    verdict, change, true_change = result.effect["verdict"], result.effect["change"], proposed["true_change"]
     right = {"helps": true_change > 0, "nothing": true_change < NOTICEABLE, "hurts": true_change <= 0}
     return {
         "rows": len(case.planted), "planted": int(case.planted.sum()), "verdict": verdict, "change": change["mean"],
-        "low": change["low"], "high": change["high"], "true_change": true_change,
+        "low": change["low"], "high": change["high"], **proposed,
         "right": "" if verdict not in right else int(right[verdict]),
         "expected_wrong": result.summary["trusted"]["expected_wrong"], "model": task.models[0],
-        "acted": int(acted.sum()), "acted_right": planted[acted].mean() if acted.any() else "",
+        **{f"{name}_by_influence": other.get(name, "") for name in proposed},
         **{f"precision{how}": planted[np.argsort(-value, kind="stable")[:FIRST]].mean()
            for how, value in suspicion.items()},
         **{f"auroc{how}": roc_auc_score(planted, value) for how, value in suspicion.items()},
@@ -245,6 +247,25 @@ def audited(
         prepared = begin(request, place, lambda _: None)
         assert prepared.task is not None
         return finish(prepared, options, place.path, lambda _: None, time.perf_counter()), prepared.task
+
+
+def decided_by_influence(task: Task, whole: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what the policy would remove and relabel by influence on the trusted rows, instead of by doubt."""
+    part = task.parts[WHOLE]
+    crossfits = crossfits_of(task, whole)
+    by_doubt = evidence_of(task, part, task.models[0], task.dataset.labels[part.judged], crossfits)
+    removal = repair(replace(by_doubt, by_doubt=False))
+    return {"removed": removal.positions, "relabelled": removal.relabelled, "new_labels": removal.new_labels}
+
+
+def consequences(
+    case: Trial, task: Task, decided: dict[str, np.ndarray], planted: np.ndarray
+) -> dict[str, Any]:  # fmt: skip
+    """Return of a decision: on how many rows, the share of mistakes among them, and what it changes on unseen rows."""
+    acted = np.concatenate([decided["removed"], decided["relabelled"]]).astype(np.int64)
+    before, after = unseen_accuracies(case, task, decided)
+    return {"acted": len(acted), "acted_right": planted[acted].mean() if len(acted) else "",
+            "true_change": after - before}  # fmt: skip
 
 
 def unseen_accuracies(case: Trial, task: Task, whole: dict[str, np.ndarray]) -> tuple[float, float]:

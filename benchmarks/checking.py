@@ -25,8 +25,8 @@ from datagradient.files import write_json, write_rows
 from datagradient.pipeline.provenance import stamp
 
 OUT = Path("results/benchmarks/checking.csv")
-COLUMNS = ("dataset", "kind", "round", "rows", "wrong_share", "checked", "checked_wrong", "expected_wrong_share", "low",
-           "high", "measured_on", "verdict", "change", "change_low", "change_high", "acted", "acted_right",
+COLUMNS = ("dataset", "kind", "round", "rows", "left_wrong_share", "checked", "checked_wrong", "expected_wrong_share",
+           "low", "high", "measured_on", "verdict", "change", "change_low", "change_high", "acted", "acted_right",
            "accuracy_given", "accuracy_checked", "accuracy_refined")  # fmt: skip
 DATASETS = ("anes96", "digits", "movie_reviews", "adult")
 KIND = "flips"
@@ -52,10 +52,11 @@ def rounds(name: str) -> list[dict[str, Any]]:
             acted = np.array([row["row"] for row in result.rows if row["decision"] in ("drop", "relabel")], dtype=int)
             right = case.planted[acted].mean() if len(acted) else ""
             known, effect = result.summary["trusted"], result.effect
+            left = np.array([row["row"] for row in result.rows])
             known_rows = checked["row"].to_numpy(int) if len(checked) else np.array([], dtype=int)
             rows.append({
                 "dataset": name, "kind": KIND, "round": step, "rows": len(case.planted),
-                "wrong_share": case.planted.mean(), "checked": len(known_rows),
+                "left_wrong_share": case.planted[left].mean(), "checked": len(known_rows),
                 "checked_wrong": int(case.planted[known_rows].sum()),
                 "expected_wrong_share": known["expected_wrong_share"], "low": known["low"], "high": known["high"],
                 "measured_on": effect["measured_on"], "verdict": effect["verdict"], "change": effect["change"]["mean"],

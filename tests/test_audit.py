@@ -136,12 +136,12 @@ def test_checked_rows_are_never_removed_and_trusted_ones_judge():
     checked = ~wrong & (np.arange(N) < 150)
     task = task_of(dataset, checked=checked, trusted=checked)
     part = task.parts[WHOLE]
-    assert trusts(task, part)
+    assert trusts(task)
     assert not np.isin(part.judged, np.flatnonzero(checked)).any()
     crossfits, _ = refine(task, part, inputs_of(task, part, task.models))
     assert len(crossfits[0].validation) == 5 * checked.sum()
     doubtful = task_of(dataset, checked=checked)  # checked because they were doubtful: they judge nobody
-    assert not trusts(doubtful, part)
+    assert not trusts(doubtful)
 
 
 def test_where_nothing_changes_the_arms_are_one_model():

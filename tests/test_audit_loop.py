@@ -54,7 +54,12 @@ def test_checked_labels_come_back(table, first, tmp_path, capsys):
     relabelled = {action["row"]: action["label"] for action in second.plan["actions"] if "label" in action}
     assert corrected <= set(relabelled)
     assert all(relabelled[row] == right[row] for row in corrected)
-    assert second.summary["trusted"]["rows"] == (looked_at[DRAWN] == "random").sum()
+    at_random = looked_at[DRAWN] == "random"
+    assert second.summary["trusted"]["rows"] == at_random.sum()
+    drawn = second.summary["trusted"]["drawn"]
+    assert (drawn["rows"], drawn["wrong"]) == (at_random.sum(), looked_at["row"][at_random].isin(corrected).sum())
+    assert 0 < drawn["low"] < drawn["wrong"] / drawn["rows"] < drawn["high"] < 1
+    assert f"Of {drawn['rows']} rows that were drawn at random, " in second.summary["trusted"]["sentence"]
     judged = {row["row"] for row in second.rows}
     assert not judged & set(looked_at["row"])
     review = second.review
@@ -129,7 +134,9 @@ def test_files_besides_the_first_may_lack_a_class():
     frame = pd.DataFrame(random.normal(size=(300, 3)), columns=list("abc"))
     frame["answer"] = np.array(["x", "y", "z"])[frame[["a", "b", "c"]].to_numpy().argmax(axis=1)]
     more, test = frame[240:270].query("answer != 'z'"), frame[270:].query("answer != 'x'")
-    result = audit(frame[:240], "answer", validation=more, test=test, **OPTIONS)
+    repeated = pd.concat([more, frame[:3]])
+    result = audit(frame[:240], "answer", validation=repeated, test=test, **OPTIONS)
+    assert result.summary["findings"]["repeats"] == [{"file": "validation", "rows": 3}]
     assert result.effect["baseline"] > 0.7  # chance, and any shift of the classes' numbers, is far below
     assert result.effect["rows"] == len(test)
     assert result.summary["trusted"]["rows"] == len(more)

@@ -139,6 +139,8 @@ def test_families_are_added_in_units_of_their_mean_influence_and_judge_labels_to
     evidence = Evidence(labels, crossfits, True, True, 0)
     np.testing.assert_array_equal(evidence.joint.right, right)
     np.testing.assert_array_equal(evidence.own.right, judge(crossfits[:1], labels, True).right)
+    by_doubt = Evidence(labels, crossfits, True, True, 0, by_doubt=True)
+    np.testing.assert_array_equal(by_doubt.own.harm, evidence.own.doubt)
     untrusted = Evidence(labels, crossfits, False, True, 0)
     assert not np.allclose(untrusted.own.right, evidence.own.right)
 

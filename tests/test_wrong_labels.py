@@ -82,6 +82,23 @@ def test_rates_of_given_labels_are_found_where_the_probabilities_are_known(rando
     np.testing.assert_allclose(confusion(p, right), np.eye(3), atol=0.01)
 
 
+def test_rates_of_labels_whose_most_doubtful_were_checked_need_what_the_check_showed(random):
+    p, right = made_up(random, 20_000)
+    labels = drawn(random, FLIPS[right])
+    doubtful = np.argsort(p[np.arange(len(p)), labels])[:4000]
+    left = np.delete(np.arange(len(p)), doubtful)
+    checked = np.zeros((3, 3))
+    np.add.at(checked, (right[doubtful], labels[doubtful]), 1)
+    assert confusion(p[left], labels[left]).diagonal().min() > 0.97
+    np.testing.assert_allclose(confusion(p[left], labels[left], checked), FLIPS, atol=0.02)
+    for trusted in (True, False):
+        sure = p if trusted else p @ FLIPS
+        found = right_label_probabilities([sure[left]], labels[left], [sure], right if trusted else labels, trusted,
+                                          checked)  # fmt: skip
+        doubt = 1 - found[np.arange(len(left)), labels[left]]
+        np.testing.assert_allclose(doubt.mean(), (labels != right)[left].mean(), atol=0.02)
+
+
 def test_anchors_find_flips_to_all_classes_alike(random):
     p, _ = made_up(random, 5000)
     np.testing.assert_allclose(anchored(p @ FLIPS), FLIPS, atol=0.01)

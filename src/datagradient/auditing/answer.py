@@ -152,7 +152,8 @@ class Rows:
 
     ``positions`` are those in the task's data set; ``order`` lists the rows from the most doubtful on: the probability
     that a label is wrong finds wrong labels better than influence does, and than the loss where one class is often
-    taken for another. ``harm`` is what decisions go by.
+    taken for another; decisions go by it, too. ``harm`` is the influence of the given label, or doubt where influence
+    is not known.
     """
 
     positions: np.ndarray
@@ -202,14 +203,16 @@ def rows(task: Task, parts: Mapping[str, Arrays], verdict: str, own: np.ndarray)
     loss = losses(first.probabilities, labels)
     order = np.lexsort((-loss, -np.round(judged.doubt, ALIKE)))
     decision[order[((decision == KEEP) & mine)[order]][:SUSPICIOUS]] = LOOK
-    if not trusts(task, part):
+    if not trusts(task):
         at_random = generator(task.seed, "rows to check").permutation(n)
         at_random = at_random[mine[at_random]][:DRAWN]
         drawn[at_random] = True
         decision[at_random[decision[at_random] == KEEP]] = LOOK
     stands_out, judged_in = _standing_out(task, parts, len(task.dataset.labels))
+    influence = first.influence[places, labels]
     return Rows(
-        part.judged, order, labels, suggested, probability, first.influence[places, labels], judged.harm, loss,
+        part.judged, order, labels, suggested, probability, influence,
+        judged.doubt if np.isnan(influence).any() else influence, loss,
         judged.doubt, first.probabilities[places, labels], stands_out[part.judged], judged_in[part.judged], decision,
         drawn,
     )  # fmt: skip
@@ -252,11 +255,33 @@ def score(task: Task, whole: Arrays) -> dict[str, Any]:
             "sentence": words}  # fmt: skip
 
 
-def wrong_labels(task: Task, parts: Mapping[str, Arrays]) -> dict[str, float]:
-    """Return how many labels look wrong: expected number and share, with an interval over the folds."""
-    share = float(parts[WHOLE]["wrong"])
+def wrong_labels(task: Task, parts: Mapping[str, Arrays]) -> dict[str, Any]:
+    """Return how many labels look wrong: expected number and share, with an interval, and what random rows show.
+
+    The interval is over the folds. Without trusted labels it reaches as far as the count of confident learning
+    (Northcutt, Jiang and Chuang 2021), which is larger: models that learn the mistakes find too few of them, and
+    confident learning takes what is hard to tell for wrong.
+    """
+    share, labels = float(parts[WHOLE]["wrong"]), task.dataset.labels
     by_fold = np.array([float(arrays["wrong"]) for name, arrays in parts.items() if name != WHOLE])
-    low, high = corrected_interval(by_fold, 1 / task.folds)
-    shift = share - by_fold.mean()
+    low, high = (end + share - by_fold.mean() for end in corrected_interval(by_fold, 1 / task.folds))
+    if not trusts(task):
+        from cleanlab.count import estimate_joint
+
+        probabilities = parts[WHOLE][f"probabilities_{task.models[0]}"]
+        high = max(high, 1 - np.trace(estimate_joint(labels[parts[WHOLE]["judged"]], probabilities)))
     return {"rows": int(task.trusted[task.rows].sum()), "expected_wrong": share * len(parts[WHOLE]["judged"]),
-            "expected_wrong_share": share, "low": max(0.0, low + shift), "high": min(1.0, high + shift)}  # fmt: skip
+            "expected_wrong_share": share, "low": max(0.0, float(low)), "high": min(1.0, float(high)),
+            "drawn": _drawn(task)}  # fmt: skip
+
+
+def _drawn(task: Task) -> dict[str, Any] | None:
+    """Return how many of the rows that were drawn at random and checked had a wrong label; None if none was."""
+    from scipy.stats import binomtest
+
+    drawn = np.empty(0, dtype=np.int64) if task.before is None else np.flatnonzero(task.trusted & (task.before >= 0))
+    if not len(drawn):
+        return None
+    wrong = int((task.dataset.labels[drawn] != task.before[drawn]).sum())
+    exact = binomtest(wrong, len(drawn)).proportion_ci()  # Clopper and Pearson's
+    return {"rows": len(drawn), "wrong": wrong, "low": float(exact.low), "high": float(exact.high)}

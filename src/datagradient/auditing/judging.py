@@ -50,7 +50,8 @@ def judge(task: Task, part: Part, model: str, samples: TrainingSet, known: Any) 
     """Cross-fit one family on the samples that are judged.
 
     Trusted rows are the validation samples, in two parts, if there are enough. Otherwise the models are recalibrated on
-    their own out-of-fold predictions, whose labels are as right or wrong as all.
+    their own out-of-fold predictions, whose labels are as right or wrong as all. Influence is for people to see, so it
+    is computed where all rows are judged, and not for the folds.
 
     Args:
         task: the audit.
@@ -60,23 +61,39 @@ def judge(task: Task, part: Part, model: str, samples: TrainingSet, known: Any) 
         known: the inputs of the rows whose labels were checked.
     """
     settings, solver = task.settings[model], solver_for(task.traits(model).solver, task.dataset.modality)
-    module = task.family(model)
-    if trusts(task, part):
+    module, shown = task.family(model), not len(part.held)
+    if trusts(task):
         places = np.flatnonzero(task.trusted[part.known])
         validation = [(known[half], task.dataset.labels[part.known[half]]) for half in (places[::2], places[1::2])]
-        return cross_fit(module, samples, validation, settings, solver)
-    found = cross_fit(module, samples, [], settings, solver)
+        return cross_fit(module, samples, validation, settings, solver, shown)
+    found = cross_fit(module, samples, [], settings, solver, shown)
     return replace(found, validation=found.probabilities, validation_labels=samples.labels)
 
 
-def trusts(task: Task, part: Part) -> bool:
-    """Return whether a part has enough trusted labels for influence to be computed against them."""
-    return int(task.trusted[part.known].sum()) >= ENOUGH_TRUSTED
+def trusts(task: Task) -> bool:
+    """Return whether there are enough trusted labels for the others to be judged by them."""
+    return int(task.trusted[task.rows].sum()) >= ENOUGH_TRUSTED
 
 
 def evidence_of(task: Task, part: Part, model: str, labels: np.ndarray, crossfits: Sequence[CrossFit]) -> Evidence:
-    """Return what a decision about judged samples with some labels goes by."""
-    return Evidence(labels, crossfits, trusts(task, part), not task.traits(model).random, task.seed)
+    """Return what a decision about judged samples with some labels goes by.
+
+    It goes by doubt: at the numbers of trusted labels that people have, up to some hundreds, the rows that influence
+    removes have right labels more often.
+    """
+    return Evidence(labels, crossfits, trusts(task), not task.traits(model).random, task.seed,
+                    checked=_checked_labels(task, part), by_doubt=True)  # fmt: skip
+
+
+def _checked_labels(task: Task, part: Part) -> np.ndarray | None:
+    """Return how many rows of a part, of each class, had been given each label before they were checked."""
+    if task.before is None:
+        return None
+    before, classes = task.before[part.known], len(task.dataset.class_names)
+    known = before >= 0
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (task.dataset.labels[part.known[known]], before[known]), 1)
+    return counts
 
 
 def decide(task: Task, evidence: Evidence) -> Removal:

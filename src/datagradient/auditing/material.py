@@ -34,6 +34,7 @@ class Material:
         places: (number of own rows,) their positions in the source.
         checked: (n,) bool, rows whose label was checked by hand.
         trusted: (n,) bool, those of them that were not chosen for being doubtful.
+        before: (n,) labels as they were given before a review checked them; −1 for all other rows.
         findings: what was found on the way, for summary.json.
         not_checked: sentences on rows that are not judged.
         given: the n samples in the form in which a user's own classifier takes them; None without.
@@ -45,6 +46,7 @@ class Material:
     places: np.ndarray
     checked: np.ndarray
     trusted: np.ndarray
+    before: np.ndarray
     findings: dict[str, Any]
     not_checked: list[str]
     given: Given | None = None
@@ -59,14 +61,15 @@ class Material:
 
 
 def gather(
-    source: Source, trusted: np.ndarray, max_rows: int, seed: int, validation: Source | None = None,
-    test: Source | None = None, given: Sequence[Given] | None = None,
+    source: Source, trusted: np.ndarray, before: np.ndarray, max_rows: int, seed: int,
+    validation: Source | None = None, test: Source | None = None, given: Sequence[Given] | None = None,
 ) -> Material:  # fmt: skip
     """Return the rows to audit.
 
     Args:
         source: the audited file; `Source.trusted` are the rows whose labels were checked.
         trusted: (n,) bool, those of them that were not chosen for being doubtful.
+        before: (n,) labels as they were given before a review checked them; −1 for all other rows.
         max_rows: of the file; of more, so many are drawn, classes in equal proportion. Checked rows are kept.
         seed: of the draw.
         validation: a file of checked labels, in the form of the audited one.
@@ -78,12 +81,13 @@ def gather(
     findings: dict[str, Any] = {"repeats": []}
     keys = sample_keys(source.dataset)
     others = []
-    for other in (validation, test):
+    for name, other in (("validation", validation), ("test", test)):
         if other is None:
             continue
         fresh = ~np.isin(sample_keys(other.dataset), keys)
         if not fresh.all():
-            findings["repeats"].append({"file": Path(other.facts["path"]).name, "rows": int((~fresh).sum())})
+            path = other.facts["path"]  # None for data in memory
+            findings["repeats"].append({"file": Path(path).name if path else name, "rows": int((~fresh).sum())})
         # A row of the audited file may not be among those that it is judged by.
         others.append((other, np.flatnonzero(fresh)))
     sources = [(source, places), *others]
@@ -92,7 +96,8 @@ def gather(
     own = np.arange(sum(sizes)) < sizes[0]
     checked, is_trusted = np.zeros(sum(sizes), dtype=bool), np.zeros(sum(sizes), dtype=bool)
     checked[: sizes[0]], is_trusted[: sizes[0]] = source.trusted[places], trusted[places]
-    is_test = np.zeros(sum(sizes), dtype=bool)
+    is_test, first = np.zeros(sum(sizes), dtype=bool), np.full(sum(sizes), -1)
+    first[: sizes[0]] = before[places]
     if validation is not None:
         checked[sizes[0] : sizes[0] + sizes[1]] = is_trusted[sizes[0] : sizes[0] + sizes[1]] = True
     if test is not None:
@@ -107,11 +112,14 @@ def gather(
     judged = int((own & ~checked)[kept].sum())
     classes = len(dataset.class_names) - len(small)
     if judged < FEWEST_ROWS or classes < 2:
-        return Material(source, None, own, places, checked, is_trusted, findings, not_checked)
+        return Material(source, None, own, places, checked, is_trusted, first, findings, not_checked)
     forms = None if given is None else joined([
         samples[rows] for samples, (_, rows) in zip(given, sources, strict=True)])[kept]  # fmt: skip
+    # Row −1 of the numbers is that of rows without a label of before, and of labels of classes that are left out.
+    first = np.append(np.where(np.isin(np.arange(len(dataset.class_names)), small), -1, _numbers(dataset, small)), -1)[
+        first[kept]]  # fmt: skip
     return Material(source, _without(dataset, kept, small, is_test), own[kept], places[kept[own[kept]]],
-                    checked[kept], is_trusted[kept], findings, not_checked, forms)  # fmt: skip
+                    checked[kept], is_trusted[kept], first, findings, not_checked, forms)  # fmt: skip
 
 
 def _drawn(source: Source, most: int, seed: int) -> tuple[np.ndarray, list[str]]:
@@ -150,12 +158,17 @@ def _joined(parts: Sequence[tuple[Dataset, np.ndarray]]) -> Dataset:
 def _without(dataset: Dataset, kept: np.ndarray, small: np.ndarray, is_test: np.ndarray) -> Dataset:
     """Return a data set without some classes, whose numbers close up."""
     names = [name for label, name in enumerate(dataset.class_names) if label not in small]
-    number = np.cumsum(~np.isin(np.arange(len(dataset.class_names)), small)) - 1
     samples = dataset.take(kept)
     if dataset.modality == "table":
         samples = samples.reset_index(drop=True)
-    return replace(dataset, samples=samples, labels=number[dataset.labels[kept]], class_names=tuple(names),
+    labels = _numbers(dataset, small)[dataset.labels[kept]]
+    return replace(dataset, samples=samples, labels=labels, class_names=tuple(names),
                    is_test=is_test[kept] if is_test[kept].any() else None)  # fmt: skip
+
+
+def _numbers(dataset: Dataset, small: np.ndarray) -> np.ndarray:
+    """Return the new number of each class that is not small; the others are not to be used."""
+    return np.cumsum(~np.isin(np.arange(len(dataset.class_names)), small)) - 1
 
 
 @dataclass(frozen=True)

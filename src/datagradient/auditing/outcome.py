@@ -53,18 +53,24 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
     return summary, _rows(task, material, said), _curves(task, material, said)
 
 
-def _all_the_same(found: answer.Effect, wrong: dict[str, float]) -> str:
+def _all_the_same(found: answer.Effect, wrong: dict[str, Any]) -> str:
     """Return what to say of labels that look wrong where removing them does not help."""
     if found.verdict == answer.HELPS or wrong["expected_wrong"] < FEW or wrong["expected_wrong_share"] < SMALL:
         return ""
     return f" All the same, about {wrong['expected_wrong']:.0f} labels look wrong: check the first rows of the review."
 
 
-def _on_wrong_labels(wrong: dict[str, float], trusted: int) -> str:
+def _on_wrong_labels(wrong: dict[str, Any], trusted: int) -> str:
     share = f"{100 * wrong['expected_wrong_share']:.1f} % [{100 * wrong['low']:.1f}, {100 * wrong['high']:.1f}]"
     by = f"by {trusted} labels that were checked by hand" if trusted >= ENOUGH_TRUSTED else \
         "by models alone: if labels are wrong in a pattern that models learn, this is too low"  # fmt: skip
-    return f"About {wrong['expected_wrong']:.0f} labels look wrong, {share} of the rows, {by}."
+    rest = "of the rows" if wrong["drawn"] is None else "of the rows that were not checked"
+    words = f"About {wrong['expected_wrong']:.0f} labels look wrong, {share} {rest}, {by}."
+    if wrong["drawn"] is None:
+        return words
+    drawn = wrong["drawn"]
+    share = f"{100 * drawn['wrong'] / drawn['rows']:.0f} % [{100 * drawn['low']:.0f}, {100 * drawn['high']:.0f}]"
+    return f"{words} Of {drawn['rows']} rows that were drawn at random, {drawn['wrong']} had a wrong label, {share}."
 
 
 def _title(task: Task, model: str) -> str:
@@ -80,26 +86,16 @@ def _no_influence(task: Task) -> str:
 def _believe(trusted: int, no_influence: str | None) -> str:
     """Return what to go by; `no_influence` says why there is no influence, None where there is."""
     order = (
-        "Rows are ordered by doubt, the probability that a label is wrong, from models that have not seen the row: it "
-        "finds wrong labels better than influence does, and than the loss where one class is often taken for another."
+        "Rows are ordered by doubt, the probability that a label is wrong, from models that have not seen the row, and "
+        "decisions go by it: it finds wrong labels better than influence does, and than the loss where one class is "
+        "often taken for another."
     )
-    if no_influence is not None:
-        checked = f"the {trusted} labels that were checked by hand tell how likely that is" \
-            if trusted >= ENOUGH_TRUSTED else (
-                f"check the rows marked look, and bring them back: of {ENOUGH_TRUSTED} checked labels of rows drawn "
-                "at random it is learned how likely that is")  # fmt: skip
-        return f"{order} Decisions go by doubt, too; {checked}. {no_influence}"
-    if trusted >= ENOUGH_TRUSTED:
-        return (
-            f"{order} Decisions go by harm, the influence on the {trusted} rows whose labels were checked by hand: it "
-            "finds what costs accuracy, which not every wrong label does."
-        )
-    return (
-        f"{order} Too few labels were checked by hand for influence to mean anything: against labels that are as wrong "
-        "as the others it finds wrong ones hardly better than chance, so decisions go by doubt, too. Check the rows "
-        f"marked look, and bring them back: with {ENOUGH_TRUSTED} checked labels of rows drawn at random, rows are "
-        "judged by them."
-    )
+    checked = f"The {trusted} labels that were checked by hand tell how likely that is." \
+        if trusted >= ENOUGH_TRUSTED else (
+            "Too few labels were checked by hand to tell how likely that is. Check the rows marked look, and bring "
+            f"them back: with {ENOUGH_TRUSTED} checked labels of rows drawn at random, rows are judged by them."
+        )  # fmt: skip
+    return f"{order} {checked} {no_influence or ''}".rstrip()
 
 
 def _reason(decision: str, suggested: str, given: str, probability: float, doubt: float, drawn: bool) -> str:

@@ -25,6 +25,7 @@ class Read:
         validation: more data whose labels were checked by hand; None without.
         test: more data that the effect is measured on; None without.
         trusted: (n,) bool, rows whose label was checked and that were not chosen for being doubtful.
+        before: (n,) labels as they were given before a review checked them; −1 for all other rows.
         checked: the labels that a person has written into a review; None without a review.
         checksums: of the data, by what they are.
         given: the samples of each of these data as a user's own classifier takes them; None without.
@@ -34,6 +35,7 @@ class Read:
     validation: Source | None
     test: Source | None
     trusted: np.ndarray
+    before: np.ndarray
     checked: "Checked | None"
     checksums: dict[str, str]
     given: list[Given] | None = None
@@ -53,14 +55,15 @@ def read_all(request: Request) -> Read:
     if request.path is not None:
         source = replace(source, facts={**source.facts, "path": request.path})
     given = _given(request, [source, *others])
-    trusted, checked = source.trusted.copy(), None
+    trusted, before, checked = source.trusted.copy(), np.full(len(source.rows), -1), None
     if request.trusted is not None:
         from datagradient.auditing.material import read_checked, with_checked
 
         checksums["review"] = hashlib.sha256(Path(request.trusted).read_bytes()).hexdigest()
         checked = read_checked(source, Path(request.trusted))
+        before[checked.places] = checked.given
         source, trusted = with_checked(source, checked)
-    return Read(source, *others, trusted, checked, checksums, given)
+    return Read(source, *others, trusted, before, checked, checksums, given)
 
 
 def _given(request: Request, sources: Sequence[Source | None]) -> list[Given] | None:

@@ -106,7 +106,7 @@ def store_choice(folder: Path, prepared: Prepared) -> None:
 
 
 def _gathered(read: Read, max_rows: int, seed: int) -> Material:
-    return gather(read.source, read.trusted, max_rows, seed, read.validation, read.test, read.given)
+    return gather(read.source, read.trusted, read.before, max_rows, seed, read.validation, read.test, read.given)
 
 
 def _rows_in_time(material: Material, options: AuditOptions, choice: Choice) -> tuple[int, float | None]:
@@ -120,8 +120,9 @@ def _rows_in_time(material: Material, options: AuditOptions, choice: Choice) -> 
 
 def _task(material: Material, options: AuditOptions, choice: Choice, own: OwnClassifier | None = None) -> Task:
     assert material.dataset is not None
+    before = material.before if (material.before >= 0).any() else None
     return Task(material.dataset, material.checked, material.trusted, choice.models, choice.settings, options.folds,
-                options.rounds, options.fraction, options.seed, own, material.given)  # fmt: skip
+                options.rounds, options.fraction, options.seed, own, material.given, before)  # fmt: skip
 
 
 def _duration(seconds: float) -> str:

@@ -16,7 +16,7 @@ from datagradient.seeds import integer_seed
 
 WHOLE = "whole"  # the part that holds all rows: what is proposed for the file comes from it
 FEWEST = 10  # different rows that a class needs for its rows to be judged
-# Checked labels needed for influence to be computed against them; with fewer, only the folds judge.
+# Checked labels needed for others to be judged by them; with fewer, only the folds judge.
 ENOUGH_TRUSTED = 50
 
 
@@ -38,6 +38,8 @@ class Task:
         seed: of everything random.
         own: the user's own classifier; None without.
         given: the n samples in the form in which it takes them; None without.
+        before: (n,) labels as they were given before somebody checked them in a review, −1 for all other rows; None if
+            nobody did.
     """
 
     dataset: Dataset
@@ -51,6 +53,7 @@ class Task:
     seed: int
     own: OwnClassifier | None = None
     given: Given | None = None
+    before: np.ndarray | None = None
 
     def family(self, name: str) -> Any:
         """Return what trains and predicts by a name in `models`: a family's module, or the user's own classifier."""

@@ -45,8 +45,9 @@ class CrossFit:
 
 
 def cross_fit(
-    model: Any, samples: TrainingSet, validation: Sequence[tuple[Any, np.ndarray]], settings: dict, solver: dict
-) -> CrossFit:
+    model: Any, samples: TrainingSet, validation: Sequence[tuple[Any, np.ndarray]], settings: dict, solver: dict,
+    influence: bool = True,
+) -> CrossFit:  # fmt: skip
     """Train one model for each fold on the rest, and score with each the samples that it was trained on.
 
     Args:
@@ -57,16 +58,17 @@ def cross_fit(
             that of the fold's. May be empty: then only the folds judge.
         settings: of the training.
         solver: for this kind of data.
+        influence: whether to compute it; without, it is NaN.
 
     Raises:
         UserError: a class has fewer samples than there are folds.
     """
-    return cross_fits(model, samples, [validation], settings, solver)[0]
+    return cross_fits(model, samples, [validation], settings, solver, influence)[0]
 
 
 def cross_fits(
     model: Any, samples: TrainingSet, validations: Sequence[Sequence[tuple[Any, np.ndarray]]], settings: dict,
-    solver: dict,
+    solver: dict, influence: bool = True,
 ) -> list[CrossFit]:  # fmt: skip
     """Return what `cross_fit` would for each of several choices of the validation parts, training each model once."""
     module, labels = family(model) if isinstance(model, str) else model, samples.labels
@@ -79,27 +81,27 @@ def cross_fits(
         fitted, record = module.fit(trained_on.inputs, trained_on.labels, samples.n_classes, settings, samples.seed)
         start = time.perf_counter()
         work = Work(module, fitted, {}, trained_on, own, solver)
-        problem = work.problem()
+        problem = work.problem() if influence else None
         if problem is not None:
             problem.check()
-        for validation, influence, predictions in zip(validations, influences, predicted, strict=True):
+        for validation, scores, predictions in zip(validations, influences, predicted, strict=True):
             if problem is None:
-                influence[rest] = np.nan
+                scores[rest] = np.nan
             else:
                 gradient = np.mean([problem.mean_gradient(*part) for part in [*validation, own]], axis=0)
                 direction, _ = solve(problem, gradient, seed=samples.seed, **solver_options(work))
-                influence[rest] += influence_by_label(problem, direction) / (FOLDS - 1)
+                scores[rest] += influence_by_label(problem, direction) / (FOLDS - 1)
             predictions.append([module.probabilities(fitted, inputs) for inputs, _ in validation])
         probabilities[fold] = module.probabilities(fitted, own[0])
         spent["fit"] += record["seconds"]
         spent["score"] += time.perf_counter() - start
     found = []
-    for validation, influence, predictions in zip(validations, influences, predicted, strict=True):
+    for validation, scores, predictions in zip(validations, influences, predicted, strict=True):
         # Of each model by itself: their mean would be surer and better than the one model that judges a fold.
         every = [part for parts in predictions for part in parts]
         given = [part_labels for _, part_labels in validation] * FOLDS
         found.append(CrossFit(
-            probabilities, influence, np.concatenate([np.empty((0, shape[1])), *every]),
+            probabilities, scores, np.concatenate([np.empty((0, shape[1])), *every]),
             np.concatenate([np.empty(0, dtype=np.int64), *given]), spent,
         ))  # fmt: skip
     return found

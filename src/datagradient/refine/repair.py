@@ -28,6 +28,8 @@ class Evidence:
         convex: whether the model's influence predicts what retraining without a sample does.
         seed: the run's seed, for random choices.
         right: (n,) the right labels, for the arms that know them; None if nobody does.
+        checked: of other samples, whose labels somebody checked, as in `right_label_probabilities`; None if nobody did.
+        by_doubt: whether decisions go by the probability that a label is wrong even where influence could be used.
     """
 
     labels: np.ndarray
@@ -36,16 +38,21 @@ class Evidence:
     convex: bool
     seed: int
     right: np.ndarray | None = field(default=None, repr=False)
+    checked: np.ndarray | None = field(default=None, repr=False)
+    by_doubt: bool = False
 
     @cached_property
     def own(self) -> "Judgement":
         """The judgement of the model family itself."""
-        return judge(self.crossfits[:1], self.labels, self.trusted)
+        return self._judged(self.crossfits[:1])
 
     @cached_property
     def joint(self) -> "Judgement":
         """The judgement of all families together."""
-        return judge(self.crossfits, self.labels, self.trusted) if len(self.crossfits) > 1 else self.own
+        return self._judged(self.crossfits) if len(self.crossfits) > 1 else self.own
+
+    def _judged(self, crossfits: Sequence[CrossFit]) -> "Judgement":
+        return judge(crossfits, self.labels, self.trusted, self.checked, self.by_doubt)
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ class Judgement:
     """Of n samples and each label that they could have: influence, and the probability that it is the right one.
 
     ``harm`` (n,) is the influence with the given label, ``doubt`` (n,) the probability that the given label is wrong.
-    Where no label is trusted or a model has no influence, the probability that a label is wrong stands for influence.
+    Where no label is trusted, a model has no influence, or decisions go by doubt, the probability that a label is wrong
+    stands for influence.
     """
 
     influence: np.ndarray
@@ -67,8 +75,11 @@ class Judgement:
         return float(self.doubt.sum())
 
 
-def judge(crossfits: Sequence[CrossFit], labels: np.ndarray, trusted: bool) -> Judgement:
-    """Return what one or more families' cross-fitted models say together.
+def judge(
+    crossfits: Sequence[CrossFit], labels: np.ndarray, trusted: bool, checked: np.ndarray | None = None,
+    by_doubt: bool = False,
+) -> Judgement:  # fmt: skip
+    """Return what one or more families' cross-fitted models say together; arguments are those of `Evidence`.
 
     Influences are added, each in units of its mean size for the given labels. Without right validation labels influence
     finds harmful samples no better than chance, and some models have none; the probability that a label is wrong then
@@ -77,10 +88,10 @@ def judge(crossfits: Sequence[CrossFit], labels: np.ndarray, trusted: bool) -> J
     rows, first = np.arange(len(labels)), crossfits[0]
     right = right_label_probabilities(
         [part.probabilities for part in crossfits], labels, [part.validation for part in crossfits],
-        first.validation_labels, trusted,
+        first.validation_labels, trusted, checked,
     )  # fmt: skip
     doubt = 1 - right[rows, labels]
-    if not trusted or any(np.isnan(part.influence).any() for part in crossfits):
+    if by_doubt or not trusted or any(np.isnan(part.influence).any() for part in crossfits):
         return Judgement(1 - right, right, doubt, doubt)
     influence = sum(part.influence / (np.abs(part.influence[rows, labels]).mean() or 1.0) for part in crossfits)
     return Judgement(influence, right, influence[rows, labels], doubt)

@@ -21,7 +21,7 @@ ANCHORS = 0.03  # share of the samples, the surest of a class, that are taken to
 
 def right_label_probabilities(
     probabilities: Sequence[np.ndarray], labels: np.ndarray, validation: Sequence[np.ndarray],
-    validation_labels: np.ndarray, trusted: bool,
+    validation_labels: np.ndarray, trusted: bool, checked: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Return for every training sample and class the probability (n, classes) that this is the right label.
 
@@ -31,13 +31,17 @@ def right_label_probabilities(
         validation: of each kind of model, (m, classes) for validation samples.
         validation_labels: (m,).
         trusted: whether the validation labels are right; otherwise they are taken to be as wrong as `labels`.
+        checked: (classes, classes), how many samples of each right class had been given each label, of those that are
+            no longer among these because somebody checked them; None if nobody did.
     """
-    sure = recalibrated(probabilities, validation, validation_labels)
-    if trusted:
-        return posterior(sure, labels, confusion(sure, labels))
-    mixing = anchored(sure)
-    right = np.clip(np.linalg.lstsq(mixing.T, sure.T, rcond=None)[0].T, SMALLEST, None)
-    return posterior(right / right.sum(axis=1, keepdims=True), labels, mixing)
+    right = recalibrated(probabilities, validation, validation_labels)
+    if not trusted:
+        mixing = anchored(right)
+        right = np.clip(np.linalg.lstsq(mixing.T, right.T, rcond=None)[0].T, SMALLEST, None)
+        right /= right.sum(axis=1, keepdims=True)
+        if checked is None:
+            return posterior(right, labels, mixing)
+    return posterior(right, labels, confusion(right, labels, checked))
 
 
 def recalibrated(
@@ -69,18 +73,21 @@ def _mixed(logs: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
     return sum(weight * part for weight, part in zip(weights, logs, strict=False)) + weights[len(logs) :]
 
 
-def confusion(right: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def confusion(right: np.ndarray, labels: np.ndarray, checked: np.ndarray | None = None) -> np.ndarray:
     """Return how often samples of each class were given each label: (classes, classes), rows sum to 1.
 
     Args:
         right: (n, classes) probabilities of the right label, from models that have not seen the given one.
         labels: (n,) as given, independent of the sample among those of a class.
+        checked: as in `right_label_probabilities`. Doubtful samples are checked first, so that the labels of those that
+            are left agree with models better than they did, and by themselves would show hardly any wrong ones.
     """
     classes = right.shape[1]
+    known = 0 if checked is None else checked
     rates = 0.6 * np.eye(classes) + 0.4 / classes
     for _ in range(ROUNDS):
         chances = posterior(right, labels, rates)
-        counts = 1 + np.stack([chances[labels == label].sum(axis=0) for label in range(classes)], axis=1)
+        counts = 1 + known + np.stack([chances[labels == label].sum(axis=0) for label in range(classes)], axis=1)
         rates = counts / counts.sum(axis=1, keepdims=True)
     return rates
 

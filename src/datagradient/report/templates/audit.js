@@ -118,8 +118,9 @@
     return [...parts, ...nearList(nearRows(row))];
   };
 
+  rows.forEach((row, k) => { row.place = k + 1; });
   const columns = [
-    { key: "harm", title: "Harm", value: (row) => row.harm, number: true },
+    { key: "place", title: "Place", value: (row) => row.place, number: true },
     { key: "row", title: "Row", value: (row) => row.row, number: true },
     { key: "id", title: "Name", value: (row) => row.id, cell: (row) => (row.id === null ? "–" : named(row.id)) },
     { key: "file", title: "File", value: (row) => row.file, cell: (row) => (row.file === null ? "–" : named(row.file)) },
@@ -130,6 +131,7 @@
     { key: "doubt", title: "Doubt", value: (row) => row.doubt, cell: (row) => percent(row.doubt), number: true, falls: true },
     { key: "loss", title: "Loss", value: (row) => row.loss, cell: (row) => (row.loss === null ? "–" : row.loss.toFixed(2)), number: true, falls: true },
     { key: "confidence", title: "Confidence", value: (row) => row.confidence, cell: (row) => percent(row.confidence), number: true },
+    { key: "harm", title: "Harm", value: (row) => row.harm, number: true },
     { key: "influence", title: "Influence", value: (row) => row.influence, cell: (row) => influence(row.influence), number: true, falls: true },
     { key: "stands", title: "Stands out", value: (row) => row.stands_out / row.of, cell: (row) => `${row.stands_out} of ${row.of}`, number: true, falls: true },
     { key: "decision", title: "Decision", value: (row) => ["drop", "relabel", "look", "keep"].indexOf(row.decision), cell: (row) => decision(row.decision) },
@@ -139,7 +141,7 @@
     .sort((a, b) => label(a).localeCompare(label(b), "en", { numeric: true }));
 
   sortableTable({
-    into, rows, columns, details, order: "harm", title: titleOf, things: "rows", caption: "Rows, the most harmful first",
+    into, rows, columns, details, order: "place", title: titleOf, things: "rows", caption: "Rows, the most doubtful first",
     words: (row) => [row.row, row.id, row.file, label(row.given), label(row.suggested), row.reason, words(sampleOf(row.shown))].filter((part) => part !== null).join("\n"),
     filters: [
       { title: "Given label", value: (row) => row.given, shown: label, options: present("given") },
