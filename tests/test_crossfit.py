@@ -1,6 +1,7 @@
 """Cross-fitting: who judges whom, the numbers by hand, and label quality by models that have not seen the sample."""
 
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from datagradient.errors import UserError
 from datagradient.influence.glm import LinearProblem
 from datagradient.models import logistic
 from datagradient.refine import crossfit
-from datagradient.refine.crossfit import FOLDS, cross_fit, folds_of
+from datagradient.refine.crossfit import FOLDS, cross_fit, stratified_folds
 from datagradient.refine.quality import label_quality
+from datagradient.seeds import integer_seed
 
 SETTINGS = {"l2": 1e-2, "tolerance": 1e-8, "max_iterations": 10_000}
 SOLVER = {"name": "cg", "damping": 0.01, "tolerance": 1e-10, "max_iterations": 1000}
@@ -74,10 +76,15 @@ def test_every_sample_is_predicted_once_by_a_model_that_has_not_seen_it_and_scor
     np.testing.assert_array_equal(found.validation_labels, np.concatenate([labels for _, labels in validation] * FOLDS))
 
 
+def folds_of(samples):
+    return stratified_folds(samples.labels, FOLDS, integer_seed(samples.seed, "folds"))
+
+
 def by_hand(samples, validation):
     """Probabilities, influence and validation probabilities from dense matrices, label by label."""
     probabilities, influence, models = np.zeros((N, 3)), np.zeros((N, 3)), []
-    for rest, fold in folds_of(samples.labels, samples.seed):
+    for fold in folds_of(samples):
+        rest = np.setdiff1d(np.arange(N), fold)
         model, _ = logistic.fit(samples.inputs[rest], samples.labels[rest], 3, SETTINGS, samples.seed)
         models.append(model)
 
@@ -110,10 +117,40 @@ def test_the_numbers_are_those_computed_by_hand(parts, judged_by):
 
 def test_the_seed_draws_the_folds(parts):
     samples, _ = parts
-    first, again, other = (list(folds_of(samples.labels, seed)) for seed in (0, 0, 1))
-    for (_, fold), (_, same), (_, different) in zip(first, again, other, strict=True):
+    first, again, other = (folds_of(replace(samples, seed=seed)) for seed in (0, 0, 1))
+    for fold, same, different in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(fold, same)
         assert set(fold) != set(different)
+
+
+def test_groups_stay_together_and_strata_are_divided_evenly(random):
+    groups = random.integers(0, 60, 200)
+    strata = groups % 3
+    folds = stratified_folds(strata, 5, 0, groups)
+    assert np.array_equal(np.sort(np.concatenate(folds)), np.arange(200))
+    assert sum(len(set(groups[fold])) for fold in folds) == len(set(groups))
+    assert all(len({g for g in groups[fold] if g % 3 == label}) in (3, 4) for fold in folds for label in range(3))
+    alone = stratified_folds(strata, 5, 0)
+    assert [fold.tolist() for fold in alone] == [
+        fold.tolist() for fold in stratified_folds(strata, 5, 0, np.arange(200))
+    ]
+
+
+def test_copies_are_judged_by_models_that_have_not_seen_them(parts):
+    samples, _ = parts
+    rows = np.repeat(np.arange(60), 5)
+    copies = replace(samples.take(rows), labels=samples.labels[rows])
+    found = cross_fit("logistic", copies, [], SETTINGS, SOLVER, groups=rows)
+    assert np.ptp(found.probabilities.reshape(60, 5, 3), axis=1).max() == 0  # by the same model
+
+
+def test_without_influence_the_probabilities_are_the_same(parts):
+    samples, validation = parts
+    with_it, without = (
+        cross_fit("logistic", samples, validation, SETTINGS, SOLVER, wanted) for wanted in (True, False)
+    )
+    np.testing.assert_array_equal(without.probabilities, with_it.probabilities)
+    assert np.isnan(without.influence).all() and np.isfinite(with_it.influence).all()
 
 
 def test_a_class_with_fewer_samples_than_folds_is_refused_by_name(parts):

@@ -100,8 +100,20 @@ def test_rates_of_labels_whose_most_doubtful_were_checked_need_what_the_check_sh
 
 
 def test_anchors_find_flips_to_all_classes_alike(random):
-    p, _ = made_up(random, 5000)
-    np.testing.assert_allclose(anchored(p @ FLIPS), FLIPS, atol=0.01)
+    p, right = made_up(random, 5000)
+    np.testing.assert_allclose(anchored(p @ FLIPS, drawn(random, FLIPS[right])), FLIPS, atol=0.01)
+
+
+def test_a_class_that_models_are_never_sure_of_has_no_wrong_labels(random):
+    """Sixty samples of another class among three thousand, at random: nobody can tell which they are."""
+    labels = (random.random(3000) < 0.5).astype(int)
+    labels[random.permutation(3000)[:60]] = 2
+    sure = np.eye(3)[labels] + np.array([0.01, 0.01, 0.0])
+    sure[labels == 2] = [0.49, 0.49, 0.02]
+    sure = 0.98 * sure / sure.sum(axis=1, keepdims=True) + 0.02 * np.array([0.0, 0.0, 1.0])
+    np.testing.assert_array_equal(anchored(sure, labels)[2], [0, 0, 1])
+    found = right_label_probabilities([sure], labels, [sure], labels, trusted=False)
+    assert found[:, 2].sum() <= 61
 
 
 def test_bayes_rule_by_hand():

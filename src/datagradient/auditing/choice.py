@@ -8,6 +8,7 @@ import numpy as np
 
 from datagradient.auditing.own import OwnClassifier
 from datagradient.auditing.request import AUTO, OWN
+from datagradient.auditing.task import drawn_rows, outer_folds
 from datagradient.auditing.work import cores
 from datagradient.data.features import extract, raw_inputs
 from datagradient.data.given import Given
@@ -24,7 +25,6 @@ PENALTIES = {"table": (1e-1, 1e-2, 1e-3, 1e-4), "image": (1e-1, 1e-2, 1e-3, 1e-4
 # Half the trees at twice the rate: about as good, in half the time.
 FAST = {"boosted": {"rounds": 100, "learning_rate": 0.2}}
 MOST_ROWS = 10_000  # that the choice looks at
-HELD_OUT = 0.25
 SCORING = 1.5  # seconds of a fold with its scoring, features and predictions, by those of its training: a rough guess
 
 
@@ -97,14 +97,10 @@ def choose(
 
 
 def _divided(dataset: Dataset, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.model_selection import train_test_split
-
     if len(rows) > MOST_ROWS:
-        rows = train_test_split(rows, train_size=MOST_ROWS, stratify=dataset.labels[rows],
-                                random_state=integer_seed(seed, "rows for the choice"))[0]  # fmt: skip
-    train, held = train_test_split(rows, test_size=HELD_OUT, stratify=dataset.labels[rows],
-                                   random_state=integer_seed(seed, "choice"))  # fmt: skip
-    return np.sort(train), np.sort(held)
+        rows = rows[drawn_rows(dataset.labels[rows], MOST_ROWS, integer_seed(seed, "rows for the choice"))]
+    quarter = outer_folds(dataset, rows, 4, integer_seed(seed, "choice"))[0]
+    return np.setdiff1d(rows, quarter), quarter
 
 
 def _candidates(name: str, modality: str) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from datagradient.files import read_json, write_json
 from datagradient.files.locks import locked_alone
 
 BEGUN = "begun.json"
+CHOICE = "work/choice.json"  # the choice of a model is made once, also for jobs of a workflow
 OURS = (BEGUN, "work", "report.html", "summary.json", "review.csv", "samples.parquet", "plan.json")
 HIDDEN = (".snakemake",)  # of a workflow that was run in the folder
 LOCK = ".audit.lock"

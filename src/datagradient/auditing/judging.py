@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from datagradient.auditing.own import GIVEN
-from datagradient.auditing.task import ENOUGH_TRUSTED, Part, Task, training_set
+from datagradient.auditing.task import ENOUGH_TRUSTED, Part, Task, different, training_set
 from datagradient.data.features import extract, raw_inputs
 from datagradient.data.training_set import TrainingSet, stacked
 from datagradient.pipeline.layout import solver_for
@@ -46,7 +46,9 @@ def inputs_of(task: Task, part: Part, models: Sequence[str]) -> dict[str, Inputs
     return found
 
 
-def judge(task: Task, part: Part, model: str, samples: TrainingSet, known: Any) -> CrossFit:
+def judge(
+    task: Task, part: Part, model: str, samples: TrainingSet, groups: np.ndarray, known: Any
+) -> CrossFit:  # fmt: skip
     """Cross-fit one family on the samples that are judged.
 
     Trusted rows are the validation samples, in two parts, if there are enough. Otherwise the models are recalibrated on
@@ -58,6 +60,7 @@ def judge(task: Task, part: Part, model: str, samples: TrainingSet, known: Any) 
         part: its rows.
         model: name of the family.
         samples: those of the judged rows that are left.
+        groups: of each sample; copies have the same number.
         known: the inputs of the rows whose labels were checked.
     """
     settings, solver = task.settings[model], solver_for(task.traits(model).solver, task.dataset.modality)
@@ -65,8 +68,8 @@ def judge(task: Task, part: Part, model: str, samples: TrainingSet, known: Any) 
     if trusts(task):
         places = np.flatnonzero(task.trusted[part.known])
         validation = [(known[half], task.dataset.labels[part.known[half]]) for half in (places[::2], places[1::2])]
-        return cross_fit(module, samples, validation, settings, solver, shown)
-    found = cross_fit(module, samples, [], settings, solver, shown)
+        return cross_fit(module, samples, validation, settings, solver, shown, groups)
+    found = cross_fit(module, samples, [], settings, solver, shown, groups)
     return replace(found, validation=found.probabilities, validation_labels=samples.labels)
 
 
@@ -138,14 +141,14 @@ def refine(
         The first round's judgements: of the family that is refined, then of the others; and what all rounds together
         remove and relabel, as positions among the judged rows.
     """
-    model, given = task.models[0], task.dataset.labels[part.judged]
+    model, given, groups = task.models[0], task.dataset.labels[part.judged], different(task.dataset, part.judged)
     refined, first = given, []
     for _ in range(task.rounds):
         left = np.flatnonzero(refined >= 0)
         crossfits = []
         for name in task.models:
             samples = replace(training_set(task, inputs[name].judged[left], part.judged[left]), labels=refined[left])
-            crossfits.append(judge(task, part, name, samples, inputs[name].known))
+            crossfits.append(judge(task, part, name, samples, groups[left], inputs[name].known))
             trained(FOLDS)
         removal = decide(task, evidence_of(task, part, model, refined[left], crossfits))
         after = refined.copy()

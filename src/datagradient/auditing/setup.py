@@ -9,6 +9,7 @@ import numpy as np
 
 from datagradient.auditing import findings
 from datagradient.auditing.choice import Choice, choose
+from datagradient.auditing.folder import CHOICE
 from datagradient.auditing.material import Checked, Material, gather
 from datagradient.auditing.own import OwnClassifier
 from datagradient.auditing.reading import Read
@@ -17,7 +18,6 @@ from datagradient.auditing.task import Task
 from datagradient.data.readers import Source
 from datagradient.files import read_json, write_json
 
-CHOICE = "work/choice.json"  # in the folder: the choice is made once, also for jobs of a workflow
 Said = Callable[[str], None]
 
 

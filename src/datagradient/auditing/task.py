@@ -12,6 +12,7 @@ from datagradient.data.given import Given
 from datagradient.data.record import Dataset, sample_keys
 from datagradient.data.training_set import TrainingSet
 from datagradient.models import declared, family
+from datagradient.refine.crossfit import stratified_folds
 from datagradient.seeds import integer_seed
 
 WHOLE = "whole"  # the part that holds all rows: what is proposed for the file comes from it
@@ -80,7 +81,8 @@ class Task:
         """All rows, then each fold held out of the others, by name."""
         nobody = np.empty(0, dtype=np.int64)
         parts = {WHOLE: self._part(self.rows, nobody)}
-        for number, held in enumerate(outer_folds(self.dataset, self.rows, self.folds, self.seed), start=1):
+        folds = outer_folds(self.dataset, self.rows, self.folds, self.seed, self.checked[self.rows])
+        for number, held in enumerate(folds, start=1):
             parts[f"fold-{number}"] = self._part(np.setdiff1d(self.rows, held), held)
         return parts
 
@@ -117,20 +119,33 @@ def different(dataset: Dataset, rows: np.ndarray | None = None) -> np.ndarray:
     return pd.factorize(keys if rows is None else keys[rows])[0]
 
 
-def outer_folds(dataset: Dataset, rows: np.ndarray, folds: int, seed: int) -> list[np.ndarray]:
+def outer_folds(
+    dataset: Dataset, rows: np.ndarray, folds: int, seed: int, checked: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Divide rows into folds, classes in equal proportion; rows with the same sample are in the same fold.
 
-    A copy of a held-out row would otherwise tell what its label is.
+    A copy of a held-out row would otherwise tell what its label is. Rows whose label was checked, if any, are divided
+    by themselves, so that every fold leaves as many of a class to be judged.
     """
-    from sklearn.model_selection import StratifiedKFold
+    strata = 2 * dataset.labels[rows] + (0 if checked is None else checked)
+    found = stratified_folds(strata, folds, integer_seed(seed, "outer folds"), different(dataset, rows))
+    return [rows[held] for held in found]
 
-    groups = different(dataset, rows)
-    first = np.unique(groups, return_index=True)[1]
-    division = StratifiedKFold(folds, shuffle=True, random_state=integer_seed(seed, "outer folds"))
-    fold_of = np.empty(len(first), dtype=np.int64)
-    for number, (_, held) in enumerate(division.split(first, dataset.labels[rows[first]])):
-        fold_of[held] = number
-    return [rows[fold_of[groups] == number] for number in range(folds)]
+
+def drawn_rows(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return the positions of about so many rows, classes in proportion, but `FEWEST` of each class that has them.
+
+    Args:
+        labels: (n,) integers.
+        count: at least the number of classes.
+        seed: of the draw.
+    """
+    random, found = np.random.default_rng(seed), []
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        wanted = max(min(FEWEST, len(own)), round(count * len(own) / len(labels)))
+        found.append(random.permutation(own)[:wanted])
+    return np.sort(np.concatenate(found))
 
 
 def small_classes(dataset: Dataset, rows: np.ndarray) -> np.ndarray:

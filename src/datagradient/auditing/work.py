@@ -1,6 +1,7 @@
 """The parts of an audit as files, so that what is finished survives an interruption."""
 
 import contextlib
+import hashlib
 import os
 import re
 import signal
@@ -13,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from datagradient.auditing.folder import BEGUN, CHOICE
 from datagradient.auditing.judging import Trained, evidence_of, inputs_of, judgement_of, measure, nobody, refine
 from datagradient.auditing.screen import Progress
 from datagradient.auditing.task import WHOLE, Task
 from datagradient.errors import FileError, UserError
-from datagradient.files import read_arrays, write_arrays
+from datagradient.files import read_arrays, read_meta, write_arrays
 from datagradient.refine.crossfit import FOLDS, CrossFit
 
 ARRAYS = ("probabilities", "influence", "validation", "validation_labels")
@@ -34,7 +36,21 @@ def part_file(folder: Path, name: str) -> Path:
 
 def missing(task: Task, folder: Path) -> list[str]:
     """Return the names of the parts that are not done."""
-    return [name for name in task.parts if not part_file(folder, name).exists()]
+    return [name for name in task.parts if not _is_done(folder, name)]
+
+
+def _is_done(folder: Path, name: str) -> bool:
+    """Return whether there is a part of this audit: a job may have ended after another audit was begun here."""
+    path = part_file(folder, name)
+    return path.exists() and read_meta(path).get("audit") == _fingerprint(folder)
+
+
+def _fingerprint(folder: Path) -> str:
+    """Return a hash of what an audit was begun with, and of its choice of a model."""
+    digest = hashlib.sha256()
+    for path in (folder / BEGUN, folder / CHOICE):
+        digest.update(path.read_bytes() if path.exists() else b"")  # without a folder of its own there is none
+    return digest.hexdigest()
 
 
 def do_part(task: Task, name: str, folder: Path, trained: Trained = nobody) -> None:
@@ -48,7 +64,7 @@ def do_part(task: Task, name: str, folder: Path, trained: Trained = nobody) -> N
     except UserError as error:
         where = "all rows" if name == WHOLE else f"{name.replace('-', ' ')} held out"
         raise UserError(f"{where}: {error}") from error
-    write_arrays(part_file(folder, name), {"part": name}, **arrays)
+    write_arrays(part_file(folder, name), {"part": name, "audit": _fingerprint(folder)}, **arrays)
 
 
 def _judged(task: Task, name: str, trained: Trained) -> dict[str, np.ndarray]:

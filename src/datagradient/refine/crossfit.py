@@ -7,7 +7,8 @@ their estimand).
 """
 
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,7 @@ class CrossFit:
 
 def cross_fit(
     model: Any, samples: TrainingSet, validation: Sequence[tuple[Any, np.ndarray]], settings: dict, solver: dict,
-    influence: bool = True,
+    influence: bool = True, groups: np.ndarray | None = None,
 ) -> CrossFit:  # fmt: skip
     """Train one model for each fold on the rest, and score with each the samples that it was trained on.
 
@@ -59,16 +60,18 @@ def cross_fit(
         settings: of the training.
         solver: for this kind of data.
         influence: whether to compute it; without, it is NaN.
+        groups: (n,) numbers; samples with the same number are in the same fold, because a copy that a model was trained
+            on would tell it what label the sample has. None: every sample is its own.
 
     Raises:
         UserError: a class has fewer samples than there are folds.
     """
-    return cross_fits(model, samples, [validation], settings, solver, influence)[0]
+    return cross_fits(model, samples, [validation], settings, solver, influence, groups)[0]
 
 
 def cross_fits(
     model: Any, samples: TrainingSet, validations: Sequence[Sequence[tuple[Any, np.ndarray]]], settings: dict,
-    solver: dict, influence: bool = True,
+    solver: dict, influence: bool = True, groups: np.ndarray | None = None,
 ) -> list[CrossFit]:  # fmt: skip
     """Return what `cross_fit` would for each of several choices of the validation parts, training each model once."""
     module, labels = family(model) if isinstance(model, str) else model, samples.labels
@@ -76,7 +79,8 @@ def cross_fits(
     _check_classes(samples)
     probabilities, spent = np.empty(shape), {"fit": 0.0, "score": 0.0}
     influences, predicted = [np.zeros(shape) for _ in validations], [[] for _ in validations]
-    for rest, fold in folds_of(labels, samples.seed):
+    for fold in stratified_folds(labels, FOLDS, integer_seed(samples.seed, "folds"), groups):
+        rest = np.setdiff1d(np.arange(len(labels)), fold)
         trained_on, own = samples.take(rest), (samples.inputs[fold], labels[fold])
         fitted, record = module.fit(trained_on.inputs, trained_on.labels, samples.n_classes, settings, samples.seed)
         start = time.perf_counter()
@@ -107,12 +111,29 @@ def cross_fits(
     return found
 
 
-def folds_of(labels: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield for each fold the positions of the other samples and its own, classes in equal proportion."""
+def stratified_folds(
+    strata: np.ndarray, count: int, random_state: int, groups: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """Return the positions of each fold's samples, strata in equal proportion and groups undivided.
+
+    Args:
+        strata: (n,) of each sample, such as its class; of a group, that of its first sample counts.
+        count: number of folds.
+        random_state: of the division.
+        groups: (n,); None: every sample is its own.
+    """
     from sklearn.model_selection import StratifiedKFold
 
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=integer_seed(seed, "folds"))
-    return folds.split(np.zeros(len(labels)), labels)
+    first, group = np.arange(len(strata)), np.arange(len(strata))
+    if groups is not None:
+        _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    division = StratifiedKFold(count, shuffle=True, random_state=random_state)
+    fold_of = np.empty(len(first), dtype=np.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of strata that are smaller than the number of folds
+        for number, (_, held) in enumerate(division.split(first, strata[first])):
+            fold_of[held] = number
+    return [np.flatnonzero(fold_of[group] == number) for number in range(count)]
 
 
 def _check_classes(samples: TrainingSet) -> None:

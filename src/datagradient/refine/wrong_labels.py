@@ -16,7 +16,9 @@ from scipy.special import log_softmax, softmax
 SMALLEST = 1e-6  # probabilities below it count as this
 PRIOR = 2.5  # penalty on the sum of the squared class biases, beside the sum of the validation losses
 ROUNDS = 50  # of expectation–maximisation
-ANCHORS = 0.03  # share of the samples, the surest of a class, that are taken to be of that class
+ANCHORS = 0.03  # share of the samples, the surest of a class, that are taken to be of that class,
+OF_A_CLASS = 0.15  # and of the samples with its label, so that a rare class has no anchors of other classes
+SURE_ENOUGH = 0.5  # mean probability of a class below which its surest samples are no anchors
 
 
 def right_label_probabilities(
@@ -36,7 +38,7 @@ def right_label_probabilities(
     """
     right = recalibrated(probabilities, validation, validation_labels)
     if not trusted:
-        mixing = anchored(right)
+        mixing = anchored(right, labels)
         right = np.clip(np.linalg.lstsq(mixing.T, right.T, rcond=None)[0].T, SMALLEST, None)
         right /= right.sum(axis=1, keepdims=True)
         if checked is None:
@@ -92,16 +94,24 @@ def confusion(right: np.ndarray, labels: np.ndarray, checked: np.ndarray | None 
     return rates
 
 
-def anchored(given: np.ndarray) -> np.ndarray:
+def anchored(given: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return how often samples of each class are given each label, from the samples that are surest of the class.
+
+    A class that models are never sure of has no such samples: whether its labels are often wrong or hard to predict
+    cannot be told, and none is taken to be wrong.
 
     Args:
         given: (n, classes) probabilities of the *given* label.
+        labels: (n,) as given.
     """
-    count = max(1, round(ANCHORS * len(given)))
-    surest = np.argsort(-given, axis=0, kind="stable")[:count]
-    rates = np.stack([given[surest[:, label]].mean(axis=0) for label in range(given.shape[1])])
-    return rates / rates.sum(axis=1, keepdims=True)
+    n, classes = given.shape
+    sizes, rates = np.bincount(labels, minlength=classes), np.eye(classes)
+    for label in range(classes):
+        count = max(1, min(round(ANCHORS * n), int(OF_A_CLASS * sizes[label])))
+        mean = given[np.argsort(-given[:, label], kind="stable")[:count]].mean(axis=0)
+        if mean[label] >= SURE_ENOUGH * mean.sum():
+            rates[label] = mean / mean.sum()
+    return rates
 
 
 def posterior(right: np.ndarray, labels: np.ndarray, rates: np.ndarray) -> np.ndarray:
