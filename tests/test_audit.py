@@ -87,7 +87,9 @@ def test_wrong_labels_are_found(audited):
     assert set(said.decision) <= set(answer.DECISIONS)
     assert (said.judged_in == 4).all()
     acted = (said.decision == answer.DROP) | (said.decision == answer.RELABEL)
-    assert acted.sum() == len(parts[WHOLE]["removed"]) + len(parts[WHOLE]["relabelled"])
+    proposed = np.concatenate([parts[WHOLE]["removed"], parts[WHOLE]["relabelled"]])
+    assert acted.sum() == len(proposed) - said.drawn[proposed].sum()  # what is drawn is checked, whatever it is
+    assert (said.decision[said.drawn] == answer.LOOK).all()
     assert said.stands_out[acted].mean() > 3 * said.stands_out[~acted].mean()
 
 
@@ -214,7 +216,7 @@ def test_a_rare_class_counts_as_much_as_the_other():
     dataset, _ = made_up()
     labels = np.zeros(N, dtype=np.int64)
     labels[::10] = 1
-    assert made_up_effect(task_of(replace(dataset, labels=labels)), 5).metric == "balanced accuracy"
+    assert made_up_effect(task_of(replace(dataset, labels=labels)), 5).metric == "area under the ROC curve"
 
 
 def test_a_test_file_measures(tmp_path):

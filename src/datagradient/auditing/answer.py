@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest, norm
 
 from datagradient.auditing.judging import evidence_of, judgement_of, trusts
-from datagradient.auditing.task import WHOLE, Part, Task
+from datagradient.auditing.measures import MEASURES, Measured, difference, suited
+from datagradient.auditing.task import ENOUGH_TRUSTED, WHOLE, Part, Task
 from datagradient.auditing.work import crossfits_of
 from datagradient.evidence.statistics import corrected_interval, mean_and_interval
 from datagradient.influence.scores import dataset_contribution
@@ -17,11 +19,13 @@ from datagradient.seeds import generator
 
 DROP, RELABEL, LOOK, KEEP = DECISIONS = ("drop", "relabel", "look", "keep")
 HELPS, NOTHING, TOO_FEW, HURTS = "helps", "nothing", "too few", "hurts"
-SUSPICIOUS, DRAWN = 50, 50  # rows to check by hand: the most doubtful, and some at random that show how many are wrong
-MEASURE_ON_TRUSTED = 100  # checked labels needed to measure the effect on them alone
-UNCLEAR = 0.02  # an interval that reaches this far on either side of its mean says nothing
+# Rows to check by hand: the most doubtful, and some at random that show how many are wrong. Not all come back checked.
+SUSPICIOUS, DRAWN = 50, ENOUGH_TRUSTED + 10
+DOUBTFUL = 0.5  # all rows whose doubt is larger are to be looked at
+MEASURE_ON_TRUSTED = 500  # checked labels needed to measure the effect on them alone; on fewer, chance is larger
+WORTHWHILE = 0.01  # "nothing" means that a gain of more than this is ruled out
 ALIKE = 2  # digits of the probability that a label is wrong; rows that agree in them are ordered by their loss
-LOPSIDED = 0.8  # share of the largest class from which on the mean over classes is measured
+TWO_SIDED = float(norm.ppf(0.975))
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -32,7 +36,7 @@ class Effect:
 
     Attributes:
         verdict: one of ``"helps"``, ``"nothing"``, ``"too few"``, ``"hurts"``.
-        metric: ``"accuracy"``, or ``"balanced accuracy"``, the mean over classes, where one class is most of the rows.
+        metric: the name of one of `measures.MEASURES`.
         measured_on: which rows, in words.
         rows: number of them.
         by_fold: for each fold its rows, ``baseline``, ``refined``, ``random``, numbers removed and relabelled.
@@ -55,68 +59,61 @@ class Effect:
 
 def effect(task: Task, parts: Mapping[str, Arrays]) -> Effect:
     """Return the effect over all folds."""
-    labels, names = task.dataset.labels, [name for name in task.parts if name != WHOLE]
-    trusted = int(task.trusted[task.rows].sum())
-    where, measured_on = _measured(task, trusted)
-    shares = np.bincount(labels[task.rows]) / len(task.rows)
-    metric = "balanced accuracy" if shares.max() >= LOPSIDED else "accuracy"
-    by_fold, right = [], {"baseline": [], "refined": [], "random": []}
-    for name in names:
-        part, arrays = task.parts[name], parts[name]
-        rows = task.test if where == "test" else part.held
-        chosen = np.flatnonzero(task.trusted[rows]) if measured_on.endswith("checked labels") else np.arange(len(rows))
-        fold: dict[str, Any] = {"fold": len(by_fold) + 1, "rows": len(chosen), "removed": len(arrays["removed"]),
+    names = [name for name in task.parts if name != WHOLE]
+    rows, places, measured_on = _measured(task, names)
+    where, metric = "test" if len(task.test) else "held", suited(task, rows)
+    arms: dict[str, list[Measured]] = {arm: [] for arm in ("baseline", "refined", "random")}
+    by_fold = []
+    for number, name in enumerate(names):
+        arrays, own = parts[name], rows[number]
+        fold: dict[str, Any] = {"fold": number + 1, "rows": len(own), "removed": len(arrays["removed"]),
                                 "relabelled": len(arrays["relabelled"])}  # fmt: skip
-        for arm, values in right.items():
-            given = labels[rows[chosen]]
-            is_right = arrays[f"{where}_{arm}"][chosen].argmax(axis=1) == given
-            fold[arm] = _balanced(is_right, given) if metric != "accuracy" else float(is_right.mean())
-            values.append(is_right)
+        for arm, found in arms.items():
+            found.append(MEASURES[metric](task.dataset.labels[own], arrays[f"{where}_{arm}"][places[number]]))
+            fold[arm] = found[-1].value
         by_fold.append(fold)
-    joined = {arm: np.mean(values, axis=0) if where == "test" else np.concatenate(values)
-              for arm, values in right.items()}  # fmt: skip
-    change, against = (
-        _difference(task, by_fold, joined, other, metric == "accuracy") for other in ("baseline", "random")
-    )
-    count = len(task.test) if where == "test" else sum(fold["rows"] for fold in by_fold)
+    change, against = (_difference(task, rows, arms["refined"], arms[other]) for other in ("baseline", "random"))
+    count = len(task.test) if where == "test" else sum(map(len, rows))
     acted = any(fold["removed"] or fold["relabelled"] for fold in by_fold)
     return Effect(_verdict(change, against, acted), metric, measured_on, count, by_fold, change, against)
 
 
-def _measured(task: Task, trusted: int) -> tuple[str, str]:
-    """Return whose predictions are measured, those of held-out or of test rows, and which rows these are in words."""
+def _measured(task: Task, names: Sequence[str]) -> tuple[list[np.ndarray], list[np.ndarray], str]:
+    """Return for each fold the rows that are measured and their places among those predicted, and what they are."""
     if len(task.test):
-        return "test", "rows of the test file"
-    if trusted >= MEASURE_ON_TRUSTED:
-        return "held", "held-out rows with checked labels"
-    return "held", "held-out rows with their labels as given"
-
-
-def _balanced(right: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+        everywhere = np.arange(len(task.test))
+        return [task.test for _ in names], [everywhere for _ in names], "rows of the test file"
+    held = [task.parts[name].held for name in names]
+    places = [np.flatnonzero(task.trusted[rows]) for rows in held]
+    if sum(map(len, places)) >= MEASURE_ON_TRUSTED and all(map(len, places)):
+        checked = [rows[own] for rows, own in zip(held, places, strict=True)]
+        return checked, places, "held-out rows with checked labels"
+    return held, [np.arange(len(rows)) for rows in held], "held-out rows with their labels as given"
 
 
 def _difference(
-    task: Task, by_fold: Sequence[dict], right: Mapping[str, np.ndarray], other: str, by_row: bool
-) -> dict[str, float]:
+    task: Task, rows: list[np.ndarray], refined: list[Measured], other: list[Measured]
+) -> dict[str, float]:  # fmt: skip
     """Return the difference of refined and another arm, with the wider of two intervals: over folds, and over rows."""
-    differences = np.array([fold["refined"] - fold[other] for fold in by_fold])
-    low, high = corrected_interval(differences, 1 / task.folds)
-    if by_row:
-        _, row_low, row_high = mean_and_interval(right["refined"].astype(float) - right[other])
-        low, high = min(low, row_low), max(high, row_high)
-    return {"mean": float(differences.mean()), "low": low, "high": high, "folds": len(by_fold),
-            "folds_better": int((differences > 0).sum())}  # fmt: skip
+    by_fold = np.array([this.value - that.value for this, that in zip(refined, other, strict=True)])
+    low, high = corrected_interval(by_fold, 1 / task.folds)
+    mean, error = difference(task, rows, refined, other)
+    low, high = min(low, mean - TWO_SIDED * error), max(high, mean + TWO_SIDED * error)
+    return {"mean": mean, "low": float(low), "high": float(high), "folds": len(by_fold),
+            "folds_better": int((by_fold > 0).sum())}  # fmt: skip
 
 
 def _verdict(change: dict[str, float], against_random: dict[str, float], acted: bool) -> str:
+    """Return what the differences from the baseline and from random removal say together."""
     if not acted:
         return NOTHING
     if change["low"] > 0:
-        return HELPS if against_random["mean"] > 0 else NOTHING
+        if against_random["low"] > 0:
+            return HELPS
+        return NOTHING if against_random["mean"] <= 0 else TOO_FEW
     if change["high"] < 0:
         return HURTS
-    return TOO_FEW if (change["high"] - change["low"]) / 2 > UNCLEAR else NOTHING
+    return NOTHING if change["high"] <= WORTHWHILE else TOO_FEW
 
 
 def sentence(found: Effect, removed: int, relabelled: int) -> str:
@@ -175,8 +172,8 @@ class Rows:
 def rows(task: Task, parts: Mapping[str, Arrays], verdict: str, own: np.ndarray) -> Rows:
     """Return what is said of every judged row, and what to do with it.
 
-    Rows are dropped and relabelled where the effect says that this helps. Otherwise they are to be looked at, as are
-    the most doubtful rows; without trusted labels, also rows drawn at random, which show how many labels are wrong.
+    Rows are dropped and relabelled where the effect says that this helps. To be looked at are the most doubtful others
+    and, without trusted labels, rows drawn at random, which show how many labels are wrong: whatever else they are.
 
     Args:
         task: the audit.
@@ -202,12 +199,12 @@ def rows(task: Task, parts: Mapping[str, Arrays], verdict: str, own: np.ndarray)
         decision[acted] = KEEP
     loss = losses(first.probabilities, labels)
     order = np.lexsort((-loss, -np.round(judged.doubt, ALIKE)))
-    decision[order[((decision == KEEP) & mine)[order]][:SUSPICIOUS]] = LOOK
+    left = order[((decision == KEEP) & mine)[order]]
+    decision[left[: max(SUSPICIOUS, int((judged.doubt[left] > DOUBTFUL).sum()))]] = LOOK
     if not trusts(task):
         at_random = generator(task.seed, "rows to check").permutation(n)
         at_random = at_random[mine[at_random]][:DRAWN]
-        drawn[at_random] = True
-        decision[at_random[decision[at_random] == KEEP]] = LOOK
+        drawn[at_random], decision[at_random] = True, LOOK  # also what would be done otherwise: all are to be checked
     stands_out, judged_in = _standing_out(task, parts, len(task.dataset.labels))
     influence = first.influence[places, labels]
     return Rows(
@@ -256,29 +253,25 @@ def score(task: Task, whole: Arrays) -> dict[str, Any]:
 
 
 def wrong_labels(task: Task, parts: Mapping[str, Arrays]) -> dict[str, Any]:
-    """Return how many labels look wrong: expected number and share, with an interval, and what random rows show.
+    """Return how many labels look wrong: expected number and share, and what rows drawn at random showed.
 
-    The interval is over the folds. Without trusted labels it reaches as far as the count of confident learning
-    (Northcutt, Jiang and Chuang 2021), which is larger: models that learn the mistakes find too few of them, and
-    confident learning takes what is hard to tell for wrong.
+    Only with trusted labels is there an interval: over the folds, and at least as wide as so many labels allow.
+    Without, a model cannot tell labels that are wrong from rows that are hard to predict, and learns mistakes that have
+    a pattern; the truth may be far away on either side.
     """
-    share, labels = float(parts[WHOLE]["wrong"]), task.dataset.labels
-    by_fold = np.array([float(arrays["wrong"]) for name, arrays in parts.items() if name != WHOLE])
-    low, high = (end + share - by_fold.mean() for end in corrected_interval(by_fold, 1 / task.folds))
-    if not trusts(task):
-        from cleanlab.count import estimate_joint
-
-        probabilities = parts[WHOLE][f"probabilities_{task.models[0]}"]
-        high = max(high, 1 - np.trace(estimate_joint(labels[parts[WHOLE]["judged"]], probabilities)))
-    return {"rows": int(task.trusted[task.rows].sum()), "expected_wrong": share * len(parts[WHOLE]["judged"]),
-            "expected_wrong_share": share, "low": max(0.0, float(low)), "high": min(1.0, float(high)),
-            "drawn": _drawn(task)}  # fmt: skip
+    share, trusted = float(parts[WHOLE]["wrong"]), int(task.trusted[task.rows].sum())
+    low = high = None
+    if trusts(task):
+        by_fold = np.array([float(arrays["wrong"]) for name, arrays in parts.items() if name != WHOLE])
+        ends = [end + share - by_fold.mean() for end in corrected_interval(by_fold, 1 / task.folds)]
+        exact = binomtest(round(share * trusted), trusted).proportion_ci()
+        low, high = max(0.0, min(ends[0], exact.low)), min(1.0, max(ends[1], exact.high))
+    return {"rows": trusted, "expected_wrong": share * len(parts[WHOLE]["judged"]), "expected_wrong_share": share,
+            "low": low, "high": high, "drawn": _drawn(task)}  # fmt: skip
 
 
 def _drawn(task: Task) -> dict[str, Any] | None:
     """Return how many of the rows that were drawn at random and checked had a wrong label; None if none was."""
-    from scipy.stats import binomtest
-
     drawn = np.empty(0, dtype=np.int64) if task.before is None else np.flatnonzero(task.trusted & (task.before >= 0))
     if not len(drawn):
         return None

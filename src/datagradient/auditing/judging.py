@@ -12,7 +12,7 @@ from datagradient.data.features import extract, raw_inputs
 from datagradient.data.training_set import TrainingSet, stacked
 from datagradient.pipeline.layout import solver_for
 from datagradient.refine.crossfit import FOLDS, CrossFit, cross_fit
-from datagradient.refine.removal import Removal, removable
+from datagradient.refine.removal import Removal
 from datagradient.refine.repair import Evidence, Judgement, repair
 from datagradient.seeds import generator
 
@@ -167,11 +167,11 @@ def measure(
 
     Returns:
         Class probabilities (rows, classes) by name: ``held_baseline``, ``held_refined``, ``held_random`` for the rows
-        held out, and the same for ``test``. ``random`` goes without as many rows, drawn from all that were judged.
+        held out, and the same for ``test``. ``random`` goes without as many rows of each class, drawn at random.
     """
-    labels, count = task.dataset.labels[part.judged], len(removal.positions) + len(removal.relabelled)
-    order = generator(task.seed, "as many at random").permutation(len(labels))
-    at_random = Removal(order[removable(labels)[order]][:count])
+    labels = task.dataset.labels[part.judged]
+    acted = np.concatenate([removal.positions, removal.relabelled])
+    count, at_random = len(acted), Removal(_as_many_at_random(task, labels, labels[acted]))
     arms = {"baseline": Removal(np.empty(0, dtype=np.int64)), "refined": removal, "random": at_random}
     found: dict[str, np.ndarray] = {}
     for arm, change in arms.items():
@@ -180,6 +180,16 @@ def measure(
             trained(1)
         found |= {f"{name}_{arm}": values for name, values in predicted.items()}
     return found
+
+
+def _as_many_at_random(task: Task, labels: np.ndarray, acted: np.ndarray) -> np.ndarray:
+    """Return positions drawn from the judged rows: of each class as many as `acted` holds, but not most of it."""
+    order = generator(task.seed, "as many at random").permutation(len(labels))
+    drawn = []
+    for label in np.unique(acted):
+        own = order[labels[order] == label]
+        drawn.append(own[: min(int((acted == label).sum()), len(own) // 2)])
+    return np.concatenate(drawn) if drawn else np.empty(0, dtype=np.int64)
 
 
 def _predictions(task: Task, part: Part, inputs: Inputs, labels: np.ndarray) -> dict[str, np.ndarray]:

@@ -61,11 +61,14 @@ def _all_the_same(found: answer.Effect, wrong: dict[str, Any]) -> str:
 
 
 def _on_wrong_labels(wrong: dict[str, Any], trusted: int) -> str:
-    share = f"{100 * wrong['expected_wrong_share']:.1f} % [{100 * wrong['low']:.1f}, {100 * wrong['high']:.1f}]"
-    by = f"by {trusted} labels that were checked by hand" if trusted >= ENOUGH_TRUSTED else \
-        "by models alone: if labels are wrong in a pattern that models learn, this is too low"  # fmt: skip
+    share = f"{100 * wrong['expected_wrong_share']:.1f} %"
     rest = "of the rows" if wrong["drawn"] is None else "of the rows that were not checked"
-    words = f"About {wrong['expected_wrong']:.0f} labels look wrong, {share} {rest}, {by}."
+    words = f"About {wrong['expected_wrong']:.0f} labels look wrong, {share} {rest}"
+    if wrong["low"] is None:
+        words += (", to models alone: where classes overlap fewer are wrong, where labels are wrong in a pattern that "
+                  "models learn, more.")  # fmt: skip
+    else:
+        words += f" [{100 * wrong['low']:.1f}, {100 * wrong['high']:.1f}], by {trusted} labels checked by hand."
     if wrong["drawn"] is None:
         return words
     drawn = wrong["drawn"]
