@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from datagradient import audit
-from datagradient.auditing.material import CHECKED, DRAWN, FEWEST_ROWS
+from datagradient.auditing.request import FEWEST_ROWS
+from datagradient.auditing.review import CHECKED, DRAWN
 from datagradient.auditing.task import ENOUGH_TRUSTED
 from datagradient.errors import UserError
 
