@@ -85,8 +85,9 @@ def gather(
         fresh = ~np.isin(sample_keys(other.dataset), keys)
         path = other.facts["path"]  # None for data in memory
         if not fresh.any():
-            raise UserError(f"--{name}{f' {path}' if path else ''}: all {counted(len(fresh), 'row')} are in the "
-                            "audited data, too, and cannot be used: give rows that are not audited")  # fmt: skip
+            whose = "its one row is" if len(fresh) == 1 else f"all {len(fresh)} rows are"
+            raise UserError(f"--{name}{f' {path}' if path else ''}: {whose} in the audited data, too, and cannot be "
+                            "used: give rows that are not audited")  # fmt: skip
         if not fresh.all():
             findings["repeats"].append({"file": Path(path).name if path else name, "rows": int((~fresh).sum())})
         # A row of the audited file may not be among those that it is judged by.

@@ -169,5 +169,5 @@ def check_kept(folder: Path, trusted: Any = None) -> None:
         elsewhere = {(entry.row, str(entry.label)) for entry in read_entries(trusted)}
         entries = [entry for entry in entries if (entry.row, str(entry.label)) not in elsewhere]
     if entries:
-        raise UserError(f"{review}: row {entries[0].row} was checked by hand, and --overwrite would lose that: move "
-                        "this file away first")  # fmt: skip
+        raise UserError(f"{review}: row {entries[0].row} was checked by hand, which would be lost: move this file "
+                        "away first")  # fmt: skip

@@ -350,7 +350,8 @@ def read_rows(path: Path, *needed: str) -> list[dict[str, str]]:
         for fields in filter(None, lines):
             line = lines.line_num
             if len(fields) != len(columns):
-                raise FileError(path, f"line {line}: {len(fields)} cells, and the header has {len(columns)} columns")
+                cells = "1 cell" if len(fields) == 1 else f"{len(fields)} cells"
+                raise FileError(path, f"line {line}: {cells}, and the header has {len(columns)} columns")
             row = {name: CsvField(text, path, line, name) for name, text in zip(columns, fields, strict=True)}
             rows.append(Content(path, row))
         return rows

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from datagradient.data.readers.source import ReadOptions, fault, listed
+from datagradient.data.readers.source import ReadOptions, counted, fault, listed
 from datagradient.data.readers.table import Table, check_names, check_rows
 from datagradient.data.readers.text_files import TextFile, check_text, sha256
 from datagradient.errors import UserError, one_line
@@ -150,7 +150,9 @@ def _rows(file: TextFile, form: Form, remedy: str) -> tuple[list[str], np.ndarra
     numbered = _numbered(file, form)
     place, _, header = next((item for item in numbered if not is_blank(item[2])), (0, 1, []))
     if len(header) < 2:
-        raise fault(file.path, f"the header has {len(header)} columns, and at least two are needed: {remedy}")
+        raise fault(
+            file.path, f"the header has {counted(len(header), 'column')}, and at least two are needed: {remedy}"
+        )
     rows = np.arange(place + 1, len(lengths))
     odd = rows[lengths[rows] != len(header)]
     if len(odd):
@@ -205,7 +207,8 @@ def _ragged(path: Path, lines: list[tuple[int, int]], width: int, n: int, remedy
     if len(lines) == n and all(length == width + 1 for _, length in lines):
         return fault(path, f"every row has {width + 1} fields and the header {width}: name the first column")
     shown = ", ".join(f"line {line} has {length}" for line, length in lines[:SHOWN])
-    more = f", and {len(lines) - SHOWN} more lines differ" if len(lines) > SHOWN else ""
+    left = len(lines) - SHOWN
+    more = f", and {left} more {'line differs' if left == 1 else 'lines differ'}" if left > 0 else ""
     return fault(path, f"the header has {width} fields, {shown}{more}: write fields that hold the separator in double "
                        f"quotes, or {remedy}")  # fmt: skip
 
