@@ -190,7 +190,7 @@ def test_labels_written_into_the_review_outlive_the_command(capsys):
     assert called(capsys, *CALL)[0] == 0
     path = Path("data-audit/review.csv")
     written = pd.read_csv(path, dtype=str, keep_default_na=False)
-    written.loc[[0, 5], "checked"] = ["yes", "?"]
+    written.loc[[0, 5], "checked"] = ["YES", "?"]
     written.to_csv(path, index=False, sep=";", encoding="utf-8-sig", lineterminator="\r\n")  # as a spreadsheet does
     assert called(capsys, *CALL, "--resume")[0] == 0
     assert pd.read_csv(path, dtype=str, keep_default_na=False).equals(written)
@@ -205,7 +205,7 @@ def test_labels_written_into_the_review_outlive_the_command(capsys):
     assert status == 0
     assert any(line.startswith("1 label was checked by hand, ") for line in lines)
     assert re.search("There (is 1|are 0) checked labels? of rows drawn at random, and 50 are needed", "\n".join(lines))
-    # These labels are in the review that is given: nothing would be lost.
+    # These labels are in the review that is given, though written in another way: nothing would be lost.
     Path("moved.csv").write_text(
         "\n".join(line for line in Path("moved.csv").read_text().splitlines() if "?" not in line)
     )

@@ -252,6 +252,12 @@ def test_a_review_is_read_as_a_spreadsheet_saves_it(tmp_path, form):
     assert [(entry.row, entry.label, entry.drawn) for entry in entries] == [(4, "é", "random"), (7, " x ", "")]
 
 
+def test_a_sheet_in_another_encoding_is_refused_with_a_remedy(tmp_path):
+    (tmp_path / "review.csv").write_bytes("row,checked,drawn\n1,é,\n".encode("cp1252"))
+    with pytest.raises(UserError, match=r"is no text in UTF-8: let the spreadsheet save it as CSV in UTF-8$"):
+        review_module.read_entries(tmp_path / "review.csv")
+
+
 @pytest.mark.parametrize(
     ("names", "label", "expected"),
     [

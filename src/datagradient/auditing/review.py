@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datagradient.errors import UserError, shown
+from datagradient.errors import FileError, UserError, shown
 from datagradient.files import read_rows
 
 REVIEW_FILE = "review.csv"
@@ -51,13 +51,22 @@ def read_entries(review: Any) -> list[Entry]:
     """
     if isinstance(review, str | Path):
         cells = [(row[ROW], row[CHECKED], row[DRAWN], f"{review}, line {row[ROW].place[1]}")
-                 for row in read_rows(Path(review), ROW, CHECKED, DRAWN)]  # fmt: skip
+                 for row in _lines(Path(review))]  # fmt: skip
     else:
         cells = list(_cells(review))
     return [
         Entry(_whole(row, where), label, str(drawn).strip(), where)
         for row, label, drawn, where in cells if not _is_blank(label)
     ]  # fmt: skip
+
+
+def _lines(path: Path) -> list[dict]:
+    try:
+        return read_rows(path, ROW, CHECKED, DRAWN)
+    except FileError as error:
+        if isinstance(error.__context__, UnicodeError):
+            raise FileError(path, "is no text in UTF-8: let the spreadsheet save it as CSV in UTF-8") from None
+        raise
 
 
 def _cells(review: Any) -> Iterable[tuple[Any, Any, Any, str]]:
@@ -149,6 +158,13 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def _alike(label: Any) -> Any:
+    """Return a label such that those are equal which `class_of` may take for the same class."""
+    text = str(label).strip().casefold()
+    number = _number(text)
+    return text if number is None else number
+
+
 def is_unsure(label: Any, names: Mapping[str, int]) -> bool:
     """Return whether a label says that the person could not tell."""
     return str(label).strip() == UNSURE and UNSURE not in names
@@ -166,8 +182,8 @@ def check_kept(folder: Path, trusted: Any = None) -> None:
     entries = read_entries(review)
     is_same = isinstance(trusted, str | Path) and Path(trusted).exists() and Path(trusted).samefile(review)
     if entries and trusted is not None and not is_same:
-        elsewhere = {(entry.row, str(entry.label)) for entry in read_entries(trusted)}
-        entries = [entry for entry in entries if (entry.row, str(entry.label)) not in elsewhere]
+        elsewhere = {(entry.row, _alike(entry.label)) for entry in read_entries(trusted)}
+        entries = [entry for entry in entries if (entry.row, _alike(entry.label)) not in elsewhere]
     if entries:
         raise UserError(f"{review}: row {entries[0].row} was checked by hand, which would be lost: move this file "
                         "away first")  # fmt: skip
