@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datagradient.auditing import answer
-from datagradient.auditing.apply import carry_out
+from datagradient.auditing.apply import _taken, carry_out
 from datagradient.auditing.plan import DROP, RELABEL, Changes
 from datagradient.auditing.rewrite_text import rewrite_text
 from datagradient.auditing.run import Audit
@@ -237,10 +237,7 @@ def test_any_text_table_and_any_plan(tmp_path_factory, made, data, encoding, pac
     options = {"sep": table.sep, "encoding": encoding, "id": "id"}
     actions = [drop(row) for row in dropped] + [relabel(row, label) for row, label in new.items()]
     out = folder / "out.csv"
-    said = carry_out(plan_of(source, actions, **options), out)
-    if not actions:
-        assert "nothing to do" in said
-        return
+    carry_out(plan_of(source, actions, **options), out)
     got = gzip.decompress(out.read_bytes()) if packed else out.read_bytes()
     assert got == table.text(dropped, raw).removesuffix(unended).encode(encoding)
     before, after = (read(path, ReadOptions("y", **options)) for path in (source, out))
@@ -612,8 +609,54 @@ def test_another_data_frame_is_refused():
     with pytest.raises(UserError, match="there is no column '7'"):
         audit.apply(frame[["x"]])
     source = read((frame[["x"]], words()))
-    with pytest.raises(UserError, match="the audited data are no DataFrame, but arrays"):
+    with pytest.raises(UserError, match=r"the audited data are a pair \(samples, labels\), and this is a DataFrame"):
         replace(audit, source=source).apply(frame)
+    with pytest.raises(UserError, match="the audited data are a DataFrame, and this is a tuple"):
+        audit.apply((frame[["x"]], words()))
+
+
+SAMPLES = {
+    "texts": [f"text {k} of some" for k in range(ROWS)],
+    "rows": [[x, 1.0 + k] for k, x in enumerate(numbers())],
+    "array": np.column_stack([numbers(), np.arange(ROWS)]),
+    "images": np.random.default_rng(0).integers(0, 9, (ROWS, 8, 8, 3), dtype=np.uint8),
+    "frame": pd.DataFrame({"x": numbers()}, index=range(5, 5 + ROWS)),
+}
+LABELS_IN_MEMORY = {
+    "list": words,
+    "tuple": lambda: tuple(word == "yes" for word in words()),
+    "array": lambda: np.array([word == "yes" for word in words()], dtype=np.int8),
+    "column": lambda: np.array(words())[:, None],
+    "series": lambda: pd.Series(pd.Categorical(words()), index=range(5, 5 + ROWS), name="y"),
+}
+
+
+@pytest.mark.parametrize(("samples", "labels"), [*zip(SAMPLES, LABELS_IN_MEMORY, strict=True), ("texts", "series")])
+def test_a_pair_keeps_its_types(samples, labels):
+    samples, labels = SAMPLES[samples], LABELS_IN_MEMORY[labels]()
+    source = read((samples, labels))
+    names = [source.dataset.class_names[number] for number in source.dataset.labels]
+    rows = [{"row": row, "file": None, "given": names[row], "suggested": names[1], "decision": decision}
+            for row, decision in ((0, "drop"), (2, "relabel"), (7, "drop"))]  # fmt: skip
+    found = Audit({"effect": {"verdict": "helps"}}, rows, {}, source, None)
+    new_samples, new_labels = found.apply((samples, labels))
+    kept = [row for row in range(ROWS) if row not in (0, 7)]
+    assert (type(new_samples), type(new_labels)) == (type(samples), type(labels))
+    if hasattr(labels, "dtype"):
+        assert (new_labels.dtype, new_labels.shape[1:]) == (labels.dtype, labels.shape[1:])
+    if hasattr(labels, "index") and not isinstance(labels, list | tuple):
+        assert new_labels.index.tolist() == labels.index[kept].tolist()
+    expected = [names[1] if row == 2 else names[row] for row in kept]
+    again = read((new_samples, new_labels))
+    assert [again.dataset.class_names[number] for number in again.dataset.labels] == expected
+    if isinstance(samples, list):
+        assert new_samples == [samples[row] for row in kept]
+    else:
+        assert np.array_equal(np.asarray(new_samples), np.asarray(samples)[kept])
+    with pytest.raises(UserError, match=r"is of 12 rows, and there are 10|12 labels and 10 samples"):
+        found.apply((new_samples, labels))
+    with pytest.raises(UserError, match="row 0 has another label"):
+        found.apply((samples, _taken(labels, np.arange(ROWS) + (np.arange(ROWS) == 0))))
 
 
 def test_a_plan_of_a_data_frame_is_no_plan_of_a_file(tmp_path):
@@ -710,13 +753,22 @@ def test_a_folder_inside_the_source_is_refused(tmp_path):
     assert "is inside" in refused(plan, source / "new")
 
 
-def test_an_empty_plan_writes_nothing(audited, capsys):
-    source, _ = audited
+@pytest.mark.parametrize("kind", ["csv.gz", "parquet"])
+def test_an_empty_plan_writes_the_same_file(tmp_path, capsys, kind):
+    source, new = tmp_path / f"data.{kind}", tmp_path / f"new.{kind}"
+    frame = pd.DataFrame({"x": numbers(), "y": words()})
+    frame.to_parquet(source) if kind == "parquet" else frame.to_csv(source, index=False)
     plan = plan_of(source, [])
-    new = plan.with_name("new.csv")
     assert main(["apply", str(plan), "--out", str(new)]) == 0
-    assert "nothing to do" in capsys.readouterr().out
-    assert not new.exists()
+    assert capsys.readouterr().out.startswith("Nothing changed: ")
+    assert new.read_bytes() == source.read_bytes()
+    assert "exists: give another --out" in refused(plan, new)
+
+
+def test_an_empty_plan_copies_a_folder(tmp_path):
+    source, new = folder_of_images(tmp_path), tmp_path / "new"
+    assert carry_out(plan_of(source, [], target=None), new).startswith("Nothing changed: ")
+    assert read(new).facts["sha256"] == read(source).facts["sha256"]
 
 
 def test_the_command_says_what_is_wrong_in_one_line(audited, capsys):

@@ -20,9 +20,9 @@ import pytest
 
 from conftest import REPOSITORY, environment
 from datagradient import audit
-from datagradient.auditing import jobs, screen, work
+from datagradient.auditing import jobs, screen, setup, work
 from datagradient.auditing.folder import LOCK, Place
-from datagradient.auditing.request import AuditOptions, Request
+from datagradient.auditing.request import FEWEST_ROWS, AuditOptions, Request
 from datagradient.commands.main import main
 from datagradient.data.readers import ReadOptions
 from datagradient.errors import FileError, UserError
@@ -103,7 +103,7 @@ def everything(folder):
         (["data.csv", "--target", "label", "--fail-if", "harm > 1"], "'harm > 1' is not like 'harmful > 0.05'"),
         (["data.csv", "--target", "label", "--device", "tpu"], "--device: invalid choice: 'tpu'"),
         (["data.csv", "--target", "label", "--validation", "no.csv"], "no.csv"),
-        (["data.csv", "--target", "label", "--trusted", "no.csv"], "no.csv: No such file"),
+        (["data.csv", "--target", "label", "--trusted", "no.csv"], "no.csv: not found; --trusted takes a review.csv"),
         (["data.csv", "--target", "label", "--trusted", "data.csv"], "data.csv: holds no 'row'"),
         (["data.csv", "--target", "label", "--overwrite", "--resume"], "--overwrite and --resume: give one of them"),
         (["data.csv", "--target", "label", "--resume"], "data-audit: --resume: no audit was begun here"),
@@ -178,6 +178,55 @@ def test_gates(capsys, gates, tripped):
     assert [line.split()[0] for line in said] == tripped
     assert status == (1 if tripped else 0)
     assert "Contribution score" in output
+
+
+def test_quiet_tells_why_a_gate_tripped(capsys):
+    status, _, lines = called(capsys, *CALL, "--quiet", "--fail-if", "wrong > 0.01")
+    assert (status, len(lines)) == (1, 1)
+    assert re.fullmatch(r"datagradient audit: --fail-if: wrong is 0\.\d+, > 0\.01", lines[0])
+
+
+def test_labels_written_into_the_review_outlive_the_command(capsys):
+    assert called(capsys, *CALL)[0] == 0
+    path = Path("data-audit/review.csv")
+    written = pd.read_csv(path, dtype=str, keep_default_na=False)
+    written.loc[[0, 5], "checked"] = ["YES", "?"]
+    written.to_csv(path, index=False, sep=";", encoding="utf-8-sig", lineterminator="\r\n")  # as a spreadsheet does
+    assert called(capsys, *CALL, "--resume")[0] == 0
+    assert pd.read_csv(path, dtype=str, keep_default_na=False).equals(written)
+    before = everything(Path("data-audit"))
+    for more in ([], ["--trusted", str(path)]):
+        status, _, lines = called(capsys, *CALL, "--overwrite", *more)
+        assert status == 2
+        assert f"row {written['row'][0]} was checked by hand, which would be lost: move" in lines[-1]
+    assert everything(Path("data-audit")) == before
+    path.rename("moved.csv")
+    status, _, lines = called(capsys, *CALL, "--overwrite", "--trusted", "moved.csv")
+    assert status == 0
+    assert any(line.startswith("1 label was checked by hand, ") for line in lines)
+    assert re.search("There (is 1|are 0) checked labels? of rows drawn at random, and 50 are needed", "\n".join(lines))
+    # These labels are in the review that is given, though written in another way: nothing would be lost.
+    Path("moved.csv").write_text(
+        "\n".join(line for line in Path("moved.csv").read_text().splitlines() if "?" not in line)
+    )
+    assert called(capsys, *CALL, "--overwrite", "--trusted", "moved.csv")[0] == 0
+
+
+@pytest.mark.parametrize("option", ["--validation", "--test"])
+def test_more_data_that_are_the_audited_ones_are_refused(here, capsys, option):
+    made_up().head(30).to_csv("more.csv", index=False)
+    status, _, lines = called(capsys, *CALL, option, "more.csv")
+    assert status == 2
+    assert lines[-1] == (f"datagradient audit: {option} more.csv: all 30 rows are in the audited data, too, and cannot "
+                         "be used: give rows that are not audited")  # fmt: skip
+    assert not Path("data-audit").exists()
+
+
+def test_few_trusted_labels_are_said(capsys):
+    frame = made_up()
+    frame.assign(right=np.where(frame.index < 7, "true", "")).to_csv("data.csv", index=False)
+    lines = called(capsys, *CALL, "--trusted-column", "right")[2]
+    assert "There are 7 checked labels, and 50 are needed for the other rows to be judged by them." in lines
 
 
 def test_too_few_rows_are_an_answer_with_all_files_and_trip_every_gate(here, capsys):
@@ -503,6 +552,8 @@ def test_a_limit_of_time_draws_the_same_rows_later(here, capsys):
     with Place("timed", resume=True) as place:
         again = jobs.begin(request, place, lambda _: None)
     assert first.max_rows == again.max_rows < 600
+    assert first.seconds > setup.START  # what every audit takes is counted
+    assert setup._rows_in_time(again.material, AuditOptions(time_limit=setup.START), again.choice)[0] == FEWEST_ROWS
     assert (first.material.places == again.material.places).all()
 
 

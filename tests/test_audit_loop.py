@@ -7,8 +7,14 @@ import pandas as pd
 import pytest
 
 from datagradient import audit
-from datagradient.auditing.material import CHECKED, DRAWN, FEWEST_ROWS
+from datagradient.auditing import answer, setup
+from datagradient.auditing import review as review_module
+from datagradient.auditing.material import gather, read_checked
+from datagradient.auditing.reading import introduction, read_all
+from datagradient.auditing.request import FEWEST_ROWS, Request
+from datagradient.auditing.review import CHECKED, DRAWN
 from datagradient.auditing.task import ENOUGH_TRUSTED
+from datagradient.data.readers import ReadOptions, read
 from datagradient.errors import UserError
 
 N = 300
@@ -140,3 +146,177 @@ def test_files_besides_the_first_may_lack_a_class():
     assert result.effect["baseline"] > 0.7  # chance, and any shift of the classes' numbers, is far below
     assert result.effect["rows"] == len(test)
     assert result.summary["trusted"]["rows"] == len(more)
+
+
+# What a person writes is not lost, and is counted
+
+
+@pytest.fixture(scope="module")
+def review(table, first):
+    """The review of the first audit, as a DataFrame into which a person has written."""
+    review = first.review
+    look = review.index[review["decision"] == "look"][:60]
+    review.loc[look, CHECKED] = table[1][review.loc[look, "row"]]
+    return review
+
+
+@pytest.fixture(scope="module")
+def second(table, review):
+    return audit(table[0], "answer", trusted=review, **OPTIONS)
+
+
+def test_decisions_count_every_row_of_the_review(second, tmp_path):
+    counts = second.review["decision"].value_counts()
+    assert second.summary["decisions"] == {name: counts.get(name, 0) for name in answer.DECISIONS}
+    acted = second.summary["decisions"]["drop"] + second.summary["decisions"]["relabel"]
+    assert acted == len(second.plan["actions"]) > 10
+    assert sum(second.summary["decisions"].values()) == N
+
+
+def test_too_few_rows_count_those_that_were_checked(table):
+    frame = table[0].head(FEWEST_ROWS - 1)
+    changed = "no" if frame["answer"][3] == "yes" else "yes"
+    given = pd.DataFrame({"row": [3, 4], CHECKED: [changed, frame["answer"][4]], DRAWN: ""})
+    result = audit(frame, "answer", trusted=given, progress=False)
+    assert result.summary["decisions"] == {"drop": 0, "relabel": 1, "look": 0, "keep": FEWEST_ROWS - 2}
+    assert result.apply(frame)["answer"][3] == changed
+
+
+def test_a_data_frame_is_a_review_as_its_file_is(table, first, second, review, tmp_path):
+    review.to_csv(tmp_path / "review.csv", index=False)
+    frame = audit(table[0], "answer", trusted=tmp_path / "review.csv", **OPTIONS)
+    assert frame.plan == second.plan
+    assert second.apply(table[0]).equals(frame.apply(table[0]))
+
+
+def test_a_saved_review_keeps_what_was_written_into_it(first, tmp_path):
+    first.save(tmp_path)
+    before = (tmp_path / "review.csv").read_bytes()
+    first.save(tmp_path)
+    assert (tmp_path / "review.csv").read_bytes() == before
+    written = pd.read_csv(tmp_path / "review.csv", dtype=str, keep_default_na=False)
+    written.loc[[1, 4], CHECKED] = ["yes", "?"]
+    written.to_csv(tmp_path / "review.csv", index=False)
+    first.save(tmp_path)
+    assert pd.read_csv(tmp_path / "review.csv", dtype=str, keep_default_na=False).equals(written)
+
+
+def test_labels_that_do_not_fit_a_later_audit_are_not_replaced(first, second, tmp_path):
+    second.save(tmp_path)
+    path = tmp_path / "review.csv"
+    before = path.read_bytes()
+    second.save(tmp_path)
+    assert path.read_bytes() == before
+    first.save(tmp_path)  # of the same data: labels that came from a person stay
+    review = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert (review[CHECKED] != "").sum() == len(second.checked.places)
+    row = int(second.source.rows[second.checked.places[0]])
+    other = {"no": "yes", "yes": "no"}[second.source.dataset.class_names[second.checked.labels[0]]]
+    review.loc[review["row"] == str(row), CHECKED] = other
+    review.to_csv(path, index=False)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=f"row {row} was checked as '{other}' there, and as .* move the file away"):
+        second.save(tmp_path)
+    pd.concat([review, review.tail(1).assign(row=str(N), checked="yes")]).to_csv(path, index=False)
+    with pytest.raises(UserError, match=f"row {N} was checked by hand there, and is not in the review of this audit"):
+        first.save(tmp_path)
+
+
+def test_a_folder_of_something_else_is_refused(table, first, tmp_path):
+    first.save(tmp_path / "one")
+    other = audit(table[0].head(40), "answer", progress=False)
+    with pytest.raises(UserError, match=r"one: holds an audit of other data: give another folder$"):
+        other.save(tmp_path / "one")
+    (tmp_path / "one/plan.json").unlink()
+    with pytest.raises(UserError, match=r"one: holds report.html, and no plan.json says of which data"):
+        first.save(tmp_path / "one")
+    with pytest.raises(UserError, match="holds one, which is not of an audit: give another folder"):
+        first.save(tmp_path)
+
+
+# Reviews from elsewhere
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"sep": ";", "encoding": "utf-8-sig", "lineterminator": "\r\n"},
+        {"sep": "\t", "encoding": "utf-16"},
+        {"lineterminator": "\r"},
+    ],
+)
+def test_a_review_is_read_as_a_spreadsheet_saves_it(tmp_path, form):
+    frame = pd.DataFrame({"row": [4, 2, 7], "reason": "a, b; c", DRAWN: ["random", "", ""], CHECKED: ["é", "", " x "]})
+    frame.to_csv(tmp_path / "review.csv", index=False, **form)
+    entries = review_module.read_entries(tmp_path / "review.csv")
+    assert [(entry.row, entry.label, entry.drawn) for entry in entries] == [(4, "é", "random"), (7, " x ", "")]
+
+
+def test_a_sheet_in_another_encoding_is_refused_with_a_remedy(tmp_path):
+    (tmp_path / "review.csv").write_bytes("row,checked,drawn\n1,é,\n".encode("cp1252"))
+    with pytest.raises(UserError, match=r"is no text in UTF-8: let the spreadsheet save it as CSV in UTF-8$"):
+        review_module.read_entries(tmp_path / "review.csv")
+
+
+@pytest.mark.parametrize(
+    ("names", "label", "expected"),
+    [
+        (["False", "True"], "TRUE", "True"), (["0.0", "1.0"], "0", "0.0"), (["0.5", "1.5"], "0,5", "0.5"),
+        (["no", "yes"], " yes ", "yes"), (["no", "yes"], "YES", "yes"), (["Yes", "yes"], "YES", None),
+        (["Yes", "yes"], "yes", "yes"), (["1", "01"], "1.0", None), (["1", "2"], "1,000", None),
+        (["no", "yes"], "y", None),
+        (["007", "8"], "7", "007"), (["1", "2"], 2, "2"), (["False", "True"], True, "True"), (["0.0", "1.0"], 1, "1.0"),
+        (["nan", "1"], "NaN", "nan"),
+    ],
+)  # fmt: skip
+def test_labels_that_spreadsheets_have_changed(names, label, expected):
+    numbers = {name: number for number, name in enumerate(names)}
+    assert review_module.class_of(label, numbers) == numbers.get(expected)
+
+
+@pytest.mark.parametrize(("labels", "checked"), [([True, False], [True, None, "?"]), ([3, 5], [3.0, np.nan, "?"])])
+def test_values_of_a_data_frame_are_the_classes_themselves(labels, checked):
+    frame = pd.DataFrame({"x": np.arange(40), "y": np.array(labels)[np.arange(40) % 2]})
+    given = pd.DataFrame({"row": [1.0, 2, 3], CHECKED: pd.Series(checked, dtype=object), DRAWN: ["random", "", ""]})
+    found = read_checked(read(frame, ReadOptions("y")), given)
+    assert (found.places.tolist(), found.drawn.tolist(), found.corrected) == ([1], [True], 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (pd.DataFrame({"row": [1], CHECKED: ["yes"]}), "trusted: the DataFrame has no column 'drawn'"),
+        (
+            pd.DataFrame({"row": ["b"], CHECKED: ["yes"], DRAWN: [""]}),
+            "position 0 of the DataFrame: row is 'b', and not",
+        ),
+        (pd.DataFrame({"row": [1], CHECKED: ["?"], DRAWN: [""]}), "trusted: no row has a label in the column checked"),
+        ([1, 2], "trusted is a list: give the path of a review.csv, or a DataFrame"),
+    ],
+)
+def test_what_is_no_review_is_refused(table, given, message):
+    with pytest.raises(UserError, match=message):
+        audit(table[0], "answer", trusted=given, **OPTIONS)
+
+
+def test_another_review_does_not_go_on_with_an_audit(table, tmp_path):
+    frame, given = table[0].head(40), pd.DataFrame({"row": [1], CHECKED: ["yes"], DRAWN: ["random"]})
+    audit(frame, "answer", trusted=given, folder=tmp_path, progress=False)
+    audit(frame, "answer", trusted=given.copy(), folder=tmp_path, progress=False)
+    with pytest.raises(UserError, match="the review has changed since this audit was begun"):
+        audit(frame, "answer", trusted=given.assign(row=2), folder=tmp_path, progress=False)
+
+
+# What is said
+
+
+def test_counts_have_the_right_words():
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": random.normal(size=60), "y": np.where(np.arange(60) % 2, "a", "b")})
+    frame.loc[7, "y"] = None
+    frame.loc[8, "x"] = frame.loc[10, "x"]
+    found = read_all(Request(frame, ReadOptions("y")))
+    assert next(iter(introduction(found))) == "60 rows, of which 59 can be used; 2 classes: a 29, b 30."
+    material = gather(found.source, found.trusted, found.before, 1000, 0)
+    assert material.not_checked == ["1 row that was set aside"]
+    assert setup.before(material, 0)[1] == ["1 row repeats another."]

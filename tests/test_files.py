@@ -118,8 +118,16 @@ def test_a_cell_that_is_no_number_is_named_by_line_and_column(tmp_path):
     with pytest.raises(UserError, match=r"a.csv: holds no 'm', but name, n: a file of another kind$"):
         read_rows(path, "m")
     path.write_text("name,n\nx\n")
-    with pytest.raises(UserError, match=r"a.csv: line 2: 1 cells, and the header has 2 columns"):
+    with pytest.raises(UserError, match=r"a.csv: line 2: 1 cell, and the header has 2 columns"):
         read_rows(path)
+
+
+@pytest.mark.parametrize("sep", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_is_read_as_a_spreadsheet_saves_it(tmp_path, sep, encoding):
+    path = tmp_path / "a.csv"
+    path.write_bytes(f'a{sep}b{sep}c\r\n1{sep}"x;,\ty"{sep}é\r\n'.encode(encoding))
+    assert read_rows(path, "a", "c") == [{"a": "1", "b": "x;,\ty", "c": "é"}]
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):

@@ -189,6 +189,24 @@ def test_classes_that_look_like_typing_errors_or_amounts_are_said():
 
 
 @pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["NA", "a", "b"], "'NA' (14 rows) looks like a missing label and is a class"),
+        ([1, -999, 0], "'-999' (13 rows) looks like a missing label and is a class"),
+        (["?", "a", " N/A "], "' N/A ' (13 rows) and '?' (14 rows) look like missing labels and are classes"),
+        (["a", "b", "nan"], "'nan' (13 rows) looks like"),
+        (["-1", "1", "9"], ""),
+    ],
+)
+def test_classes_that_look_like_missing_labels_are_said(values, said):
+    found = with_column("y", (values * N)[:40]).said
+    assert len(found) == (1 if said else 0)
+    assert not said or found[0].startswith(f"column 'y': {said}")
+    assert not said or found[0].endswith(": unless this is meant, leave these rows out, or remove their label, which "
+                                         "sets them aside")  # fmt: skip
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         ([[1]] * N, "column 'odd', row 0 holds a list"),

@@ -219,7 +219,16 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(made, content, messag
         ({"encoding": "base64"}, "--encoding is 'base64', which is not known"),
         ({"encoding": "nonsense"}, "--encoding is 'nonsense', which is not known"),
         ({"encoding": "ascii", "content": FILE + "1,é,no\n"}, "is not ascii: give another --encoding"),
-        ({"sep": ";"}, "has one column with ';' as separator"),
+        ({"sep": ";"}, "one column with ';' as separator, .*: leave --sep out, or give another one .',' gives more.$"),
+        (
+            {"sep": ".", "content": "a.label\n" + BODY + "1.2.3\n"},
+            "in double quotes, or leave --sep out, or give another",
+        ),
+        ({"sep": ".", "content": "label\n1\n"}, "one column with '.' as .* leave --sep out, or give another one$"),
+        (
+            {"text": "age"},
+            "column 'age' .--text. holds numbers, and no texts: give the column of texts, or leave --text",
+        ),
     ],
 )
 def test_options_that_do_not_fit_are_refused(made, options, message):

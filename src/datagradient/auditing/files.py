@@ -5,13 +5,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datagradient.auditing import answer
-from datagradient.auditing.material import CHECKED, DOUBTFUL, DRAWN, RANDOM
+from datagradient.auditing.folder import BEGUN, OURS, WORK, others_in
 from datagradient.auditing.outcome import with_shown
 from datagradient.auditing.plan import SCHEMA
-from datagradient.files import replacing, write_json
+from datagradient.auditing.review import (
+    CHECKED,
+    DOUBTFUL,
+    DRAWN,
+    RANDOM,
+    REVIEW_FILE,
+    Entry,
+    class_of,
+    is_unsure,
+    read_entries,
+)
+from datagradient.errors import UserError
+from datagradient.files import read_json, replacing, write_json
 
 if TYPE_CHECKING:
+    from datagradient.auditing.material import Checked
     from datagradient.auditing.run import Audit
+    from datagradient.data.readers import Source
+
+PLAN_FILE = "plan.json"
 
 REVIEW = ("row", "id", "file", "given", "suggested", "probability", "harm", "influence", "loss", "doubt", "confidence",
           "stands_out", "of", "decision", "reason", DRAWN, CHECKED)  # fmt: skip
@@ -21,18 +37,64 @@ COUNTS = ("harm", "stands_out", "of")
 
 
 def write_all(result: "Audit", folder: Path) -> None:
-    """Write the outcome's files; summary.json, the last one, says that all are there."""
+    """Write the outcome's files; summary.json, the last one, says that all are there.
+
+    What was written by hand into a review of the same data that the folder holds is kept.
+
+    Raises:
+        UserError: the folder holds other files, or an audit of other data, or labels that would be lost.
+    """
     from datagradient.report.page import write_audit_page
 
-    with replacing(folder / "review.csv") as stream:
+    rows = _with_written(review_rows(result), _written(result, folder), result, folder)
+    # The plan says which data the folder is about: it comes first.
+    write_json(folder / PLAN_FILE, result.plan)
+    with replacing(folder / REVIEW_FILE) as stream:
         writer = csv.DictWriter(stream, REVIEW, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
-        writer.writerows({name: _cell(row.get(name)) for name in REVIEW} for row in review_rows(result))
+        writer.writerows({name: _cell(row.get(name)) for name in REVIEW} for row in rows)
     write_samples(result, folder / "samples.parquet")
-    write_json(folder / "plan.json", result.plan)
-    rows = with_shown(result.material.dataset, result.rows) if result.material.dataset is not None else []
-    write_audit_page(folder / "report.html", result.summary, rows, result.curves)
+    shown = with_shown(result.material.dataset, result.rows) if result.material.dataset is not None else []
+    write_audit_page(folder / "report.html", result.summary, shown, result.curves)
     write_json(folder / "summary.json", result.summary)
+
+
+def _written(result: "Audit", folder: Path) -> list[Entry]:
+    """Return what was written by hand into the review of a folder, which holds nothing or an audit of the same data."""
+    held, elsewhere = ([path.name for path in folder.iterdir()] if folder.is_dir() else []), "give another folder"
+    for name in others_in(held):
+        raise UserError(f"{folder}: holds {name}, which is not of an audit: {elsewhere}")
+    if PLAN_FILE in held:
+        before, now = read_json(folder / PLAN_FILE, source=dict)["source"], result.source.facts
+        for key, what in (("sha256", "data"), ("target", "labels")):
+            if before.get(key) != now.get(key):
+                raise UserError(f"{folder}: holds an audit of other {what}: {elsewhere}")
+    else:
+        for name in sorted({*held} & {*OURS} - {BEGUN, WORK}):
+            raise UserError(f"{folder}: holds {name}, and no {PLAN_FILE} says of which data: {elsewhere}")
+    return read_entries(folder / REVIEW_FILE) if REVIEW_FILE in held else []
+
+
+def _with_written(rows: list[dict], written: list[Entry], result: "Audit", folder: Path) -> list[dict[str, Any]]:
+    """Return rows of a review with what was written by hand into an earlier one of the same data."""
+    left = {entry.row: entry for entry in written}
+    names = {name: number for number, name in enumerate(result.source.dataset.class_names)}
+    kept, review = [], folder / REVIEW_FILE
+    for row in rows:
+        entry = left.pop(row["row"], None)
+        if entry is None or (CHECKED in row and is_unsure(entry.label, names)):
+            kept.append(row)
+        elif CHECKED not in row:
+            kept.append({**row, CHECKED: str(entry.label), DRAWN: entry.drawn})
+        elif class_of(entry.label, names) == names[row[CHECKED]]:
+            kept.append(row)
+        else:
+            raise UserError(f"{review}: row {entry.row} was checked as {str(entry.label)!r} there, and as "
+                            f"{row[CHECKED]!r} in this audit: move the file away first")  # fmt: skip
+    for row in left:
+        raise UserError(f"{review}: row {row} was checked by hand there, and is not in the review of this audit: move "
+                        "the file away first")  # fmt: skip
+    return kept
 
 
 def _cell(value: Any) -> Any:
@@ -55,22 +117,26 @@ def plan_of(result: "Audit") -> dict[str, Any]:
 
 def review_rows(result: "Audit") -> list[dict[str, Any]]:
     """Return the judged rows, worst first, then those that were checked by hand, with their labels."""
-    if result.checked is None:
-        return result.rows
-    checked, source = result.checked, result.source
+    return [*result.rows, *checked_rows(result.source, result.checked)]
+
+
+def checked_rows(source: "Source", checked: "Checked | None") -> list[dict[str, Any]]:
+    """Return the rows whose labels came with a review, as plain data; a label that was changed is a decision."""
+    if checked is None:
+        return []
     names, is_image = source.dataset.class_names, source.dataset.modality == "image"
-    more = []
+    rows = []
     for place, given, label, drawn in zip(
         checked.places.tolist(), checked.given, checked.labels, checked.drawn, strict=True
     ):
         name = None if source.names is None else source.names[place]
-        more.append({
+        rows.append({
             "row": int(source.rows[place]), "id": None if is_image else name, "file": name if is_image else None,
             "given": names[given], "suggested": names[label],
             "decision": answer.RELABEL if label != given else answer.KEEP, "reason": "Checked by hand.",
             DRAWN: RANDOM if drawn else DOUBTFUL, CHECKED: names[label],
         })  # fmt: skip
-    return [*result.rows, *more]
+    return rows
 
 
 def write_samples(result: "Audit", path: Path) -> None:

@@ -4,16 +4,19 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from datagradient.auditing.review import REVIEW_FILE, check_kept
 from datagradient.errors import FileError, UserError
 from datagradient.files import read_json, write_json
 from datagradient.files.locks import locked_alone
 
 BEGUN = "begun.json"
 CHOICE = "work/choice.json"  # the choice of a model is made once, also for jobs of a workflow
-OURS = (BEGUN, "work", "report.html", "summary.json", "review.csv", "samples.parquet", "plan.json")
+WORK = "work"  # folder of the parts
+OURS = (BEGUN, WORK, "report.html", "summary.json", REVIEW_FILE, "samples.parquet", "plan.json")
 HIDDEN = (".snakemake",)  # of a workflow that was run in the folder
 LOCK = ".audit.lock"
 
@@ -23,16 +26,22 @@ class Place:
 
     Nothing is written before `begin`, so that a call that fails until then leaves nothing behind.
 
+    Args:
+        path: the folder.
+        overwrite: whether an audit that it holds is replaced.
+        resume: whether an audit that it holds goes on.
+        trusted: a review whose labels are not lost with those of an audit that is replaced.
+
     Attributes:
         path: the folder.
         begun: whether it holds an audit that `resume` goes on with.
     """
 
-    def __init__(self, path: str | Path, overwrite: bool = False, resume: bool = False):
-        self.path, self.overwrite, self.resume = Path(path), overwrite, resume
+    def __init__(self, path: str | Path, overwrite: bool = False, resume: bool = False, trusted: Any = None):
+        self.path, self.overwrite, self.resume, self.trusted = Path(path), overwrite, resume, trusted
         self.begun = self._is_locked = False
         self._held = contextlib.ExitStack()
-        check_folder(self.path, overwrite, resume)
+        check_folder(self.path, overwrite, resume, trusted)
 
     def __enter__(self) -> "Place":
         """Lock a folder that holds an audit."""
@@ -56,7 +65,7 @@ class Place:
         if self.begun:
             return
         self._lock()
-        check_folder(self.path, self.overwrite, resume=False)  # another audit may have come first
+        check_folder(self.path, self.overwrite, False, self.trusted)  # another audit may have come first
         clear(self.path)
         write_json(self.path / BEGUN, facts)
         self.begun = True
@@ -71,8 +80,11 @@ class Place:
         self._is_locked = True
 
 
-def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
-    """Refuse a folder that cannot be written, or that is not empty, unless its audit is to be replaced or resumed."""
+def check_folder(folder: Path, overwrite: bool, resume: bool, trusted: Any = None) -> None:
+    """Refuse a folder that cannot be written, or that is not empty, unless its audit is to be replaced or resumed.
+
+    Labels that somebody has written into the review of an audit are not replaced, unless they are in `trusted`, too.
+    """
     if overwrite and resume:
         raise UserError("--overwrite and --resume: give one of them")
     if folder.exists() and not folder.is_dir():
@@ -86,11 +98,16 @@ def check_folder(folder: Path, overwrite: bool, resume: bool) -> None:
         if BEGUN not in held:
             raise UserError(f"{folder}: --resume: no audit was begun here; leave --resume out")
         return
-    others = [name for name in held if name not in OURS and not name.startswith(".")]
-    if others:
-        raise UserError(f"{folder}: holds {others[0]}, which is not of an audit; give another --out")
+    for name in others_in(held):
+        raise UserError(f"{folder}: holds {name}, which is not of an audit; give another --out")
     if not overwrite and any(name in OURS for name in held):
         raise UserError(f"{folder}: holds an audit; --resume goes on with it, --overwrite replaces it")
+    check_kept(folder, trusted)
+
+
+def others_in(names: Iterable[str]) -> list[str]:
+    """Return the names that are not of an audit's files, of all that a folder holds; hidden ones are of nobody."""
+    return sorted(name for name in names if name not in OURS and not name.startswith("."))
 
 
 def clear(folder: Path) -> None:

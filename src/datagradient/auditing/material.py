@@ -8,18 +8,14 @@ from typing import Any
 import numpy as np
 
 from datagradient.auditing.request import FEWEST_ROWS
+from datagradient.auditing.review import CHECKED, RANDOM, UNSURE, class_of, is_unsure, read_entries
 from datagradient.auditing.task import small_classes
 from datagradient.data.given import Given, joined
 from datagradient.data.readers import Source
-from datagradient.data.readers.source import listed
+from datagradient.data.readers.source import counted, listed
 from datagradient.data.record import Dataset, sample_keys
 from datagradient.errors import UserError
-from datagradient.files import read_rows
 from datagradient.seeds import integer_seed
-
-CHECKED = "checked"  # column of review.csv for the label that a person gives to a row
-DRAWN = "drawn"  # column that says why a row is to be checked
-RANDOM, DOUBTFUL = "random", "doubtful"
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,9 @@ def gather(
         given: the samples of each of these files, for a user's own classifier; None without.
     """
     places, not_checked = _drawn(source, max_rows, seed)
-    not_checked += [f"{len(source.set_aside)} rows that were set aside"] if source.set_aside else []
+    if source.set_aside:
+        verb = "was" if len(source.set_aside) == 1 else "were"
+        not_checked.append(f"{counted(len(source.set_aside), 'row')} that {verb} set aside")
     findings: dict[str, Any] = {"repeats": []}
     keys = sample_keys(source.dataset)
     others = []
@@ -85,8 +83,12 @@ def gather(
         if other is None:
             continue
         fresh = ~np.isin(sample_keys(other.dataset), keys)
+        path = other.facts["path"]  # None for data in memory
+        if not fresh.any():
+            whose = "its one row is" if len(fresh) == 1 else f"all {len(fresh)} rows are"
+            raise UserError(f"--{name}{f' {path}' if path else ''}: {whose} in the audited data, too, and cannot be "
+                            "used: give rows that are not audited")  # fmt: skip
         if not fresh.all():
-            path = other.facts["path"]  # None for data in memory
             findings["repeats"].append({"file": Path(path).name if path else name, "rows": int((~fresh).sum())})
         # A row of the audited file may not be among those that it is judged by.
         others.append((other, np.flatnonzero(fresh)))
@@ -108,7 +110,7 @@ def gather(
     ]
     kept = np.flatnonzero(~np.isin(dataset.labels, small))
     for entry in findings["small_classes"]:
-        not_checked.append(f"{entry['rows']} rows of class {entry['name']}, too few to judge")
+        not_checked.append(f"{counted(entry['rows'], 'row')} of class {entry['name']}, too few to judge")
     judged = int((own & ~checked)[kept].sum())
     classes = len(dataset.class_names) - len(small)
     if judged < FEWEST_ROWS or classes < 2:
@@ -190,12 +192,12 @@ class Checked:
         return int((self.labels != self.given).sum())
 
 
-def read_checked(source: Source, path: Path) -> Checked:
-    """Read the labels that a person has written into a review.csv.
+def read_checked(source: Source, review: Any) -> Checked:
+    """Read the labels that a person has written into a review.
 
     Args:
         source: the audited file.
-        path: a review.csv: rows are found by their number, a label is the name of a class in the column ``checked``.
+        review: as `read_entries` takes it: rows are found by their number, a label is the name of a class.
 
     Raises:
         UserError: a row is not in the file or stands twice, a label is not a class, or no row was checked.
@@ -203,21 +205,23 @@ def read_checked(source: Source, path: Path) -> Checked:
     position = {int(row): place for place, row in enumerate(source.rows)}
     names = {name: label for label, name in enumerate(source.dataset.class_names)}
     found: dict[int, tuple[int, bool]] = {}
-    for line, row in enumerate(read_rows(path, "row", CHECKED, DRAWN), start=2):
-        label = row[CHECKED] if row[CHECKED] in names else row[CHECKED].strip()
-        if not label:
+    for entry in read_entries(review):
+        if is_unsure(entry.label, names):
             continue
-        if label not in names:
-            raise UserError(f"{path}, line {line}: {CHECKED} is {label!r}, and classes are {listed(names)}")
-        place = position.get(int(row["row"]))
+        label = class_of(entry.label, names, source.classes)
+        if label is None:
+            raise UserError(f"{entry.where}: {CHECKED} is {entry.label!r}, and classes are {listed(names)}; write "
+                            f"{UNSURE} where you cannot tell")  # fmt: skip
+        place = position.get(entry.row)
         if place is None:
-            raise UserError(f"{path}, line {line}: row {row['row']} is not in {source.facts['path']}: is it the review "
-                            "of this file?")  # fmt: skip
+            raise UserError(f"{entry.where}: row {entry.row} is not in {source.facts['path'] or 'the data'}: is it the "
+                            "review of these data?")  # fmt: skip
         if place in found:
-            raise UserError(f"{path}, line {line}: row {row['row']} stands twice: leave one of them out")
-        found[place] = names[label], row[DRAWN] == RANDOM
+            raise UserError(f"{entry.where}: row {entry.row} stands twice: leave one of them out")
+        found[place] = label, entry.drawn == RANDOM
     if not found:
-        raise UserError(f"{path}: no row has a label in the column {CHECKED}: write the right class there, also where "
+        where = review if isinstance(review, str | Path) else "trusted"
+        raise UserError(f"{where}: no row has a label in the column {CHECKED}: write the right class there, also where "
                         "it is the given one")  # fmt: skip
     places = np.array(list(found))
     labels, drawn = (np.array(values) for values in zip(*found.values(), strict=True))

@@ -8,8 +8,9 @@ import numpy as np
 
 from datagradient.auditing import answer, display
 from datagradient.auditing.choice import Choice
-from datagradient.auditing.material import DOUBTFUL, RANDOM, Material
+from datagradient.auditing.material import Material
 from datagradient.auditing.request import OWN
+from datagradient.auditing.review import DOUBTFUL, RANDOM
 from datagradient.auditing.task import ENOUGH_TRUSTED, WHOLE, Task
 from datagradient.auditing.work import read_part, trainings
 from datagradient.data.features import extract

@@ -72,7 +72,7 @@ def read_plan(path: Path) -> Plan:
     plan = plan_from(read_json(path, "schema"), str(path))
     facts, where = plan.facts, f"{path}: source"
     if facts.get("path") is None:
-        raise UserError(f"{path}: is of data in memory, and no file: Audit.apply in Python changes a DataFrame")
+        raise UserError(f"{path}: is of data in memory, and no file: Audit.apply in Python returns changed data")
     for name in ("path", "format", "sha256"):
         _part(facts, name, str, where)
     if facts["format"] not in (*TABLES, IMAGES):

@@ -1,16 +1,16 @@
 """The data of an audit as read, and what is said of them first; nothing here waits for what models need."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from datagradient.auditing.request import Request
+from datagradient.auditing.review import checksum
 from datagradient.data.given import Given
 from datagradient.data.readers import Source, read, read_like
+from datagradient.data.readers.source import counted
 
 if TYPE_CHECKING:
     from datagradient.auditing.material import Checked
@@ -59,8 +59,8 @@ def read_all(request: Request) -> Read:
     if request.trusted is not None:
         from datagradient.auditing.material import read_checked, with_checked
 
-        checksums["review"] = hashlib.sha256(Path(request.trusted).read_bytes()).hexdigest()
-        checked = read_checked(source, Path(request.trusted))
+        checked = read_checked(source, request.trusted)
+        checksums["review"] = checksum(request.trusted)
         before[checked.places] = checked.given
         source, trusted = with_checked(source, checked)
     return Read(source, *others, trusted, before, checked, checksums, given)
@@ -82,11 +82,11 @@ def introduction(found: Read) -> Iterator[str]:
     names, counts = source.dataset.class_names, np.bincount(source.dataset.labels)
     classes = ", ".join(f"{name} {count}" for name, count in list(zip(names, counts, strict=True))[:10])
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    yield f"{source.facts['rows']} rows, {len(names)} classes: {classes}{more}."
+    rows, used = source.facts["rows"], len(source.rows)
+    some = "," if rows == used else f", of which {used} can be used;"
+    yield f"{counted(rows, 'row')}{some} {len(names)} classes: {classes}{more}."
     yield from source.said
-    if source.set_aside:
-        first = source.set_aside[0]
-        where = f"row {first.row}" if first.name is None else first.name
-        yield f"{len(source.set_aside)} rows are set aside, first {where}: {first.reason}."
     if found.checked is not None:
-        yield f"{int(source.trusted.sum())} labels were checked by hand, {found.checked.corrected} of them changed."
+        checked = int(source.trusted.sum())
+        verb = "was" if checked == 1 else "were"
+        yield f"{counted(checked, 'label')} {verb} checked by hand, {found.checked.corrected} of them changed."

@@ -68,7 +68,8 @@ class Request:
         options: how to judge.
         validation: more data of the same kind, whose labels were checked by hand.
         test: more data of the same kind, to measure the effect on.
-        trusted: a review.csv of an earlier audit, with labels written into its column ``checked``.
+        trusted: the review of an earlier audit, with labels written into its column ``checked``: a file, or a
+            DataFrame.
         device: ``"cpu"``: networks use no GPU.
         path: what the outcome calls the data; None: as they are given here.
         own: a user's own classifier, an `OwnClassifier`; None without.
@@ -82,7 +83,7 @@ class Request:
     options: AuditOptions = field(default_factory=AuditOptions)
     validation: Any = None
     test: Any = None
-    trusted: str | Path | None = None
+    trusted: Any = None
     device: str = AUTO
     path: str | None = None
     own: Any = None

@@ -16,7 +16,7 @@ import numpy as np
 from datagradient.auditing import answer
 from datagradient.auditing.apply import applied
 from datagradient.auditing.beginning import begin
-from datagradient.auditing.files import COUNTS, NUMBERS, REVIEW, plan_of, review_rows, write_all
+from datagradient.auditing.files import COUNTS, NUMBERS, REVIEW, checked_rows, plan_of, review_rows, write_all
 from datagradient.auditing.folder import BEGUN, Place
 from datagradient.auditing.material import Checked, Material
 from datagradient.auditing.outcome import NO_CURVES, SCHEMA, outcome
@@ -26,6 +26,7 @@ from datagradient.auditing.screen import Screen
 from datagradient.auditing.setup import Prepared, Said
 from datagradient.auditing.work import do_all, one_thread
 from datagradient.data.readers import ReadOptions, Source
+from datagradient.data.readers.source import counted
 from datagradient.pipeline.provenance import stamp
 
 if TYPE_CHECKING:
@@ -82,17 +83,30 @@ class Audit:
         """The decisions that ``datagradient apply`` carries out."""
         return plan_of(self)
 
-    def apply(self, frame: Any) -> Any:
-        """Return a copy of the audited DataFrame without the rows to drop, and with the new labels.
+    def apply(self, data: Any) -> Any:
+        """Return a copy of the audited data without the rows to drop, and with the new labels.
+
+        Args:
+            data: the DataFrame that was audited, or the pair of samples and labels.
+
+        Returns:
+            A DataFrame with the index and the types of columns of `data`; or a pair whose parts are of the same types.
 
         Raises:
-            UserError: the audited data are no DataFrame, or another one.
+            UserError: the audited data are a file, or other ones.
         """
-        acted = {action["row"] for action in self.plan["actions"]}
-        return applied(self.plan, frame, {row["row"]: row["given"] for row in self.rows if row["row"] in acted})
+        plan = self.plan
+        acted = {action["row"] for action in plan["actions"]}
+        return applied(plan, data, {row["row"]: row["given"] for row in review_rows(self) if row["row"] in acted})
 
     def save(self, folder: str | Path) -> Path:
-        """Write report.html, summary.json, review.csv, samples.parquet and plan.json to a folder, which is made."""
+        """Write report.html, summary.json, review.csv, samples.parquet and plan.json to a folder, which is made.
+
+        Labels that were written by hand into the review of an earlier audit of the same data are kept.
+
+        Raises:
+            UserError: the folder holds other files, or an audit of other data; or the labels in its review do not fit.
+        """
         write_all(self, Path(folder))
         return Path(folder)
 
@@ -104,7 +118,7 @@ def audit(
     model: Any = AUTO,
     validation: Any = None,
     test: Any = None,
-    trusted: str | Path | None = None,
+    trusted: "str | Path | pd.DataFrame | None" = None,
     id: str | None = None,
     text: str | None = None,
     drop: Sequence[str] = (),
@@ -148,7 +162,9 @@ def audit(
             classifiers decisions go by the probability that a label is wrong, and ``influence`` is NaN.
         validation: more data in the same form, whose labels were checked by hand; rows are then judged by them.
         test: more data in the same form, to measure the effect on.
-        trusted: a review.csv of an earlier audit, with labels written into its column ``checked``.
+        trusted: the review of an earlier audit of the same data, with labels written into its column ``checked``: a
+            review.csv, also one that a spreadsheet has saved, or a DataFrame with the columns ``row``, ``checked`` and
+            ``drawn``. ``?`` means that nobody could tell.
         id: the column of names of rows, which no model sees.
         text: the column of texts; the others are left out.
         drop: columns that are left out.
@@ -211,13 +227,15 @@ def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said:
     rows: list[dict[str, Any]] = []
     curves: dict[str, Any] = dict(NO_CURVES)
     if prepared.task is None or prepared.choice is None:
-        summary |= _too_few(material)
+        summary |= _too_few(material, 0 if prepared.checked is None else len(prepared.checked.places))
     else:
         with _kept_in(folder) as place:
             do_all(prepared.task, place, said, prepared.seconds)
             with one_thread(prepared.task):
                 part, rows, curves = outcome(prepared.task, material, prepared.choice, place)
         summary |= part
+    for row in checked_rows(source, prepared.checked):
+        summary["decisions"][row["decision"]] += 1
     now = datetime.datetime.now(datetime.UTC)
     began = now - datetime.timedelta(seconds=time.perf_counter() - start)
     facts = stamp(seed=options.seed, input_sha256=source.facts.get("sha256", ""),
@@ -248,9 +266,11 @@ def _source_facts(source: Source) -> dict[str, Any]:
             "classes": classes, "said": list(source.said)}  # fmt: skip
 
 
-def _too_few(material: Material) -> dict[str, Any]:
+def _too_few(material: Material, reviewed: int) -> dict[str, Any]:
+    """Return the outcome without a model; `reviewed` is how many rows came with a review, which are counted later."""
     n = int(material.own.sum())
-    words = f"Too few rows to say: {n} rows in classes that can be judged, and {FEWEST_ROWS} are needed in two or more."
+    words = (f"Too few rows to say: {counted(n, 'row')} in classes that can be judged, and {FEWEST_ROWS} are needed in "
+             "two or more.")  # fmt: skip
     nothing = dict.fromkeys(("mean", "low", "high")) | {"folds_better": 0, "folds": 0}
     unknown = dict.fromkeys(("expected_wrong", "expected_wrong_share", "low", "high"))
     return {
@@ -261,7 +281,7 @@ def _too_few(material: Material) -> dict[str, Any]:
                    "rows": 0, **dict.fromkeys(("baseline", "refined", "random")), "change": nothing,
                    "against_random": nothing, "by_fold": []},
         "score": {**dict.fromkeys(("value", "low", "high", "helpful_share")), "sentence": "No model was trained."},
-        "decisions": {answer.DROP: 0, answer.RELABEL: 0, answer.LOOK: 0, answer.KEEP: n},
+        "decisions": {answer.DROP: 0, answer.RELABEL: 0, answer.LOOK: 0, answer.KEEP: n - reviewed},
         "believe": "No model was trained.",
     }  # fmt: skip
 

@@ -14,10 +14,15 @@ from datagradient.auditing.material import Checked, Material, gather
 from datagradient.auditing.own import OwnClassifier
 from datagradient.auditing.reading import Read
 from datagradient.auditing.request import FEWEST_ROWS, AuditOptions
-from datagradient.auditing.task import Task
+from datagradient.auditing.task import ENOUGH_TRUSTED, Task
+from datagradient.auditing.work import cores
 from datagradient.data.readers import Source
+from datagradient.data.readers.source import counted
 from datagradient.files import read_json, write_json
 
+# Seconds that every audit takes, however few its rows: to import, to begin, and to write the outcome; and for processes
+# to start, where there are several. Rounded from audits of 240 rows of two columns on a common processor.
+START, PROCESSES = 4.5, 3.0
 Said = Callable[[str], None]
 
 
@@ -65,6 +70,9 @@ def look_at(
         said(line)
     if material.dataset is None:
         return Prepared(read.source, material, found, read.checked)
+    said_of = _on_trusted(read, material)
+    if said_of:
+        said(said_of)
     choice = chosen.choice if chosen is not None else choose(
         material.dataset, material.trained, options.model, options.seed, own, material.given
     )  # fmt: skip
@@ -74,7 +82,7 @@ def look_at(
         if material.dataset is None:
             return Prepared(read.source, material, found, read.checked)
     if seconds is None:
-        seconds = choice.estimate(len(material.trained), options.folds, options.rounds)
+        seconds = _seconds(material, options, choice)
     name = choice.models[0]
     own, words = (None, name) if own is None else (replace(own, refused=choice.refused), own.title)
     said(f"Model: {words}, accuracy {choice.accuracy[name]:.3f} on rows held out for the choice. The audit takes about "
@@ -110,12 +118,32 @@ def _gathered(read: Read, max_rows: int, seed: int) -> Material:
 
 
 def _rows_in_time(material: Material, options: AuditOptions, choice: Choice) -> tuple[int, float | None]:
-    """Return how many rows of the file can be audited in the time that there is, and that time if it is too short."""
-    seconds = choice.estimate(len(material.trained), options.folds, options.rounds)
+    """Return how many rows of the file can be audited in the time that there is, and what all take if they can."""
+    start, seconds = _start(options), _seconds(material, options, choice)
     if options.time_limit is None or seconds <= options.time_limit:
         return options.max_rows, seconds
-    most = max(FEWEST_ROWS, int(len(material.trained) * options.time_limit / seconds))
-    return min(most, len(material.places)), options.time_limit
+    share = max(0.0, options.time_limit - start) / (seconds - start)
+    return min(max(FEWEST_ROWS, int(len(material.trained) * share)), len(material.places)), None
+
+
+def _seconds(material: Material, options: AuditOptions, choice: Choice) -> float:
+    """Return about how many seconds an audit takes from its call on."""
+    return _start(options) + choice.estimate(len(material.trained), options.folds, options.rounds)
+
+
+def _start(options: AuditOptions) -> float:
+    return START + (PROCESSES if min(cores(), options.folds + 1) > 1 else 0)
+
+
+def _on_trusted(read: Read, material: Material) -> str:
+    """Return how many labels others can be judged by, if somebody checked labels and there are not enough; or ""."""
+    asked = read.validation is not None or read.checked is not None or read.source.facts.get("trusted_column")
+    trusted = int(material.trusted[material.trained].sum())
+    if not asked or trusted >= ENOUGH_TRUSTED:
+        return ""
+    of = "" if read.checked is None else " of rows drawn at random"
+    return (f"There {'is' if trusted == 1 else 'are'} {counted(trusted, 'checked label')}{of}, and {ENOUGH_TRUSTED} "
+            "are needed for the other rows to be judged by them.")  # fmt: skip
 
 
 def _task(material: Material, options: AuditOptions, choice: Choice, own: OwnClassifier | None = None) -> Task:
@@ -141,14 +169,19 @@ def before(material: Material, seed: int) -> tuple[dict[str, Any], list[str]]:
              **material.findings}  # fmt: skip
     lines = []
     if repeated["rows"]:
-        lines.append(f"{repeated['rows']} rows repeat another.")
+        lines.append(f"{_rows(repeated['rows'], 'repeats', 'repeat')} another.")
     if repeated["conflicting_rows"]:
-        lines.append(f"{repeated['conflicting_rows']} rows are equal to others with a different label.")
+        lines.append(f"{_rows(repeated['conflicting_rows'], 'is', 'are')} equal to others with a different label.")
     lines += [f"Column {leak['column']} alone gives the label away (right in {100 * leak['accuracy']:.1f} %): leave it "
               f"out with --drop {leak['column']} unless it is known when the model is used."
               for leak in leaking]  # fmt: skip
-    lines += [f"Class {entry['name']} has {entry['rows']} rows, too few to judge: they are kept."
+    lines += [f"Class {entry['name']} has {counted(entry['rows'], 'row')}, too few to judge: its rows are kept."
               for entry in found["small_classes"]]  # fmt: skip
-    lines += [f"{entry['rows']} rows of {entry['file']} are in the audited data, too: they are not used."
+    lines += [f"Of {entry['file']}, {_rows(entry['rows'], 'is', 'are')} in the audited data, too, and not used."
               for entry in found["repeats"]]  # fmt: skip
     return found, lines
+
+
+def _rows(n: int, one: str, more: str) -> str:
+    """Return a number of rows with a verb."""
+    return f"{counted(n, 'row')} {one if n == 1 else more}"

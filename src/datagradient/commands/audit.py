@@ -61,6 +61,8 @@ def audit(args: argparse.Namespace) -> int:
     Exit status: 0 done; 1 a gate of --fail-if tripped, or its number is not known; 2 the data or the call is wrong;
     130 interrupted: what is finished is kept, and --resume goes on.
     """
+    from datagradient.auditing.screen import Screen
+
     with _interruptible(), _words(args) as said:
         if args.collect is not None:
             result, folder = _collected(args, said)
@@ -82,8 +84,8 @@ def audit(args: argparse.Namespace) -> int:
 
             track(result, folder, said)
         tripped = [words for given in args.fail_if or [] if (words := _tripped(given, result.summary))]
-        for words in tripped:
-            said(f"datagradient audit: --fail-if: {words}")
+    for words in tripped:
+        Screen()(f"datagradient audit: --fail-if: {words}")  # also with --quiet: a status alone gives no reason
     return 1 if tripped else 0
 
 
@@ -98,7 +100,7 @@ def apply(args: argparse.Namespace) -> None:
     """Carry out the plan of an audit into a new file; the audited one is not changed.
 
     The new file has the format, order and column types of the audited one. Rows to drop are left out, rows to relabel
-    get the suggested label.
+    get the suggested label. A plan without such rows gives a copy.
     """
     from datagradient.auditing.apply import carry_out
 
@@ -116,7 +118,7 @@ def _audited(args: argparse.Namespace, said: Any) -> tuple[Any, Path]:
     request = _request(args)
     from datagradient.auditing.folder import Place
 
-    place = Place(args.out or default_folder(args.source), args.overwrite, args.resume)
+    place = Place(args.out or default_folder(args.source), args.overwrite, args.resume, args.trusted)
     said.in_passing(f"reading {args.source} …")
     from datagradient.auditing.jobs import audit_into
 
@@ -135,7 +137,7 @@ def _workflow(args: argparse.Namespace, said: Any) -> tuple[Any, Path]:
     request = _request(args)
     from datagradient.auditing.folder import Place
 
-    place = Place(args.workflow, args.overwrite)
+    place = Place(args.workflow, args.overwrite, trusted=args.trusted)
     from datagradient.auditing.jobs import write_workflow
 
     return write_workflow(request, place, said), place.path

@@ -1,5 +1,6 @@
 """Reading and writing result files: atomic writes, and errors that name the job to rerun."""
 
+import codecs
 import contextlib
 import csv
 import glob
@@ -13,6 +14,7 @@ from typing import IO, Any, NoReturn
 from datagradient.errors import FileError, UserError, one_line, shown
 from datagradient.files.strict_json import parse_json
 
+SEPARATORS = (",", ";", "\t")  # of a CSV
 LONGEST_LIST = 120  # longest list of names in a message, in characters
 
 # File name -> the job of the workflow that writes it.
@@ -327,12 +329,18 @@ def write_rows(path: Path, columns: list[str], rows: list[dict]) -> None:
 def read_rows(path: Path, *needed: str) -> list[dict[str, str]]:
     """Read a CSV as dicts of strings.
 
+    It may have been saved by a spreadsheet: a byte order mark, other line ends, and ``;`` or tabs between the cells are
+    recognised. The separator is the one whose header holds the needed columns.
+
     Raises:
         UserError: the file cannot be read, lacks a needed column, or has a line with another length than the header;
             or, later, a missing column is accessed, or a field that is not a number is converted to one.
     """
-    with reading(path), open(path, encoding="utf-8", newline="") as stream:
-        lines = csv.reader(stream)
+    with reading(path), open(path, encoding=_encoding(path), newline="") as stream:
+        header = stream.readline()
+        separators = [mark for mark in SEPARATORS if set(needed) <= {*next(csv.reader([header], delimiter=mark), [])}]
+        stream.seek(0)
+        lines = csv.reader(stream, delimiter=next(iter(separators), ","))
         columns = next(lines, [])
         if not columns:
             raise FileError(path, f"is empty, and a table with a header is needed{_remedy(path)}")
@@ -342,7 +350,14 @@ def read_rows(path: Path, *needed: str) -> list[dict[str, str]]:
         for fields in filter(None, lines):
             line = lines.line_num
             if len(fields) != len(columns):
-                raise FileError(path, f"line {line}: {len(fields)} cells, and the header has {len(columns)} columns")
+                cells = "1 cell" if len(fields) == 1 else f"{len(fields)} cells"
+                raise FileError(path, f"line {line}: {cells}, and the header has {len(columns)} columns")
             row = {name: CsvField(text, path, line, name) for name, text in zip(columns, fields, strict=True)}
             rows.append(Content(path, row))
         return rows
+
+
+def _encoding(path: Path) -> str:
+    """Return the encoding of a text whose byte order mark is left out: UTF-8, unless the mark is that of UTF-16."""
+    with open(path, "rb") as stream:
+        return "utf-16" if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"

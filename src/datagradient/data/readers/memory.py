@@ -39,7 +39,7 @@ def table_of_arrays(samples: Any, labels: Any, options: ReadOptions) -> Table:
 
     frame, text = (samples, None) if isinstance(samples, pd.DataFrame) else _frame(samples)
     table = table_of_frame(frame, options)
-    table.target, table.text = _labels(labels, len(frame)), text
+    table.target, table.text = labels_of_arrays(labels, len(frame)), text
     table.where, table.facts["format"] = ARRAYS, ARRAYS
     return table
 
@@ -67,7 +67,7 @@ def _frame(samples: Any) -> tuple[Any, str | None]:
     return pd.DataFrame(array, columns=[str(number) for number in range(array.shape[1])]), None
 
 
-def _labels(labels: Any, n: int) -> Any:
+def labels_of_arrays(labels: Any, n: int) -> Any:
     """Return n labels as a Series whose index is their positions."""
     import pandas as pd
 
@@ -104,6 +104,6 @@ def content_of_images(images: np.ndarray, labels: Any, options: ReadOptions, fir
     if first is not None and images.shape[1:] != first.dataset.samples.shape[1:]:
         sizes = f"{images.shape[1:]}, and those of the first data {first.dataset.samples.shape[1:]}"
         raise fault(ARRAYS, f"images have the shape {sizes}: resize them")
-    found = read_labels(_labels(labels, len(images)), "labels", ARRAYS, False, options.task)
+    found = read_labels(labels_of_arrays(labels, len(images)), "labels", ARRAYS, False, options.task)
     facts = {"path": None, "format": ARRAYS, "rows": len(images), "size": list(images.shape[1:]), "columns": []}
     return Content(ARRAYS, "data", "labels", found, Samples("image", images), facts, said)

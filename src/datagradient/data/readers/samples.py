@@ -1,7 +1,7 @@
 """The samples of a table: its columns, or one column of texts or of images."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,16 @@ def samples_of(table: Table, text: str | None, first: Source | None) -> Samples:
         reasons = "; ".join(line for column in columns for line in remarks(column))
         raise fault(table.where, f"no column is left to learn from: {reasons or 'add one, or drop fewer'}")
     return _columns(columns, useful, prose)
+
+
+def check_texts(table: Table, name: str) -> None:
+    """Refuse a column that the user gives as texts, and whose cells are all numbers or dates."""
+    if is_prose(table.frame[name]):
+        return
+    (column,) = read_typed(replace(table, frame=table.frame[[name]]), [name])
+    if column.kind in ("number", "date"):
+        raise fault(table.where, f"column {name!r} (--text) holds {column.kind}s, and no texts: give the column of "
+                                 "texts, or leave --text out")  # fmt: skip
 
 
 def is_prose(series: Any) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from datagradient.data.readers.assembly import Content
-from datagradient.data.readers.samples import samples_of
+from datagradient.data.readers.samples import check_texts, samples_of
 from datagradient.data.readers.source import TASKS, ReadOptions, Source, check_column, counted, fault, listed
 from datagradient.data.readers.table import Table, rows_shown
 from datagradient.data.readers.targets import Labels, read_labels, read_named_labels
@@ -34,6 +34,8 @@ def content_of(table: Table, options: ReadOptions, first: Source | None) -> Cont
     for role, name in roles.items():
         if role != "text":
             del table.frame[name]
+    if options.text is not None and first is None:
+        check_texts(table, options.text)
     samples = samples_of(table, roles.get("text"), first)
     facts = {**table.facts, **dict.fromkeys(_OPTIONS), **roles, "text": samples.text,
              "columns": _described(table, roles, samples.columns, missing)}  # fmt: skip

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from datagradient.data.checks import lone_surrogate
-from datagradient.data.columns import parse_numbers
-from datagradient.data.readers.source import fault, listed
+from datagradient.data.columns import BLANK, parse_numbers
+from datagradient.data.readers.source import counted, fault, listed
 from datagradient.data.readers.table import rows_shown
 
 LARGEST_SHARE = 0.2  # of the rows: more classes than this are no classes
 MANY_CLASSES = 20  # of whole numbers: more may be amounts
 _LOOKED_AT = 1000  # different labels in which real numbers are looked for
 _INTEGER = re.compile(r"-?(?:[1-9]\d{0,17}|0)")
+_MISSING = re.compile(r"(-9+|9{3,})(\.0+)?")  # numbers that stand for a missing value
 _BOOLS = {"True": True, "False": False}
 
 
@@ -107,7 +108,21 @@ def usable_labels(labels: Labels, usable: np.ndarray, name: str, where: str) -> 
         classes = [value for value, gone in zip(labels.classes, empty, strict=True) if not gone]
         labels = Labels(numbers, tuple(names), tuple(classes), said)
     _check_count(labels.classes, numbers, place)
-    return Labels(numbers, labels.names, labels.classes, labels.said)
+    counts = np.bincount(numbers[numbers >= 0], minlength=len(labels.names)).tolist()
+    said = (*labels.said, *_like_missing(labels.names, counts, name))
+    return Labels(numbers, labels.names, labels.classes, said)
+
+
+def _like_missing(names: Sequence[str], counts: Sequence[int], column: str) -> list[str]:
+    """Return what to say of classes that look like missing labels."""
+    alike = [f"{name!r} ({counted(count, 'row')})" for name, count in zip(names, counts, strict=True)
+             if name.strip().lower() in BLANK or _MISSING.fullmatch(name.strip())]  # fmt: skip
+    if not alike:
+        return []
+    what = "looks like a missing label and is a class" if len(alike) == 1 else \
+        "look like missing labels and are classes"  # fmt: skip
+    return [f"{column}: {' and '.join(alike)} {what}: unless this is meant, leave these rows out, or remove their "
+            "label, which sets them aside"]  # fmt: skip
 
 
 def labels_like(

@@ -4,14 +4,14 @@ import contextlib
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datagradient.data.readers.source import ReadOptions, fault, listed
+from datagradient.data.readers.source import ReadOptions, counted, fault, listed
 from datagradient.data.readers.table import Table, check_names, check_rows
 from datagradient.data.readers.text_files import TextFile, check_text, sha256
 from datagradient.errors import UserError, one_line
@@ -46,7 +46,7 @@ def read_text_table(path: Path, options: ReadOptions) -> Table:
     file = check_text(path, options.encoding)
     with fields_of_any_length():
         form, sample = _recognise(file, options)
-        header, rows, n = _rows(file, form)
+        header, rows, n = _rows(file, form, _remedy(options))
         names = [name.strip() for name in header]
         check_names([name for name in names if name] or [""], str(path))
         frame = _frame(file, form, names, n, options.drop)
@@ -87,23 +87,40 @@ def _recognise(file: TextFile, options: ReadOptions) -> tuple[Form, list[list[st
     """
     with file.opened() as stream:
         text = stream.read(SAMPLE)
-    found = []
-    for sep in [options.sep] if options.sep else SEPARATORS:
-        records = _sample_records(text, Form(sep))
-        header = [name.strip() for name in records[0]] if records else []
-        if len(header) > 1:
-            same = sum(len(record) == len(header) for record in records) / len(records)
-            found.append(((options.target in header, same, len(header)), sep, records))
+    found = _readings(text, [options.sep] if options.sep else SEPARATORS, options.target)
     if not found:
         if not text.strip():
             raise fault(file.path, "holds no text but blanks: give a file with a header and rows")
         tried = SEPARATORS.get(options.sep, repr(options.sep)) if options.sep else "any of , ; tab |"
+        others = _readings(text, SEPARATORS, options.target)
+        better = f" ({SEPARATORS[_best(others)[1]]} gives more)" if others else ""
         raise fault(file.path, f"the first line has one column with {tried} as separator, and at least two are needed: "
-                               "give --sep")  # fmt: skip
-    _, sep, records = max(found, key=lambda reading: reading[0])
+                               f"{_remedy(options)}{better}")  # fmt: skip
+    _, sep, records = _best(found)
     spaced = sep != " " and all(cell.startswith(" ") for record in records for cell in record[1:])
     form = Form(sep, spaced)
     return form, _sample_records(text, form)
+
+
+def _readings(text: str, separators: Iterable[str], target: str | None) -> list[tuple[tuple, str, list[list[str]]]]:
+    """Return how good each separator is that gives two columns or more, with the first records."""
+    found = []
+    for sep in separators:
+        records = _sample_records(text, Form(sep))
+        header = [name.strip() for name in records[0]] if records else []
+        if len(header) > 1:
+            same = sum(len(record) == len(header) for record in records) / len(records)
+            found.append(((target in header, same, len(header)), sep, records))
+    return found
+
+
+def _best(readings: list[tuple[tuple, str, list[list[str]]]]) -> tuple[tuple, str, list[list[str]]]:
+    return max(readings, key=lambda reading: reading[0])
+
+
+def _remedy(options: ReadOptions) -> str:
+    """Return what to do about the separator."""
+    return "leave --sep out, or give another one" if options.sep else "give --sep"
 
 
 def _sample_records(text: str, form: Form) -> list[list[str]]:
@@ -123,22 +140,25 @@ def is_blank(record: list[str]) -> bool:
     return not record or (len(record) == 1 and not record[0].strip())
 
 
-def _rows(file: TextFile, form: Form) -> tuple[list[str], np.ndarray, int]:
+def _rows(file: TextFile, form: Form, remedy: str) -> tuple[list[str], np.ndarray, int]:
     """Return the header, the numbers of the records that are rows, and the number of all records.
 
-    Blank lines are no rows. Nothing but the number of fields of each record is kept.
+    Blank lines are no rows. Nothing but the number of fields of each record is kept. `remedy` says what to do about a
+    wrong separator.
     """
     lengths = _lengths(file, form)
     numbered = _numbered(file, form)
     place, _, header = next((item for item in numbered if not is_blank(item[2])), (0, 1, []))
     if len(header) < 2:
-        raise fault(file.path, f"the header has {len(header)} columns, and at least two are needed: give --sep")
+        raise fault(
+            file.path, f"the header has {counted(len(header), 'column')}, and at least two are needed: {remedy}"
+        )
     rows = np.arange(place + 1, len(lengths))
     odd = rows[lengths[rows] != len(header)]
     if len(odd):
         lines = _odd_lines(file, form, set(odd.tolist()))
         if lines:
-            raise _ragged(file.path, lines, len(header), len(rows))
+            raise _ragged(file.path, lines, len(header), len(rows), remedy)
         rows = np.setdiff1d(rows, odd)
     return header, rows, len(lengths)
 
@@ -183,13 +203,14 @@ def _odd_lines(file: TextFile, form: Form, odd: set[int]) -> list[tuple[int, int
     ]
 
 
-def _ragged(path: Path, lines: list[tuple[int, int]], width: int, n: int) -> UserError:
+def _ragged(path: Path, lines: list[tuple[int, int]], width: int, n: int, remedy: str) -> UserError:
     if len(lines) == n and all(length == width + 1 for _, length in lines):
         return fault(path, f"every row has {width + 1} fields and the header {width}: name the first column")
     shown = ", ".join(f"line {line} has {length}" for line, length in lines[:SHOWN])
-    more = f", and {len(lines) - SHOWN} more lines differ" if len(lines) > SHOWN else ""
+    left = len(lines) - SHOWN
+    more = f", and {left} more {'line differs' if left == 1 else 'lines differ'}" if left > 0 else ""
     return fault(path, f"the header has {width} fields, {shown}{more}: write fields that hold the separator in double "
-                       "quotes, or give --sep")  # fmt: skip
+                       f"quotes, or {remedy}")  # fmt: skip
 
 
 def _frame(file: TextFile, form: Form, names: list[str], n: int, drop: tuple[str, ...]) -> Any:
