@@ -243,7 +243,7 @@ def test_what_does_not_exist_is_left_out():
     text = text_of(audit_page(summary, rows, curves))
     assert "Data in memory" in text and "SHA-256 of the datacdcd" in text and "Seconds10.7" in text
     assert text.count(summary["source"]["sha256"]) == 1
-    for absent in ("of the file", "data in memory", "Label: ", "Name of a row", "What is learned", "Git commit"):
+    for absent in ("SHA-256 of the file", "data in memory", "Label: ", "Name of a row", "What is learned", "Git com"):
         assert absent not in text
 
 
