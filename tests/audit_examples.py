@@ -10,12 +10,13 @@ NASTY = "<script>alert(1)</script>\"'&amp;\u2028\u2029]]><!--"
 EMOJI, HEBREW = "🦊 fox 👩🏽‍🔬", "שלום עולם"
 WORDS = ("the", "film", "is", "long", "and", "plot", "it", "moves", "slowly", "but", "actor", "plays", "well", "scene")
 STRONG = {"awful": -0.9, "boring": -0.6, "dull": -0.35, "fine": 0.3, "great": 0.7, "wonderful": 1.0}
+HEADLINES = {"helps": "Refining this data helps", "nothing": "Nothing here is worth removing",
+             "too few": "No clear answer", "hurts": "Keep your rows: removing them hurts"}  # fmt: skip
 SENTENCES = {
-    "helps": "Removing 21 and relabelling 9 rows raises accuracy by 1.2 points [0.4, 2.0] on rows that no score has "
-             "seen.",
-    "nothing": "Removing the most harmful rows changes accuracy by no more than removing rows at random does.",
+    "helps": "Removing 21 rows and relabelling 9 would raise accuracy by +1.20 points (95 % interval +0.40 to +2.00).",
+    "nothing": "Removing as many rows at random would do no less.",
     "too few": "With 40 rows, no change below 12 points could be told from chance.",
-    "hurts": "Removing 21 rows lowers accuracy by 1.1 points [0.3, 1.9]: hard rows are not wrong rows.",
+    "hurts": "Removing 21 rows would change accuracy by −1.10 points: hard rows are not wrong rows.",
 }  # fmt: skip
 CHANGES = {"helps": 0.012, "nothing": 0.0004, "hurts": -0.011}
 
@@ -33,7 +34,7 @@ def example(modality="table", verdict="helps", n=60, classes=("democrat", "repub
         "schema": 1,
         "provenance": {
             "version": "0.9.0", "git_commit": "0123456789abcdef", "libraries": {"numpy": "2.4.0", "xgboost": "3.3.0"},
-            "machine": "2 cores, 24 GiB", "seed": 0, "input_sha256": "ab" * 32, "started": "2026-01-02T03:04:05+00:00",
+            "machine": "2 cores, 24 GiB", "seed": 0, "input_sha256": "cd" * 32, "started": "2026-01-02T03:04:05+00:00",
             "finished": "2026-01-02T03:04:46+00:00",
         },
         "source": {
@@ -56,12 +57,12 @@ def example(modality="table", verdict="helps", n=60, classes=("democrat", "repub
         "model": {"name": "boosted", "title": "boosted trees", "judges": ["boosted trees", "logistic regression"],
                   "folds": 5, "trainings": 63},
         "trusted": {"rows": 0, "expected_wrong": 37.2, "expected_wrong_share": 0.086, "low": 0.06, "high": 0.11,
-                    "sentence": "About 37 labels look wrong, 8.6 % [6.0, 11.0] of the rows."},
+                    "sentence": "8.6 % of the labels look wrong (interval 6.0 to 11.0 %)."},
         "effect": _effect(random, verdict, total, judged),
         "score": {"value": 0.31, "low": 0.27, "high": 0.35, "helpful_share": 0.78,
                   "sentence": "A few harmful rows stand against many that help a little."},
         "decisions": decisions | {"keep": decisions["keep"] + 375},
-        "believe": "No label was checked by hand, so believe the doubt more than the influence.",
+        "believe": "Rows are sorted by doubt: how likely the label is wrong, by models that have not seen the row.",
         "not_checked": ["13 rows without a label", "the class independent, which has 3 rows"],
         "next": ["datagradient apply out/plan.json --out votes-refined.csv",
                  "Check the first 100 rows of review.csv by hand, then audit again with --trusted."],
@@ -113,7 +114,7 @@ def _row(random, k, modality, classes, columns, n):
         "given": given, "suggested": suggested, "probability": doubt, "harm": k + 1,
         "influence": float(4 - 6 * k / max(n, 1)), "loss": float(4 * doubt), "doubt": doubt, "confidence": 1 - doubt,
         "stands_out": int(random.integers(5)), "of": 4, "decision": decision,
-        "reason": f"Models that have not seen it say {suggested} ({doubt:.0%}).",
+        "reason": f"Models trained without this row predict {suggested} ({doubt:.0%}).",
         "shown": _shown(random, modality, columns), "near": near,
     }  # fmt: skip
 
@@ -148,6 +149,8 @@ def _effect(random, verdict, rows, judged):
         "verdict": verdict, "sentence": SENTENCES[verdict], "metric": "accuracy",
         "measured_on": "held-out rows with their given labels", "rows": rows,
     }  # fmt: skip
+    if judged:
+        effect["headline"] = HEADLINES[verdict]
     if not judged or verdict == "too few":
         numbers = dict.fromkeys(("baseline", "refined", "random"))
         none = {"mean": None, "low": None, "high": None, "folds_better": 0, "folds": 0}

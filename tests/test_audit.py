@@ -1,5 +1,6 @@
 """The engine of an audit on small made-up data: folds, decisions, the effect and its verdict."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -201,7 +202,11 @@ def test_verdicts(gain, by_chance, acted, verdict):
     found = made_up_effect(task_of(dataset), gain, by_chance, acted)
     assert found.verdict == verdict
     words = answer.sentence(found, 3 * acted, 0)
-    assert words.startswith("It helps" if verdict == answer.HELPS else "Nothing")
+    assert words.startswith("Removing 3 rows would " if acted else "No row stands out enough")
+    assert ("would raise accuracy by +" in words) == (gain > 0)
+    assert ("at random would change it by +0.00 points." in words) == (verdict == answer.HELPS)
+    assert ("at random would do no less: +" in words) == (by_chance > 0)
+    assert "+0.00 to +0.00" not in words
     assert found.change["folds"] == 5
     if gain > 0:
         assert found.change["folds_better"] == 5
@@ -209,7 +214,11 @@ def test_verdicts(gain, by_chance, acted, verdict):
 
 def test_few_rows_are_too_few_to_say():
     dataset, _ = made_up(60)
-    assert made_up_effect(task_of(dataset), 0, loss=2).verdict == answer.TOO_FEW
+    found = made_up_effect(task_of(dataset), 0, loss=2)
+    assert found.verdict == answer.TOO_FEW
+    words = answer.sentence(found, 5, 55)
+    assert words.startswith("There are too few rows to tell whether removing 5 rows and relabelling 55 helps: ")
+    assert re.search(r"accuracy would change by \S+ points \(95 % interval −\S+ to \+\S+\); it rose in \d of", words)
 
 
 def test_a_rare_class_counts_as_much_as_the_other():

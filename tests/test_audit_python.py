@@ -179,7 +179,8 @@ def test_further_files_are_given_alike_and_labels_count_from_0(tmp_path):
     frame, wrong = table()
     more = frame.drop(wrong).assign(x=lambda part: part.x + 1e-3)
     like = frame[["size", "x", "same", "kind"]]
-    result = audited(Picky(like), frame, validation=more, test=more[["label", *reversed(list(like))]])
+    test = more.assign(x=more.x + 1e-3)[["label", *reversed(list(like))]]
+    result = audited(Picky(like), frame, validation=more, test=test)
     assert result.effect["measured_on"] == "rows of the test file"
     with pytest.raises(UserError, match="further samples lack the column 'same', which the classifier gets"):
         audited(Picky(like), frame, test=more.drop(columns="same"))

@@ -291,6 +291,23 @@ def test_a_reader_that_has_had_enough_is_no_error(arguments):
         assert process.stderr.read() == ""
 
 
+def test_the_help_lists_what_users_need_before_the_steps_of_the_workflow(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    yours, steps = text.index("your own data:"), text.index("steps of the workflow:")
+    places = {name: text.index(f"\n  {name} ") for name in ("audit", "apply", "demo", "audit-part", "train", "readme")}
+    assert all((yours < place < steps) == (name in ("audit", "apply", "demo")) for name, place in places.items())
+    assert max(places.values()) < text.index("options:")
+
+
+def test_characters_that_a_terminal_has_not_are_no_error():
+    script = "from datagradient.commands import main as cli; cli._run = lambda _: print('−1'); cli.main(['demo'])"
+    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONIOENCODING": "ascii"})  # fmt: skip
+    assert told.stdout == "?1\n"
+
+
 def test_the_help_needs_nothing_heavy():
     script = "import sys, datagradient.commands.main as cli; cli.parser(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()

@@ -11,11 +11,11 @@ import html5lib
 import numpy as np
 import pytest
 
-from audit_examples import EMOJI, HEBREW, NASTY, clean_file, example, only, replaced
+from audit_examples import EMOJI, HEADLINES, HEBREW, NASTY, clean_file, example, only, replaced
 from datagradient.report import amounts, offline
 from datagradient.report.audit_rows import ROWS, table_data
 from datagradient.report.charts import Mark, dot_plot, histogram
-from datagradient.report.page import SCRIPTS, STYLES, VERDICTS, audit_page, write_audit_page
+from datagradient.report.page import NOT_JUDGED, SCRIPTS, STYLES, audit_page, write_audit_page
 
 TEMPLATES = offline.resources.files("datagradient.report") / "templates"
 LONG = "a class with a long name " * 12
@@ -195,14 +195,14 @@ def test_only_the_worst_rows_are_shown_and_it_is_said():
     many = [rows[0] | {"row": k} for k in range(ROWS + 5)]
     page = audit_page(summary | {"source": summary["source"] | {"rows": 12345}}, many, curves)
     assert len(embedded(page)["rows"]) == ROWS
-    assert "The page shows 1,000\u00a0rows of 12,345; review.csv holds all." in page
+    assert "The page shows 1,000\u00a0rows of 12,345; review.csv holds all that were judged." in page
 
 
-@pytest.mark.parametrize("verdict", VERDICTS)
+@pytest.mark.parametrize("verdict", HEADLINES)
 def test_every_verdict_is_a_full_answer(verdict):
     summary, rows, curves = example("table", verdict, n=3)
     page = words(audit_page(summary, rows, curves))
-    assert f'<h2 id="verdict">{VERDICTS[verdict]}</h2>' in page
+    assert f'<h2 id="verdict">{HEADLINES[verdict]}</h2>' in page
     assert summary["effect"]["sentence"] in page
 
 
@@ -220,7 +220,48 @@ def test_what_was_not_found_is_said():
     for sentence in ("Every row was used.", "No two rows have the same sample.", "Every class was judged.",
                      "Keep all rows.", "No row is shown, since none was judged."):  # fmt: skip
         assert sentence in text
-    assert "No row has to go, and no label has to change." in audit_page(only(summary, look=3), [], curves)
+    assert "No row is dropped or relabelled by rule. Check the rows marked look" in audit_page(
+        only(summary, look=3), [], curves
+    )
+
+
+def test_where_nothing_was_changed_no_change_is_shown():
+    summary, rows, curves = example("table", "nothing", n=2)
+    for fold in summary["effect"]["by_fold"]:
+        fold |= {"removed": 0, "relabelled": 0}
+    text = text_of(audit_page(summary, rows, curves))
+    assert "As they are" in text
+    for words_of_changes in ("Refined ", "Against the data", "The numbers of each fold", "One line for each fold"):
+        assert words_of_changes not in text
+
+
+def test_what_does_not_exist_is_left_out():
+    summary, rows, curves = example("table", "helps", n=2)
+    summary["source"] |= {"path": "data in memory", "format": "DataFrame", "target": None, "id": None}
+    summary["provenance"]["git_commit"] = None
+    summary["seconds"] = 10.702661174997047
+    text = text_of(audit_page(summary, rows, curves))
+    assert "Data in memory" in text and "SHA-256 of the datacdcd" in text and "Seconds10.7" in text
+    assert text.count(summary["source"]["sha256"]) == 1
+    for absent in ("SHA-256 of the file", "data in memory", "Label: ", "Name of a row", "What is learned", "Git com"):
+        assert absent not in text
+
+
+def test_data_that_were_not_judged_have_a_headline_of_their_own():
+    summary, rows, curves = example("table", "too few", n=0, judged=False)
+    summary["model"] |= {"name": None, "title": "no model", "judges": []}
+    text = text_of(audit_page(summary, rows, curves))
+    assert NOT_JUDGED in text and "(None)" not in text
+
+
+def test_wrong_labels_come_before_the_contribution_score():
+    text = text_of(audit_page(*example("table", "nothing", n=1)))
+    assert text.index("labels expected to be wrong") < text.index("Contribution score")
+
+
+def test_where_the_harm_is_is_said_in_words():
+    text = text_of(audit_page(*example("table", "helps", n=1)))
+    assert re.search(r"5 % of the rows account for \d+ % of the harm\.", text)
 
 
 def test_unknown_numbers_are_dashes():

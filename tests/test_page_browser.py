@@ -185,6 +185,30 @@ def test_the_table_has_pages(opened):
     assert page.locator(".shown").text_content() == "Showing rows 51 to 60 of 60"
 
 
+def test_a_page_of_cards_is_shorter(opened):
+    page = opened("table", NARROW)
+    assert numbers(page, "place") == list(range(1, 11)) and page.locator(".place").text_content() == "Page 1 of 6"
+    page.set_viewport_size(WIDE)
+    page.wait_for_function("document.querySelectorAll('tr.main').length === 25")
+
+
+def test_a_probability_fits_on_one_line(opened):
+    page = opened("table")
+    page.locator("td.of-doubt .value").first.evaluate("cell => { cell.textContent = 'over 99\u00a0%'; }")
+    heights = page.locator("td.of-doubt .value").evaluate_all("cells => cells.map(cell => cell.clientHeight)")
+    assert heights[0] == min(heights)
+
+
+def test_a_narrow_screen_says_that_nearest_rows_are_at_the_side(opened):
+    hint = "Scroll the table sideways to see the nearest rows"
+    for viewport, is_seen in ((NARROW, True), (WIDE, False)):
+        page = opened("table", viewport)
+        page.locator("button.open").first.click()
+        assert page.get_by_text(hint).first.is_visible() == is_seen
+        box = page.locator("tr.details .box").first
+        assert box.evaluate("box => box.scrollWidth > box.clientWidth") == is_seen
+
+
 @pytest.mark.parametrize("name", ["table", "text", "image"])
 def test_a_row_opens_by_keyboard(opened, name):
     page = opened(name)
@@ -195,7 +219,7 @@ def test_a_row_opens_by_keyboard(opened, name):
     page.keyboard.press("Space")
     assert button.get_attribute("aria-expanded") == "true" and below.is_visible()
     text = below.inner_text()
-    assert "Models that have not seen it say" in text and "helpful" in text and "harmful" in text
+    assert "Models trained without this row predict" in text and "helpful" in text and "harmful" in text
     assert "null" not in text and "undefined" not in text
     page.locator("th.of-row button").click()
     page.locator("th.of-harm button").click()  # it stays open when the table is sorted

@@ -117,30 +117,37 @@ def _verdict(change: dict[str, float], against_random: dict[str, float], acted: 
 
 
 def sentence(found: Effect, removed: int, relabelled: int) -> str:
-    """Return the verdict in words; the numbers are those that are proposed for the whole file."""
-    if found.verdict == NOTHING and not any(fold["removed"] or fold["relabelled"] for fold in found.by_fold):
-        return "Nothing here is worth removing: no row stands out enough."
+    """Return the effect in words; the numbers of rows are those that are proposed for the whole file."""
+    if not any(fold["removed"] or fold["relabelled"] for fold in found.by_fold):
+        return "No row stands out enough to be removed or relabelled."
     change, what = found.change, _acts(removed, relabelled)
-    points = f"{100 * change['mean']:+.2f} points [{100 * change['low']:+.2f}, {100 * change['high']:+.2f}]"
-    measured = f"{found.metric} by {points}, in {change['folds_better']} of {change['folds']} folds upwards"
-    if found.verdict == HELPS or (found.verdict == NOTHING and change["low"] > 0):
-        at_random = 100 * (found.mean("random") - found.mean("baseline"))
-        begins = "It helps to {}: this changes" if found.verdict == HELPS else \
-            "Nothing here is worth removing: to {} changes"  # fmt: skip
-        return (
-            f"{begins.format(what)} {measured}; removing as many rows at random changes it by {at_random:+.2f} points."
-        )
+    if not any(change[name] for name in ("mean", "low", "high")):
+        return f"{what.capitalize()} would change {found.metric} in no fold."
+    size = f"by {_points(change['mean'])} points (95 % interval {_points(change['low'])} to {_points(change['high'])})"
+    rose = f"it rose in {change['folds_better']} of {change['folds']} folds"
     if found.verdict == TOO_FEW:
-        return f"Too few rows to say: to {what} would change {measured}."
-    if found.verdict == HURTS:
-        return f"Nothing here is worth removing: to {what} would change {measured}."
-    return f"Nothing here is worth removing for this model: to {what} changes {measured}."
+        return f"There are too few rows to tell whether {what} helps: {found.metric} would change {size}; {rose}."
+    if change["low"] > 0:
+        at_random = _points(found.mean("random") - found.mean("baseline"))
+        compared = "Removing as many rows at random would change it by" if found.verdict == HELPS else \
+            "Removing as many rows at random would do no less:"  # fmt: skip
+        return f"{what.capitalize()} would raise {found.metric} {size}; {rose}. {compared} {at_random} points."
+    end = ": no clear gain" if found.verdict == NOTHING else ""
+    return f"{what.capitalize()} would change {found.metric} {size}; {rose}{end}."
+
+
+def _points(share: float) -> str:
+    """Return a difference of shares in points, with its sign."""
+    return f"{round(100 * share, 2) + 0.0:+.2f}".replace("-", "\N{MINUS SIGN}")  # adding zero turns −0.00 into 0.00
 
 
 def _acts(removed: int, relabelled: int) -> str:
-    words = [f"{verb} {count} row{'s' * (count != 1)}"
-             for verb, count in (("remove", removed), ("relabel", relabelled)) if count]  # fmt: skip
-    return " and ".join(words) or "remove no row"
+    if not removed and not relabelled:
+        return "removing and relabelling rows by the same rule"
+    rows = [f"{count} row{'s' * (count != 1)}" for count in (removed, relabelled)]
+    if not removed or not relabelled:
+        return f"removing {rows[0]}" if removed else f"relabelling {rows[1]}"
+    return f"removing {rows[0]} and relabelling {relabelled}"
 
 
 @dataclass(frozen=True)
@@ -242,12 +249,7 @@ def score(task: Task, whole: Arrays) -> dict[str, Any]:
     summary = dataset_contribution(influence)
     spread = influence.std() or 1.0
     _, low, high = mean_and_interval(np.tanh(-influence / spread))
-    words = (
-        f"{100 * summary['helpful_share']:.0f} % of the rows lower the loss on rows that they were not trained with, "
-        "the others raise it. The contribution score, from −1 to 1, is the mean of how much each helps, large effects "
-        "cut off: above 0 where a few very harmful rows stand against many that help a little, and near or below 0 "
-        "where harmful rows are as many."
-    )
+    words = "From −1 to 1: above 0 when helpful rows outweigh harmful ones, large effects of single rows cut off."
     return {"value": summary["dcs"], "low": low, "high": high, "helpful_share": summary["helpful_share"],
             "sentence": words}  # fmt: skip
 

@@ -14,6 +14,7 @@ from datagradient.data.readers import ReadOptions
 from datagradient.seeds import generator
 
 PLANTED = 0.1  # share of the labels
+TITLE = "handwritten digits"
 FIRST = 50  # rows that a person would check first
 
 
@@ -32,11 +33,14 @@ def run_demo(folder: Path, said: Callable[[str], None]) -> Audit:
     found = [bool(wrong[row["row"]]) for row in result.rows]
     doubtful = sum(row["doubt"] > 0.5 for row in result.rows)
     said("")
+    said(f"{result.effect['headline']}.")
     said(result.effect["sentence"])
     said(result.summary["trusted"]["sentence"])
-    said(f"Of the first {FIRST} rows of review.csv {sum(found[:FIRST])} are planted mistakes. "
-         f"Among the {doubtful} rows whose label is more likely wrong than right are {sum(found[:doubtful])} of the "
-         f"{wrong.sum()}.")  # fmt: skip
+    said(f"{wrong.sum()} mistakes were planted, and the audit expects about "
+         f"{result.summary['trusted']['expected_wrong']:.0f}. Of the first {FIRST} rows of review.csv, "
+         f"{sum(found[:FIRST])} are planted; of the {doubtful} rows whose label is more likely wrong than right, "
+         f"{sum(found[:doubtful])} are.")  # fmt: skip
+    result.summary["source"]["path"] = TITLE
     result.save(folder)
     shutil.rmtree(folder / "work", ignore_errors=True)
     said(f"Open {folder / 'report.html'} in a browser. Then: datagradient audit YOUR.csv --target COLUMN")

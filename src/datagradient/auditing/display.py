@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -83,12 +84,18 @@ def _cells(dataset: Dataset, positions: Sequence[int]) -> list[dict]:
     for column in columns:
         values = dataset.samples[column.name].iloc[list(positions)].tolist()
         for cells, value, remark in zip(shown, values, _remarks(column, positions), strict=True):
-            cells.append({"name": column.name, "value": "" if _missing(value) else str(value), "unusual": remark})
+            cells.append({"name": column.name, "value": _value(value), "unusual": remark})
     return [{"kind": "table", "cells": cells} for cells in shown]
 
 
-def _missing(value: Any) -> bool:
-    return value is None or value != value  # noqa: PLR0124, NaN differs from itself
+def _value(value: Any) -> str:
+    """Return a cell in words: numbers with six digits, and all those before the decimal point."""
+    if value is None or value != value:  # noqa: PLR0124, NaN differs from itself
+        return "missing"
+    if not isinstance(value, float) or math.isinf(value):
+        return str(value)
+    is_long = value.is_integer() or abs(value) >= 1e6
+    return f"{value:.0f}" if is_long and abs(value) < 1e15 else f"{value:.6g}"
 
 
 def _remarks(column: Any, positions: Sequence[int]) -> list[str]:
@@ -97,10 +104,12 @@ def _remarks(column: Any, positions: Sequence[int]) -> list[str]:
     if column.kind == "category":
         counts = Counter(column.values.tolist())
         few = RARE * len(column.values)
+        absent = f"in {counts[None]} of {len(column.values)} rows"
         return [f"rare: {counts[value]} of {len(column.values)} rows" if value is not None and counts[value] <= few else
-                "missing" if value is None else "" for value in column.values[list(positions)]]  # fmt: skip
+                absent if value is None else "" for value in column.values[list(positions)]]  # fmt: skip
     low, high = np.nanquantile(column.values, [RARE, 1 - RARE])
-    return ["missing" if np.isnan(value) else "among the smallest 1 %" if value < low else
+    absent = f"in {int(np.isnan(column.values).sum())} of {len(column.values)} rows"
+    return [absent if np.isnan(value) else "among the smallest 1 %" if value < low else
             "among the largest 1 %" if value > high else "" for value in column.values[list(positions)]]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from datagradient.auditing.request import FEWEST_ROWS
 from datagradient.auditing.review import CHECKED, RANDOM, UNSURE, class_of, is_unsure, read_entries
-from datagradient.auditing.task import small_classes
+from datagradient.auditing.task import drawn_rows, small_classes
 from datagradient.data.given import Given, joined
 from datagradient.data.readers import Source
 from datagradient.data.readers.source import counted, listed
@@ -86,12 +86,14 @@ def gather(
         path = other.facts["path"]  # None for data in memory
         if not fresh.any():
             whose = "its one row is" if len(fresh) == 1 else f"all {len(fresh)} rows are"
-            raise UserError(f"--{name}{f' {path}' if path else ''}: {whose} in the audited data, too, and cannot be "
+            where = "the audited data" if others == [] else "the audited data or those of --validation"
+            raise UserError(f"--{name}{f' {path}' if path else ''}: {whose} in {where}, too, and cannot be "
                             "used: give rows that are not audited")  # fmt: skip
         if not fresh.all():
             findings["repeats"].append({"file": Path(path).name if path else name, "rows": int((~fresh).sum())})
-        # A row of the audited file may not be among those that it is judged by.
+        # A row of the audited file may not be among those that judge it, nor one of either among those of a test.
         others.append((other, np.flatnonzero(fresh)))
+        keys = np.concatenate([keys, sample_keys(other.dataset)])
     sources = [(source, places), *others]
     dataset = _joined([(part.dataset, rows) for part, rows in sources])
     sizes = [len(rows) for _, rows in sources]
@@ -129,14 +131,10 @@ def _drawn(source: Source, most: int, seed: int) -> tuple[np.ndarray, list[str]]
     n, labels = len(source.dataset.labels), source.dataset.labels
     if n <= most:
         return np.arange(n), []
-    from sklearn.model_selection import train_test_split
-
-    rare = np.bincount(labels)[labels] < 2
-    rest = np.flatnonzero(~source.trusted & ~rare)
-    size = max(len(source.dataset.class_names), most - int((source.trusted | rare).sum()))
-    drawn = train_test_split(rest, train_size=size, stratify=labels[rest],
-                             random_state=integer_seed(seed, "rows to audit"))[0]  # fmt: skip
-    places = np.sort(np.concatenate([drawn, np.flatnonzero(source.trusted | rare)]))
+    rest = np.flatnonzero(~source.trusted)
+    size = max(len(source.dataset.class_names), most - int(source.trusted.sum()))
+    drawn = rest[drawn_rows(labels[rest], size, integer_seed(seed, "rows to audit"))]
+    places = np.sort(np.concatenate([drawn, np.flatnonzero(source.trusted)]))
     return places, [f"{n - len(places)} of {n} rows: {len(places)} were drawn at random (--max-rows changes that)"]
 
 

@@ -18,6 +18,9 @@ from datagradient.data.record import Dataset
 
 SCHEMA = 1
 SHOWN = 1000  # rows on the page
+CERTAIN, LITTLE = 0.995, 0.1  # doubt above which a label is "almost certainly wrong", and below which "right"
+HEADLINES = {answer.HELPS: "Refining this data helps", answer.NOTHING: "Nothing here is worth removing",
+             answer.TOO_FEW: "No clear answer", answer.HURTS: "Keep your rows: removing them hurts"}  # fmt: skip
 TITLES = {"logistic": "logistic regression", "boosted": "boosted trees", "neural": "a neural network"}
 FEW, SMALL = 5, 0.01  # fewer wrong labels, or a smaller share, are not mentioned beside the verdict
 EDGES = np.linspace(0, 1, 21)
@@ -34,8 +37,12 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
     decisions = Counter(said.decision[material.own[said.positions]])
     trusted = int(task.trusted[task.rows].sum())
     removed, relabelled = (len(parts[WHOLE][kind]) for kind in ("removed", "relabelled"))
-    words = answer.sentence(found, removed, relabelled) + _all_the_same(found, wrong)
-    effect = {"verdict": found.verdict, "sentence": words,
+    words = answer.sentence(found, removed, relabelled)
+    if _to_check(found, wrong):
+        if found.measured_on.endswith("as given"):
+            words += " It was measured on labels as given: where these are wrong in the same way, a gain does not show."
+        words += " The labels to check are in the first rows of review.csv."
+    effect = {"verdict": found.verdict, "headline": _headline(found, wrong), "sentence": words,
               "metric": found.metric, "measured_on": found.measured_on, "rows": found.rows,
               **{arm: found.mean(arm) for arm in ("baseline", "refined", "random")},
               "change": found.change, "against_random": found.against_random, "by_fold": found.by_fold}  # fmt: skip
@@ -51,30 +58,39 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
         "decisions": {decision: decisions.get(decision, 0) for decision in answer.DECISIONS},
         "believe": _believe(trusted, None if score["value"] is not None else _no_influence(task)),
     }  # fmt: skip
-    return summary, _rows(task, material, said), _curves(task, material, said)
+    return summary, _rows(task, material, said), _curves(task, material, said, _others(task, parts, said))
 
 
-def _all_the_same(found: answer.Effect, wrong: dict[str, Any]) -> str:
-    """Return what to say of labels that look wrong where removing them does not help."""
-    if found.verdict == answer.HELPS or wrong["expected_wrong"] < FEW or wrong["expected_wrong_share"] < SMALL:
-        return ""
-    return f" All the same, about {wrong['expected_wrong']:.0f} labels look wrong: check the first rows of the review."
+def _to_check(found: answer.Effect, wrong: dict[str, Any]) -> bool:
+    """Return whether labels look wrong, and acting on rows by rule is not known to help."""
+    many = wrong["expected_wrong"] >= FEW and wrong["expected_wrong_share"] >= SMALL
+    return found.verdict != answer.HELPS and many
+
+
+def _headline(found: answer.Effect, wrong: dict[str, Any]) -> str:
+    """Return the answer in a few words; the sentence of the effect follows it."""
+    if _to_check(found, wrong):
+        return f"About {wrong['expected_wrong']:.0f} labels look wrong: check them by hand"
+    if found.verdict == answer.NOTHING and not any(fold["removed"] or fold["relabelled"] for fold in found.by_fold):
+        return "Keep the rows as they are"
+    return HEADLINES[found.verdict]
 
 
 def _on_wrong_labels(wrong: dict[str, Any], trusted: int) -> str:
-    share = f"{100 * wrong['expected_wrong_share']:.1f} %"
-    rest = "of the rows" if wrong["drawn"] is None else "of the rows that were not checked"
-    words = f"About {wrong['expected_wrong']:.0f} labels look wrong, {share} {rest}"
+    which = "labels" if wrong["drawn"] is None else "labels that were not checked"
+    words = f"{100 * wrong['expected_wrong_share']:.1f} % of the {which} look wrong"
     if wrong["low"] is None:
-        words += (", to models alone: where classes overlap fewer are wrong, where labels are wrong in a pattern that "
-                  "models learn, more.")  # fmt: skip
+        words += (" to models that have not seen the row. That is no count: fewer are wrong where classes overlap, and "
+                  "more where mistakes have a pattern that models learn.")  # fmt: skip
     else:
-        words += f" [{100 * wrong['low']:.1f}, {100 * wrong['high']:.1f}], by {trusted} labels checked by hand."
+        low, high = (f"{100 * wrong[name]:.1f}" for name in ("low", "high"))
+        words += f" (interval {low} to {high} %), by {trusted} labels that were checked by hand."
     if wrong["drawn"] is None:
         return words
     drawn = wrong["drawn"]
-    share = f"{100 * drawn['wrong'] / drawn['rows']:.0f} % [{100 * drawn['low']:.0f}, {100 * drawn['high']:.0f}]"
-    return f"{words} Of {drawn['rows']} rows that were drawn at random, {drawn['wrong']} had a wrong label, {share}."
+    share, low, high = (f"{100 * part:.0f}" for part in (drawn["wrong"] / drawn["rows"], drawn["low"], drawn["high"]))
+    return (f"{words} Of {drawn['rows']} rows that were drawn at random, {drawn['wrong']} had a wrong label: {share} % "
+            f"(interval {low} to {high} %).")  # fmt: skip
 
 
 def _title(task: Task, model: str) -> str:
@@ -90,29 +106,60 @@ def _no_influence(task: Task) -> str:
 def _believe(trusted: int, no_influence: str | None) -> str:
     """Return what to go by; `no_influence` says why there is no influence, None where there is."""
     order = (
-        "Rows are ordered by doubt, the probability that a label is wrong, from models that have not seen the row, and "
-        "decisions go by it: it finds wrong labels better than influence does, and than the loss where one class is "
-        "often taken for another."
+        "Rows are sorted by doubt: how likely the label is wrong, by models that have not seen the row; decisions go "
+        "by it."
     )
     checked = f"The {trusted} labels that were checked by hand tell how likely that is." \
         if trusted >= ENOUGH_TRUSTED else (
-            "Too few labels were checked by hand to tell how likely that is. Check the rows marked look, and bring "
-            f"them back: with {ENOUGH_TRUSTED} checked labels of rows drawn at random, rows are judged by them."
+            "To get more reliable decisions, check the rows marked look and run again with --trusted: "
+            f"{ENOUGH_TRUSTED} checked rows drawn at random are needed, {trusted} are there."
         )  # fmt: skip
     return f"{order} {checked} {no_influence or ''}".rstrip()
 
 
-def _reason(decision: str, suggested: str, given: str, probability: float, doubt: float, drawn: bool) -> str:
+def _reason(
+    decision: str, suggested: str, given: str, probability: float, doubt: float, drawn: bool, doubtful: bool
+) -> str:
+    """Return why a row is decided about; `doubtful` tells whether it is to be looked at for its doubt."""
+    wrong = "almost certainly wrong" if doubt > CERTAIN else f"wrong ({_percent(doubt)})"
+    at_random = "Drawn at random: such rows show how many labels are wrong."
+    if decision == answer.KEEP:
+        return ""
+    if decision == answer.LOOK and not doubtful:
+        return at_random
     if decision == answer.RELABEL:
-        return f"Models that have not seen it say {suggested} ({100 * probability:.0f} %)."
-    if decision == answer.DROP:
-        return f"Its label is wrong with {100 * doubt:.0f} %, and which is right is not clear."
-    if decision == answer.LOOK:
-        if drawn:
-            return "Drawn at random: such rows show how many labels are wrong."
-        other = f", and {suggested} is more likely" if suggested != given else ""
-        return f"Its label is wrong with {100 * doubt:.0f} %{other}."
-    return ""
+        words = f"Models trained without this row predict {suggested} ({_percent(probability)})."
+    elif decision == answer.DROP:
+        words = f"The models think this label is {wrong}, but cannot tell which one is right."
+    elif suggested == given and doubt < LITTLE:
+        words = f"Among the most doubtful rows, but the models think that its label is right (doubt {_percent(doubt)})."
+    elif suggested == given:
+        words = f"The models doubt this label ({_percent(doubt)}) but suggest no other."
+    elif doubt > 0.5:
+        words = f"The models think this label is {wrong}; they suggest {suggested}."
+    else:
+        words = f"The models doubt this label ({_percent(doubt)}); they suggest {suggested}."
+    return f"{words} {at_random}" if drawn else words
+
+
+def _percent(share: float) -> str:
+    """Return a probability in words; what is not certain is never 0 or 100 %."""
+    return "over 99 %" if share > CERTAIN else "under 1 %" if share < 1 - CERTAIN else f"{100 * share:.0f} %"
+
+
+def _doubtful(said: answer.Rows) -> np.ndarray:
+    """Return (n,) which rows are to be looked at for their doubt; those drawn at random may be among them."""
+    place = np.empty(len(said.order), dtype=np.int64)
+    place[said.order] = np.arange(len(said.order))
+    look = said.decision == answer.LOOK
+    return look & (place <= place[look & ~said.drawn].max(initial=-1))
+
+
+def _others(task: Task, parts: dict[str, Any], said: answer.Rows) -> np.ndarray:
+    """Return (n,) the suggested labels; where that is the given one, the most probable other."""
+    probabilities = parts[WHOLE][f"probabilities_{task.models[0]}"].copy()
+    probabilities[np.arange(len(said.given)), said.given] = -1
+    return np.where(said.suggested != said.given, said.suggested, probabilities.argmax(axis=1))
 
 
 def _rows(task: Task, material: Material, said: answer.Rows) -> list[dict[str, Any]]:
@@ -125,7 +172,7 @@ def _rows(task: Task, material: Material, said: answer.Rows) -> list[dict[str, A
     by_harm = np.argsort(-said.harm, kind="stable")
     by_harm = by_harm[mine[by_harm]]
     ranks[by_harm] = np.arange(1, len(by_harm) + 1)
-    rows, is_image = [], task.dataset.modality == "image"
+    rows, is_image, doubtful = [], task.dataset.modality == "image", _doubtful(said)
     for k in said.order:
         place = in_source[said.positions[k]]
         if place < 0:
@@ -139,7 +186,8 @@ def _rows(task: Task, material: Material, said: answer.Rows) -> list[dict[str, A
             "loss": float(said.loss[k]), "doubt": float(said.doubt[k]),
             "confidence": float(said.confidence[k]), "stands_out": int(said.stands_out[k]),
             "of": int(said.judged_in[k]), "decision": str(said.decision[k]),
-            "reason": _reason(said.decision[k], suggested, given, said.probability[k], said.doubt[k], said.drawn[k]),
+            "reason": _reason(said.decision[k], suggested, given, said.probability[k], said.doubt[k], said.drawn[k],
+                              doubtful[k]),
             "drawn": RANDOM if said.drawn[k] else DOUBTFUL if said.decision[k] == answer.LOOK else "",
             "position": int(said.positions[k]),
         })  # fmt: skip
@@ -153,10 +201,7 @@ def with_shown(dataset: Dataset, rows: list[dict[str, Any]]) -> list[dict[str, A
     by_position = {row["position"]: row for row in rows}
     trained = np.arange(len(dataset.labels)) if dataset.is_test is None else np.flatnonzero(~dataset.is_test)
     features = extract(dataset, {"train": trained, "all": np.arange(len(dataset.labels))}, quiet=True)["all"]
-    acted = np.array([row["position"] for row in rows if row["decision"] != answer.KEEP], dtype=np.int64)
-    helpful = [row for row in rows if row["influence"] is not None and row["influence"] < 0]
-    helpful = [row["position"] for row in sorted(helpful, key=lambda row: row["influence"])]
-    pools = {"harmful": acted, "helpful": np.array(helpful[: display.POOL], dtype=np.int64)}
+    pools = _pools(rows)
     near = {kind: display.nearest(features, positions, pool) for kind, pool in pools.items()}
     wanted = list(dict.fromkeys([*positions.tolist(), *(place for found in near.values() for places in found
                                                         for place, _ in places)]))  # fmt: skip
@@ -172,12 +217,26 @@ def with_shown(dataset: Dataset, rows: list[dict[str, Any]]) -> list[dict[str, A
     ]  # fmt: skip
 
 
-def _curves(task: Task, material: Material, said: answer.Rows) -> dict[str, Any]:
+def _pools(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Return the positions of rows among which harmful and helpful neighbours are looked for, without one in common.
+
+    Where influence is not known, a row whose label is more likely wrong than right is harmful, and none is helpful.
+    """
+    ordered = sorted(rows, key=lambda row: row["harm"])
+    harmful = [row["position"] for row in ordered
+               if (row["doubt"] > 0.5 if row["influence"] is None else row["influence"] > 0)]  # fmt: skip
+    helpful = [row["position"] for row in reversed(ordered) if row["influence"] is not None and row["influence"] < 0]
+    return {"harmful": np.array(harmful[: display.POOL], dtype=np.int64),
+            "helpful": np.array(helpful[: display.POOL], dtype=np.int64)}  # fmt: skip
+
+
+def _curves(task: Task, material: Material, said: answer.Rows, others: np.ndarray) -> dict[str, Any]:
+    """Return the curves of the page; `others` (n,) are the labels that each row's may be mixed up with."""
     mine = material.own[said.positions]
     counts = np.histogram(said.doubt[mine], EDGES)[0]
     names = task.dataset.class_names
-    pairs = Counter((int(said.given[k]), int(said.suggested[k])) for k in np.flatnonzero(mine)
-                    if said.decision[k] != answer.KEEP and said.given[k] != said.suggested[k])  # fmt: skip
+    counted = mine & (np.isin(said.decision, (answer.DROP, answer.RELABEL)) | _doubtful(said))
+    pairs = Counter((int(said.given[k]), int(others[k])) for k in np.flatnonzero(counted))
     harm = np.sort(np.maximum(np.nan_to_num(said.influence[mine]), 0))[::-1]
     shares = np.linspace(0, 1, 101)
     total = np.concatenate([[0], np.cumsum(harm)]) / (harm.sum() or 1.0)

@@ -19,7 +19,7 @@ from datagradient.auditing.beginning import begin
 from datagradient.auditing.files import COUNTS, NUMBERS, REVIEW, checked_rows, plan_of, review_rows, write_all
 from datagradient.auditing.folder import BEGUN, Place
 from datagradient.auditing.material import Checked, Material
-from datagradient.auditing.outcome import NO_CURVES, SCHEMA, outcome
+from datagradient.auditing.outcome import HEADLINES, NO_CURVES, SCHEMA, outcome
 from datagradient.auditing.own import own_classifier
 from datagradient.auditing.request import AUTO, FEWEST_ROWS, OWN, AuditOptions, Request
 from datagradient.auditing.screen import Screen
@@ -146,7 +146,7 @@ def audit(
     >>> sorted(result.review["row"].head(10))
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     >>> result.effect["verdict"]  # 150 rows cannot show that accuracy changes
-    'too few'
+    'nothing'
 
     Args:
         data: a DataFrame; a pair (samples, labels) of arrays, of texts and labels, or of images (n, height, width,
@@ -238,8 +238,10 @@ def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said:
         summary["decisions"][row["decision"]] += 1
     now = datetime.datetime.now(datetime.UTC)
     began = now - datetime.timedelta(seconds=time.perf_counter() - start)
-    facts = stamp(seed=options.seed, input_sha256=source.facts.get("sha256", ""),
+    facts = stamp(seed=options.seed, input_sha256=source.facts.get("sha256", ""), read_sha256=prepared.checksums,
                   started=began.isoformat(timespec="seconds"), finished=now.isoformat(timespec="seconds"))  # fmt: skip
+    for of_presets in ("preset", "config_hash"):
+        facts.pop(of_presets, None)
     summary |= {"not_checked": material.not_checked, "seconds": time.perf_counter() - start, "provenance": facts,
                 "options": asdict(options), "next": []}  # fmt: skip
     return Audit(_known(summary), rows, curves, source, material, prepared.checked)
@@ -269,16 +271,19 @@ def _source_facts(source: Source) -> dict[str, Any]:
 def _too_few(material: Material, reviewed: int) -> dict[str, Any]:
     """Return the outcome without a model; `reviewed` is how many rows came with a review, which are counted later."""
     n = int(material.own.sum())
-    words = (f"Too few rows to say: {counted(n, 'row')} in classes that can be judged, and {FEWEST_ROWS} are needed in "
-             "two or more.")  # fmt: skip
+    small = material.findings["small_classes"]
+    rows, classes = n - sum(entry["rows"] for entry in small), len(material.source.dataset.class_names) - len(small)
+    words = (f"Too few rows to say: {counted(rows, 'row')} of classes that can be judged, of which there "
+             f"{'is' if classes == 1 else 'are'} {classes}; {FEWEST_ROWS} in two classes are needed.")  # fmt: skip
     nothing = dict.fromkeys(("mean", "low", "high")) | {"folds_better": 0, "folds": 0}
-    unknown = dict.fromkeys(("expected_wrong", "expected_wrong_share", "low", "high"))
+    unknown = dict.fromkeys(("expected_wrong", "expected_wrong_share", "low", "high", "drawn"))
     return {
         "model": {"name": None, "title": "no model", "judges": [], "folds": 0, "settings": {}, "trainings": 0,
                   "tried": {}},
         "trusted": {"rows": int(material.trusted.sum()), **unknown, "sentence": "No model was trained."},
-        "effect": {"verdict": answer.TOO_FEW, "sentence": words, "metric": "accuracy", "measured_on": "held-out rows",
-                   "rows": 0, **dict.fromkeys(("baseline", "refined", "random")), "change": nothing,
+        "effect": {"verdict": answer.TOO_FEW, "headline": HEADLINES[answer.TOO_FEW], "sentence": words,
+                   "metric": "accuracy", "measured_on": "held-out rows", "rows": 0,
+                   **dict.fromkeys(("baseline", "refined", "random")), "change": nothing,
                    "against_random": nothing, "by_fold": []},
         "score": {**dict.fromkeys(("value", "low", "high", "helpful_share")), "sentence": "No model was trained."},
         "decisions": {answer.DROP: 0, answer.RELABEL: 0, answer.LOOK: 0, answer.KEEP: n - reviewed},

@@ -38,14 +38,15 @@ class Chosen:
 class Prepared:
     """An audit before its work: the data, what was found, and what is to be judged.
 
-    ``checked`` are labels that a person has written into a review. ``task``, ``choice`` and ``seconds``, which the work
-    takes about, are None with too few rows.
+    ``checked`` are labels that a person has written into a review, ``checksums`` those of all that was read. ``task``,
+    ``choice`` and ``seconds``, which the work takes about, are None with too few rows.
     """
 
     source: Source
     material: Material
     found: dict[str, Any]
     checked: Checked | None
+    checksums: dict[str, str]
     task: Task | None = None
     choice: Choice | None = None
     max_rows: int = 0
@@ -69,7 +70,7 @@ def look_at(
     for line in lines:
         said(line)
     if material.dataset is None:
-        return Prepared(read.source, material, found, read.checked)
+        return Prepared(read.source, material, found, read.checked, read.checksums)
     said_of = _on_trusted(read, material)
     if said_of:
         said(said_of)
@@ -80,16 +81,15 @@ def look_at(
     if max_rows != options.max_rows:
         material = _gathered(read, max_rows, options.seed)
         if material.dataset is None:
-            return Prepared(read.source, material, found, read.checked)
+            return Prepared(read.source, material, found, read.checked, read.checksums)
     if seconds is None:
         seconds = _seconds(material, options, choice)
     name = choice.models[0]
     own, words = (None, name) if own is None else (replace(own, refused=choice.refused), own.title)
     said(f"Model: {words}, accuracy {choice.accuracy[name]:.3f} on rows held out for the choice. The audit takes about "
          f"{_duration(seconds)}.")  # fmt: skip
-    return Prepared(
-        read.source, material, found, read.checked, _task(material, options, choice, own), choice, max_rows, seconds
-    )
+    task = _task(material, options, choice, own)
+    return Prepared(read.source, material, found, read.checked, read.checksums, task, choice, max_rows, seconds)
 
 
 def task_of(read: Read, options: AuditOptions, chosen: Chosen) -> Task | None:

@@ -49,8 +49,8 @@ def audit(args: argparse.Namespace) -> int:
     """Find the rows of a file that hurt a model trained on it, and whether removing them helps.
 
     SOURCE is a CSV, TSV, Parquet or JSON-lines file, a folder of images with a subfolder for each class, or a data set
-    saved by Hugging Face datasets. It is never changed. Writes report.html, summary.json, review.csv (worst first),
-    samples.parquet and plan.json, which `datagradient apply` carries out into a new file, to one folder.
+    saved by Hugging Face datasets. It is never changed. Writes to one folder: report.html, summary.json, review.csv
+    (the most doubtful row first), samples.parquet, and plan.json, from which `datagradient apply` makes a new file.
 
     --workflow FOLDER writes a workflow instead, whose jobs Snakemake does on this machine or on a cluster, and says how
     to run it; --collect FOLDER then writes the audit's files there.
@@ -108,7 +108,7 @@ def apply(args: argparse.Namespace) -> None:
 
 
 def demo(args: argparse.Namespace) -> None:
-    """Audit data with planted mistakes, and say how many of them were found; takes less than a minute."""
+    """Audit handwritten digits with planted mistakes, and say how many of them are found; takes less than a minute."""
     from datagradient.auditing.demo import run_demo
 
     run_demo(Path(args.out), print)
@@ -209,18 +209,21 @@ def _interruptible() -> Iterator[None]:
 
 
 def _print(summary: dict, folder: Path) -> None:
+    effect, score = summary["effect"], summary["score"]
     print()
-    print(summary["effect"]["sentence"])
-    score = summary["score"]
-    if score["value"] is not None:
-        print(f"Contribution score {score['value']:.2f} [{score['low']:.2f}, {score['high']:.2f}]. "
-              f"{summary['trusted']['sentence']}")  # fmt: skip
+    if summary["model"]["name"]:
+        print(f"{effect['headline']}.")
+    print(effect["sentence"])
+    if summary["model"]["name"]:
+        print(summary["trusted"]["sentence"])
         counts = ", ".join(f"{name} {count}" for name, count in summary["decisions"].items())
         print(f"Rows: {counts}.")
         print(summary["believe"])
+    if score["value"] is not None:
+        print(f"Contribution score {score['value']:.2f} [{score['low']:.2f}, {score['high']:.2f}].")
     for line in summary["next"]:
         print(f"  {line}")
-    print(f"Read {folder / 'report.html'} first; {folder / 'review.csv'} lists the rows, worst first.")
+    print(f"Read {folder / 'report.html'} first; {folder / 'review.csv'} lists the rows, the most doubtful first.")
 
 
 def _tripped(given: tuple[str, str, float], summary: dict) -> str:
@@ -242,24 +245,26 @@ def _tripped(given: tuple[str, str, float], summary: dict) -> str:
 AUDIT = [
     ("source", {"metavar": "SOURCE", "nargs": "?", "help": "a file, or a folder of images or of a saved data set"}),
     ("--target", {"help": "the column of labels; folders of images need none"}),
-    ("--id", {"help": "the column of names of rows, which no model sees"}),
+    ("--id", {"help": "the column that identifies each row; no model sees it"}),
     ("--text", {"help": "the column of texts; the others are left out"}),
     ("--drop", {"action": "append", "metavar": "COLUMN", "help": "a column that is left out; may be given again"}),
     ("--model", {"default": "auto", "help": "auto (the better of two on held-out rows), logistic, boosted or neural"}),
     ("--folds", {"type": whole(2, 20), "default": 5, "help": "folds that measure the effect; 5 without it"}),
     ("--rounds", {"type": whole(1, 10), "default": 1, "help": "how often what is left is judged again"}),
-    ("--fraction", {"type": number(0, 0.5), "help": "largest share of the rows to act on"}),
+    ("--fraction", {"type": number(0, 0.5), "help": "act on at most this share of the rows"}),
     ("--validation", {"metavar": "FILE", "help": "more rows, whose labels were checked by hand"}),
     ("--trusted-column", {"metavar": "COLUMN", "help": "column that is true where the label was checked by hand"}),
     ("--trusted", {"metavar": "REVIEW", "help": "a review.csv with labels written into its column checked"}),
     ("--test", {"metavar": "FILE", "help": "more rows, to measure the effect on"}),
     ("--sep", {"help": "separator of a text table; recognised without it"}),
     ("--decimal", {"help": "decimal mark, . or ,; recognised without it"}),
-    ("--encoding", {"help": "of a text file; UTF-8 without it"}),
+    ("--encoding", {"help": "encoding of a text file; UTF-8 without it"}),
     ("--task", {"help": "classification, if numbers as labels are classes"}),
-    ("--max-rows", {"type": whole(50), "default": 100_000, "help": "of more rows, so many are drawn; 100000 without"}),
-    ("--time-limit", {"type": number(0, 1e9), "metavar": "SECONDS", "help": "draw as few rows as fit that time"}),
-    ("--seed", {"type": whole(0, LAST_SEED), "default": 0, "help": "of everything random"}),
+    ("--max-rows", {"type": whole(50), "default": 100_000,
+                    "help": "audit at most this many rows, drawn at random (default 100000)"}),
+    ("--time-limit", {"type": number(0, 1e9), "metavar": "SECONDS",
+                      "help": "audit as many rows as fit that time, drawn at random"}),
+    ("--seed", {"type": whole(0, LAST_SEED), "default": 0, "help": "random seed"}),
     ("--device", {"choices": ("auto", "cpu"), "default": "auto", "help": "cpu: networks use no GPU"}),
     ("--out", {"help": "folder to write to; SOURCE-audit without it"}),
     ("--overwrite", {"action": "store_true", "help": "replace an audit in that folder"}),
@@ -267,7 +272,8 @@ AUDIT = [
     ("--workflow", {"metavar": "FOLDER", "help": "write the audit as a workflow to that folder instead of doing it"}),
     ("--collect", {"metavar": "FOLDER", "help": "write the files of an audit that was done as a workflow"}),
     ("--fail-if", {"type": gate, "action": "append", "metavar": "GATE",
-                   "help": f"exit status 1 if it holds, e.g. 'harmful > 0.05'; names: {', '.join(GATES)}"}),
+                   "help": f"exit status 1 if it holds, e.g. 'wrong > 0.05'; names: {', '.join(GATES)}; harmful counts "
+                           "the rows to drop or relabel, which are none unless removing helps"}),
     ("--quiet", {"action": "store_true", "help": "no progress"}),
     ("--json", {"action": "store_true", "help": "print the content of summary.json instead of words"}),
 ]  # fmt: skip

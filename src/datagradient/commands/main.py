@@ -1,12 +1,15 @@
-"""The command line: one command for each rule of the workflow. Heavy imports stay inside the commands."""
+"""The command line: audits, and a command for each rule of the workflow. Heavy imports stay inside the commands."""
 
 import argparse
 import contextlib
 import functools
 import inspect
+import io
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +26,9 @@ LIBRARIES = (
     "torch", "torchvision", "typing_extensions", "urllib3", "xgboost", "yaml",
 )  # fmt: skip
 COMMANDS = {function: options for subject in SUBJECTS for function, options in subject.COMMANDS.items()}
+YOURS = (audit.audit, audit.apply, audit.demo)
+STEPS = [function for function in COMMANDS if function not in YOURS]
+WIDTH = 20  # of the names of commands in the help
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,15 +44,15 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     top = Parser(
         prog="datagradient",
-        description="Run one step of the workflow.",
+        description=f"Audit your own data, or run one step of the workflow.\n\n{_listed()}",
         epilog="'datagradient COMMAND --help' explains a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"datagradient {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", help="one of these")
     for function, options in COMMANDS.items():
-        summary = function.__doc__.partition("\n")[0]
         sub = commands.add_parser(
-            function.__name__.replace("_", "-"), help=summary, description=inspect.cleandoc(function.__doc__),
+            _name(function), description=inspect.cleandoc(function.__doc__),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         sub.set_defaults(function=function)
@@ -55,8 +61,25 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _name(function: Callable) -> str:
+    return function.__name__.replace("_", "-")
+
+
+def _listed() -> str:
+    """Return all commands under their headings, which argparse has none for."""
+    width, lines = max(2 * WIDTH, shutil.get_terminal_size().columns - 2), []
+    for heading, functions in (("your own data", YOURS), ("steps of the workflow", STEPS)):
+        lines += ["", f"{heading}:"]
+        for function in functions:
+            first, *rest = textwrap.wrap(function.__doc__.partition("\n")[0], width - WIDTH)
+            lines += [f"  {_name(function):<{WIDTH - 2}}{first}", *(" " * WIDTH + line for line in rest)]
+    return "\n".join(lines).strip()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. An error that the user can fix is one line on standard error and status 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # of characters that a terminal has not
     try:
         try:
             return _run(parser().parse_args(arguments))

@@ -4,18 +4,14 @@ import re
 from pathlib import Path
 
 from datagradient.report import offline
-from datagradient.report.amounts import changed, changed_range, decimal, percent
+from datagradient.report.amounts import capital, changed, changed_range, decimal, percent
 from datagradient.report.audit_rows import table_data
 from datagradient.report.charts import Drawing, Mark, curve, dot_plot, histogram
 
 STYLES = ["page.css", "audit.css"]
 SCRIPTS = ["page.js", "table.js", "audit.js"]
-VERDICTS = {
-    "helps": "Refining this data helps",
-    "nothing": "Nothing here is worth removing",
-    "too few": "There are too few rows to say",
-    "hurts": "Keep your rows: removing them hurts",
-}
+NOT_JUDGED = "These data are too small to be judged"  # headline where no model was trained
+IN_MEMORY = ("DataFrame", "arrays")  # formats of data that are no file
 COMMAND = re.compile(r"(datagradient|make|pip|python3?) ")  # begins a line that is to be run; others are to be read
 UNKNOWN = {"mean": None, "low": None, "high": None, "folds_better": None, "folds": None}
 BAR = 100  # width of the longest bar of the table of pairs
@@ -38,8 +34,9 @@ def audit_page(summary: dict, rows: list[dict], curves: dict) -> str:
     effect, data = summary["effect"], table_data(rows)
     content = {
         "summary": summary,
-        "title": re.split(r"[/\\]", summary["source"]["path"].rstrip("/\\"))[-1] or summary["source"]["path"],
-        "verdict": VERDICTS[effect["verdict"]],
+        "title": _title(summary["source"]),
+        "headline": effect.get("headline", NOT_JUDGED),
+        "acted": any(fold["removed"] or fold["relabelled"] for fold in effect["by_fold"]),
         "change": effect["change"] or UNKNOWN,
         "against_random": effect["against_random"] or UNKNOWN,
         "random_change": _difference(effect["random"], effect["baseline"]),
@@ -57,6 +54,12 @@ def audit_page(summary: dict, rows: list[dict], curves: dict) -> str:
     return offline.page("audit.html", STYLES, SCRIPTS, data, **content)
 
 
+def _title(source: dict) -> str:
+    """Return the name of the file or folder, or what data that are no file are called."""
+    path = source["path"]
+    return capital(path) if source["format"] in IN_MEMORY else re.split(r"[/\\]", path.rstrip("/\\"))[-1] or path
+
+
 def write_audit_page(path: Path, summary: dict, rows: list[dict], curves: dict) -> None:
     """Write the page of an audit, from what `audit_page` takes."""
     offline.write_page(path, audit_page(summary, rows, curves))
@@ -67,8 +70,8 @@ def _difference(first: float | None, second: float | None) -> float | None:
 
 
 def _folds(effect: dict) -> Drawing | None:
-    """Return the changes of each fold, and below them those of all folds with their intervals."""
-    if not effect["by_fold"]:
+    """Return the changes of each fold, and below them those of all folds with their intervals; None without changes."""
+    if not any(fold["removed"] or fold["relabelled"] for fold in effect["by_fold"]):
         return None
     lines, words = [], []
     for fold in effect["by_fold"]:
@@ -105,7 +108,7 @@ def _doubt(doubt: dict) -> Drawing | None:
 
 
 def _cumulative(found: dict) -> Drawing | None:
-    """Return the share of all harm in the worst rows, and in words what is in the worst 5 % of them."""
+    """Return the share of the harm in the most harmful rows, and in words what is in 5 % of them."""
     share, harm = found["share"], found["harm"]
     if not share or not max(harm):
         return None
@@ -114,8 +117,8 @@ def _cumulative(found: dict) -> Drawing | None:
     before = max(0, after - 1)
     step = share[after] - share[before]
     within = harm[before] + (harm[after] - harm[before]) * (worst - share[before]) / step if step else harm[after]
-    words = f"The worst {percent(worst, 0)} of the rows carry {percent(min(1, within), 0)} of all harm."
-    return curve(share, harm, "Where the harm is", words, ("rows, worst first", "share of all harm"))
+    words = f"{percent(worst, 0)} of the rows account for {percent(min(1, within), 0)} of the harm."
+    return curve(share, harm, "Where the harm is", words, ("rows, most harmful first", "share of the harm"))
 
 
 def _pairs(confusion: list[dict]) -> list[dict]:
@@ -126,13 +129,13 @@ def _pairs(confusion: list[dict]) -> list[dict]:
 
 
 def _facts(summary: dict) -> list[tuple[str, object]]:
-    """Return what the page is made from: terms and values."""
+    """Return what the page is made from: terms and values, of what there is."""
     told, source, model = summary["provenance"], summary["source"], summary["model"]
-    return [
-        ("File", source["path"]),
-        ("SHA-256 of the file", source["sha256"]),
-        ("SHA-256 of all that was read", told["input_sha256"]),
-        ("Model", f"{model['title']} ({model['name']})"),
+    is_file = source["format"] not in IN_MEMORY
+    facts = [
+        ("File", source["path"] if is_file else None),
+        ("SHA-256 of the file" if is_file else "SHA-256 of the data", source["sha256"]),
+        ("Model", f"{model['title']} ({model['name']})" if model["name"] else model["title"]),
         ("Models that judge", ", ".join(model["judges"])),
         ("Folds", model["folds"]),
         ("Models trained", model["trainings"]),
@@ -143,6 +146,7 @@ def _facts(summary: dict) -> list[tuple[str, object]]:
         ("Machine", told["machine"]),
         ("Started", told["started"]),
         ("Finished", told["finished"]),
-        ("Seconds", summary["seconds"]),
+        ("Seconds", decimal(summary["seconds"], 1)),
         ("Schema", summary["schema"]),
     ]
+    return [(term, value) for term, value in facts if value not in (None, "")]

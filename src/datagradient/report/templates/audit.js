@@ -100,8 +100,10 @@
     const distances = make("tr", {}, make("th", { scope: "row" }, "Distance"), make("td"), make("td"), ...near.map((other) => make("td", {}, exact(other.distance))));
     const lines = order.map((k) => make("tr", { class: k in sample.unusual ? "unusual" : null }, make("th", { scope: "row" }, named(names[k])), make("td", { dir: "auto" }, sample.values[k]),
       make("td", {}, sample.unusual[k] ?? ""), ...lookup.map((values) => make("td", { dir: "auto", class: values.get(names[k]) === sample.values[k] ? "same" : null }, values.get(names[k]) ?? "–"))));
-    return make("div", { class: "box", role: "region", tabindex: "0", "aria-label": `Cells of row ${row.row}` },
+    const hint = near.length ? make("p", { class: "sideways" }, "Scroll the table sideways to see the nearest rows\u00a0→") : null;
+    const box = make("div", { class: "box", role: "region", tabindex: "0", "aria-label": `Cells of row ${row.row}` },
       make("table", { class: "compared" }, make("caption", {}, `Row ${row.row}${near.length ? " and its nearest rows" : ""}`), make("thead", {}, top), make("tbody", {}, labels, near.length ? distances : null, ...lines)));
+    return [hint, box];
   };
 
   const details = (row) => {
@@ -112,7 +114,7 @@
     if (row.id !== null) facts.append(make("p", { class: "soft" }, "Name: ", named(row.id)));
     if (row.file !== null) facts.append(make("p", { class: "soft" }, "File: ", named(row.file)));
     const parts = [facts];
-    if (sample && "columns" in sample) return [...parts, compared(row, sample), ...nearList(nearRows(row).filter((near) => !near.sample))];
+    if (sample && "columns" in sample) return [...parts, ...compared(row, sample), ...nearList(nearRows(row).filter((near) => !near.sample))];
     if (sample && "picture" in sample) parts[0] = make("div", { class: "beside" }, picture(sample, `Picture of row ${row.row}`, "large"), facts);
     if (sample && "parts" in sample) parts.push(...textDetails(row, sample));
     return [...parts, ...nearList(nearRows(row))];

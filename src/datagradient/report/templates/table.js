@@ -7,7 +7,8 @@
    words(row): what the text filter searches; details(row): what an opened row shows; title(row): its name.
 */
 const sortableTable = ({ into, caption, rows, columns, order, filters, words, details, title, things }) => {
-  const SIZE = 25;
+  const narrow = matchMedia("screen and (max-width: 700px)"); // where the style sheet makes a card of each row
+  const size = () => (narrow.matches ? 10 : 25);
   const state = { key: order, falls: false, page: 0, text: "", chosen: filters.map(() => ""), open: new Set() };
   const collator = new Intl.Collator("en", { numeric: true });
   const compare = (a, b) => (typeof a === "number" ? a - b : collator.compare(a, b));
@@ -49,16 +50,17 @@ const sortableTable = ({ into, caption, rows, columns, order, filters, words, de
 
   const draw = () => {
     const chosen = chosenRows();
-    const pages = Math.max(1, Math.ceil(chosen.length / SIZE));
+    const length = size();
+    const pages = Math.max(1, Math.ceil(chosen.length / length));
     state.page = Math.min(state.page, pages - 1);
-    const visible = chosen.slice(state.page * SIZE, (state.page + 1) * SIZE);
+    const visible = chosen.slice(state.page * length, (state.page + 1) * length);
     for (const [key, cell] of heads) {
       if (key === state.key) cell.setAttribute("aria-sort", state.falls ? "descending" : "ascending");
       else cell.removeAttribute("aria-sort");
     }
     body.replaceChildren(...visible.flatMap(both));
     if (!visible.length) body.append(make("tr", { role: "row" }, make("td", { role: "cell", colspan: columns.length + 1 }, `No ${things} fit the filters.`)));
-    const first = state.page * SIZE + 1;
+    const first = state.page * length + 1;
     const range = visible.length ? `${things} ${first} to ${first + visible.length - 1} of ${chosen.length}` : `no ${things}`;
     shown.textContent = `Showing ${range}${chosen.length < rows.length ? `, filtered from ${rows.length}` : ""}`;
     place.textContent = `Page ${state.page + 1} of ${pages}`;
@@ -146,4 +148,9 @@ const sortableTable = ({ into, caption, rows, columns, order, filters, words, de
       make("table", { role: "table", class: "sortable" }, make("caption", { class: "visually-hidden" }, caption), make("thead", { role: "rowgroup" }, head), body)),
     make("div", { class: "pages" }, previous, place, next));
   draw();
+  narrow.addEventListener("change", () => {
+    if (matchMedia("print").matches) return; // paper has what was on the screen
+    state.page = 0;
+    draw();
+  });
 };
