@@ -11,7 +11,7 @@ from scipy import stats
 from datagradient.auditing import answer, findings, work
 from datagradient.auditing.choice import choose
 from datagradient.auditing.judging import decide, evidence_of, inputs_of, measure, refine, refined_labels, trusts
-from datagradient.auditing.task import WHOLE, Task, different, outer_folds, small_classes
+from datagradient.auditing.task import WHOLE, Task, different, drawn_rows, outer_folds, small_classes
 from datagradient.data.record import Dataset
 from datagradient.evidence.statistics import corrected_interval
 from datagradient.models import declared
@@ -61,6 +61,26 @@ def test_folds_depend_on_the_seed():
     dataset, _ = made_up(60)
     first, second = (outer_folds(dataset, np.arange(60), 3, seed)[0].tolist() for seed in (0, 1))
     assert first != second
+
+
+def test_checked_rows_are_divided_by_themselves():
+    """Every fold leaves enough rows of a class to be judged, however many of its rows were checked."""
+    dataset, _ = made_up(300)
+    names = (*dataset.class_names, "mostly checked")
+    labels, checked = dataset.labels.copy(), np.zeros(300, dtype=bool)
+    labels[:40], checked[:30] = 2, True
+    task = task_of(replace(dataset, labels=labels, class_names=names), folds=2, checked=checked)
+    assert all(np.bincount(labels[part.judged])[2] >= 5 for part in task.parts.values())
+
+
+@pytest.mark.parametrize("count", [10, 99, 100])
+def test_rows_are_drawn_in_proportion_and_small_classes_keep_their_rows(count):
+    labels = np.repeat([0, 1, 2], [70, 27, 4])
+    rows = drawn_rows(labels, count, 0)
+    sizes = np.bincount(labels[rows])
+    assert len(set(rows)) == len(rows) and (np.diff(rows) > 0).all()
+    assert sizes[2] == 4 and sizes[1] >= 10 and sizes[0] >= min(10, round(count * 70 / 101))
+    assert count != 100 or abs(len(rows) - 100) <= 1
 
 
 def test_a_class_is_small_by_its_different_rows():
@@ -250,6 +270,17 @@ def test_parts_that_are_done_are_not_done_again(tmp_path, monkeypatch):
     work.do_all(task, tmp_path, said.append)
     assert {name: work.part_file(tmp_path, name).read_bytes() for name in task.parts} == before
     assert said[-1].startswith("8 models trained in ")  # five folds and three arms of one part
+
+
+def test_parts_of_another_audit_are_done_again(tmp_path):
+    dataset, _ = made_up()
+    task = task_of(dataset, folds=2)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "begun.json").write_text("{}")
+    work.do_all(task, tmp_path, lambda _: None)
+    assert work.missing(task, tmp_path) == []
+    (tmp_path / "begun.json").write_text('{"seed": 1}')  # a job of before may end after another audit was begun
+    assert work.missing(task, tmp_path) == list(task.parts)
 
 
 def test_the_choice_prefers_what_predicts():
