@@ -9,6 +9,7 @@ from datagradient.files import read_rows
 from datagradient.report.formats import interval, points
 
 ORDERS = {"": "review", "_by_influence": "influence", "_by_loss": "loss", "_datalab": "Datalab"}
+WAYS = {"": "by doubt", "_by_influence": "by influence"}  # of deciding what to remove and relabel
 SAID = ("helps", "nothing", "too few", "hurts")
 FIRST = 50  # rows of a review that the trials look at
 TRUST = {"0": "no trusted labels", "1": "trusted labels"}
@@ -35,10 +36,14 @@ def trials_in_short(results: Path) -> str:
     rows = read_rows(results / "audits.csv")
     lines = _head("mistakes", "labels", "data sets", *(f"said: {said}" for said in SAID), "right of those that said",
                   *(f"found, {name}" for name in ORDERS.values()),
-                  *(f"AUROC, {name}" for name in ORDERS.values()))  # fmt: skip
+                  *(f"AUROC, {name}" for name in ORDERS.values()),
+                  *(f"{what}, {way}" for what in ("mistakes among rows acted on", "mean true change")
+                    for way in WAYS.values()))  # fmt: skip
     for kind in dict.fromkeys(row["kind"] for row in rows):
         for trusted, words in TRUST.items():
             own = [row for row in rows if (row["kind"], row["trusted"]) == (kind, trusted)]
+            if not own:
+                continue
             judged = [row for row in own if row["right"]]
             findable = sum(map(_findable, own))
             found = [_percent(sum(_found(row, order) for row in own) / findable) for order in ORDERS]
@@ -46,7 +51,8 @@ def trials_in_short(results: Path) -> str:
             said = [str(sum(row["verdict"] == verdict for row in own)) for verdict in SAID]
             lines.append(_line([kind, words, str(len(own)), *said,
                                 f"{sum(int(row['right']) for row in judged)} of {len(judged)}",
-                                *found, *auroc]))  # fmt: skip
+                                *found, *auroc, *(_acted_right(own, way) for way in WAYS),
+                                *(_mean_change(own, way) for way in WAYS)]))  # fmt: skip
     return "\n".join(lines)
 
 
@@ -56,14 +62,26 @@ def checking(results: Path) -> str:
                   "said: change of accuracy [95 %]", "accuracy as given", "with checked labels",
                   "with the plan too")  # fmt: skip
     for row in read_rows(results / "checking.csv"):
-        expected, low, high = (_percent(row[key]) for key in ("expected_wrong_share", "low", "high"))
+        expected = _percent(row["expected_wrong_share"])
+        if row["low"]:  # without checked labels there is no interval
+            expected += f" [{_percent(row['low'])}, {_percent(row['high'])}]"
         lines.append(_line([
-            row["dataset"], f"{row['checked']}, {row['checked_wrong']}", f"{expected} [{low}, {high}]",
-            _percent(row["left_wrong_share"]),
+            row["dataset"], f"{row['checked']}, {row['checked_wrong']}", expected, _percent(row["left_wrong_share"]),
             f"{row['verdict']}: {points(row['change'])} {interval(row, 'change_low', 'change_high')}",
             *(f"{100 * float(row[f'accuracy_{arm}']):.2f}" for arm in ("given", "checked", "refined")),
         ]))  # fmt: skip
     return "\n".join(lines)
+
+
+def _acted_right(rows: list[dict], way: str) -> str:
+    """Return the share of mistakes among all rows that the proposals of some trials remove or relabel."""
+    counts = [(int(row[f"acted{way}"]), float(row[f"acted_right{way}"])) for row in rows if row[f"acted_right{way}"]]
+    return _percent(sum(n * right for n, right in counts) / sum(n for n, _ in counts)) if counts else "–"
+
+
+def _mean_change(rows: list[dict], way: str) -> str:
+    changes = [float(row[f"true_change{way}"]) for row in rows if row[f"true_change{way}"]]
+    return points(np.mean(changes)) if changes else "–"
 
 
 def _found(row: dict, order: str) -> int:

@@ -1,0 +1,80 @@
+"""The tables of audits with known truth, on rows made up by hand."""
+
+import pytest
+
+from datagradient.files import write_rows
+from datagradient.report import audit_tables
+
+TRIAL = {
+    "dataset": "votes", "kind": "flips", "trusted": "0", "rows": 300, "planted": 30, "verdict": "helps",
+    "change": 0.02, "low": 0.01, "high": 0.03, "true_change": 0.025, "right": 1, "acted": 20, "acted_right": 0.9,
+    "precision": 0.5, "precision_by_influence": 0.1, "precision_by_loss": 0.4, "precision_datalab": 0.42,
+    "auroc": 0.9, "auroc_by_influence": 0.6, "auroc_by_loss": 0.8, "auroc_datalab": 0.85, "seconds": 3.4,
+    "seconds_datalab": 1.2, "acted_by_influence": "", "acted_right_by_influence": "", "true_change_by_influence": "",
+}  # fmt: skip
+TRIALS = [
+    TRIAL,
+    TRIAL | {"dataset": "digits", "planted": 90, "precision": 1.0, "verdict": "nothing", "right": 0, "auroc": 0.7},
+    TRIAL
+    | {
+        "trusted": "1",
+        "verdict": "too few",
+        "right": "",
+        "acted": 0,
+        "acted_right": "",
+        "acted_by_influence": 10,
+        "acted_right_by_influence": 0.6,
+        "true_change_by_influence": -0.01,
+    },
+]
+CHECKED = {
+    "dataset": "votes", "checked": 100, "checked_wrong": 40, "expected_wrong_share": 0.03, "low": 0.01, "high": 0.08,
+    "left_wrong_share": 0.04, "verdict": "nothing", "change": 0.0, "change_low": -0.01, "change_high": 0.005,
+    "accuracy_given": 0.9, "accuracy_checked": 0.92, "accuracy_refined": 0.921,
+}  # fmt: skip
+
+
+@pytest.fixture
+def results(tmp_path):
+    write_rows(tmp_path / "audits.csv", tuple(TRIAL), TRIALS)
+    write_rows(tmp_path / "checking.csv", tuple(CHECKED), [CHECKED, CHECKED | {"low": "", "high": ""}])
+    return tmp_path
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_every_trial_is_a_line(results):
+    head, _, first, second, third = map(cells, audit_tables.trials(results).splitlines())
+    assert len(head) == len(first) == len(third)
+    found = dict(zip(head, first, strict=True))
+    assert found["said: change of accuracy [95 %]"] == "helps: +2.00 [+1.00, +3.00]"
+    assert (found["true change"], found["found, review"]) == ("+2.50", "25 of 30")
+    assert found["acted, of them mistakes"] == "20, 90 %"
+    assert dict(zip(head, second, strict=True))["found, review"] == "50 of 50"
+    assert dict(zip(head, third, strict=True))["acted, of them mistakes"] == "0"
+
+
+def test_trials_are_counted_by_kind_and_trust(results):
+    head, _, without, with_trust = map(cells, audit_tables.trials_in_short(results).splitlines())
+    found = dict(zip(head, without, strict=True))
+    assert [found[f"said: {verdict}"] for verdict in ("helps", "nothing", "too few")] == ["1", "1", "0"]
+    assert found["right of those that said"] == "1 of 2"
+    assert found["found, review"] == "94 %"  # 25 of 30 and 50 of 50
+    assert found["AUROC, review"] == "0.80"
+    assert found["mistakes among rows acted on, by doubt"] == "90 %"
+    assert found["mean true change, by influence"] == "–"
+    found = dict(zip(head, with_trust, strict=True))
+    assert found["right of those that said"] == "0 of 0"
+    assert found["mistakes among rows acted on, by doubt"] == "–"
+    assert found["mistakes among rows acted on, by influence"] == "60 %"
+    assert found["mean true change, by influence"] == "-1.00"
+
+
+def test_checks_show_what_is_left_and_no_interval_where_there_is_none(results):
+    head, _, first, second = map(cells, audit_tables.checking(results).splitlines())
+    found = dict(zip(head, first, strict=True))
+    assert found["wrong labels left: expected [95 %]"] == "3 % [1 %, 8 %]"
+    assert (found["true"], found["with checked labels"]) == ("4 %", "92.00")
+    assert second[2] == "3 %"
