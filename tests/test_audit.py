@@ -102,7 +102,7 @@ def test_held_out_rows_take_no_part(audited):
 
 def test_wrong_labels_are_found(audited):
     task, wrong, parts = audited
-    said = answer.rows(task, parts, answer.HELPS, np.ones(N, dtype=bool))
+    said = answer.rows(task, parts, answer.HELPS)
     worst = said.positions[said.order[:30]]
     assert wrong[worst].mean() > 0.75
     assert set(said.decision) <= set(answer.DECISIONS)
@@ -116,17 +116,10 @@ def test_wrong_labels_are_found(audited):
 
 def test_without_a_gain_nothing_is_dropped(audited):
     task, _, parts = audited
-    said = answer.rows(task, parts, answer.NOTHING, np.ones(N, dtype=bool))
+    said = answer.rows(task, parts, answer.NOTHING)
     assert set(said.decision) == {answer.LOOK, answer.KEEP}
     assert answer.SUSPICIOUS <= (said.decision == answer.LOOK).sum() <= answer.SUSPICIOUS + answer.DRAWN
     assert said.drawn.sum() == answer.DRAWN
-
-
-def test_only_rows_of_the_file_are_decided_about(audited):
-    task, _, parts = audited
-    own = np.arange(N) < 100
-    said = answer.rows(task, parts, answer.HELPS, own)
-    assert (said.decision[~own[said.positions]] == answer.KEEP).all()
 
 
 def test_fraction_limits_what_is_done():

@@ -298,7 +298,7 @@ def test_a_closed_stream_ends_nothing():
     stream = io.StringIO()
     words = screen.Screen(stream)
     stream.close()
-    words("said to nobody")
+    assert words("said to nobody") is None
 
 
 def test_the_first_words_wait_for_no_model():

@@ -156,9 +156,10 @@ class Picky(ClassifierMixin, BaseEstimator):
 def test_it_gets_the_columns_as_they_were_given():
     frame, _ = table()
     like = frame[["size", "x", "same", "kind"]]  # a constant, too, which our own families do not get
-    audited(Picky(like), frame.sample(frac=1, random_state=0))
-    audited(Picky(like[["size", "same", "kind"]]), frame, drop=("x",))
-    audited(Picky(like), checked(frame, []), trusted_column="right")
+    found = [audited(Picky(like), frame.sample(frac=1, random_state=0)),
+             audited(Picky(like[["size", "same", "kind"]]), frame, drop=("x",)),
+             audited(Picky(like), checked(frame, []), trusted_column="right")]  # fmt: skip
+    assert all(result.summary["model"]["name"] == "own" for result in found)  # `Picky` refuses other columns
 
 
 @pytest.mark.parametrize("form", ["array", "flat images", "images", "texts", "frame"])
@@ -168,11 +169,12 @@ def test_it_gets_arrays_images_and_texts_as_they_were_given(form):
     samples = {
         "array": random.normal(size=(N, 3)), "flat images": random.integers(0, 256, (N, 8, 8)).astype(np.uint8),
         "images": random.integers(0, 256, (N, 8, 8, 3)).astype(np.uint8),
-        "texts": np.array([f"a text with the word number {word}" for word in random.integers(0, 9, N)], dtype=object),
+        "texts": np.array([f"a text with the word number {word}" for word in random.integers(0, 999, N)], dtype=object),
         "frame": pd.DataFrame(random.normal(size=(N, 2)), columns=["a", "b"]).assign(kind=None),
     }[form]  # fmt: skip
     like = list(samples) if form == "texts" else samples
-    audit((samples, labels), model=Picky(like), folds=2, progress=False)
+    result = audit((samples, labels), model=Picky(like), folds=2, progress=False)
+    assert result.summary["model"]["name"] == "own"  # `Picky` refuses samples in another form
 
 
 def test_further_files_are_given_alike_and_labels_count_from_0(tmp_path):

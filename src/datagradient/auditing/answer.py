@@ -176,7 +176,7 @@ class Rows:
     drawn: np.ndarray
 
 
-def rows(task: Task, parts: Mapping[str, Arrays], verdict: str, own: np.ndarray) -> Rows:
+def rows(task: Task, parts: Mapping[str, Arrays], verdict: str) -> Rows:
     """Return what is said of every judged row, and what to do with it.
 
     Rows are dropped and relabelled where the effect says that this helps. To be looked at are the most doubtful others
@@ -186,7 +186,6 @@ def rows(task: Task, parts: Mapping[str, Arrays], verdict: str, own: np.ndarray)
         task: the audit.
         parts: its results, by name.
         verdict: of the effect.
-        own: (n of the data set,) bool, rows of the audited file, which alone are decided about.
     """
     whole, part = parts[WHOLE], task.parts[WHOLE]
     evidence = _evidence(task, part, whole)
@@ -199,18 +198,15 @@ def rows(task: Task, parts: Mapping[str, Arrays], verdict: str, own: np.ndarray)
     relabelled = whole["relabelled"]
     suggested[relabelled] = whole["new_labels"]
     probability[relabelled] = judged.right[relabelled, whole["new_labels"]]
-    mine, drawn = own[part.judged], np.zeros(n, dtype=bool)
-    decision[~mine] = KEEP
+    drawn = np.zeros(n, dtype=bool)
     if verdict != HELPS:
-        acted = np.flatnonzero(decision != KEEP)
-        decision[acted] = KEEP
+        decision[:] = KEEP
     loss = losses(first.probabilities, labels)
     order = np.lexsort((-loss, -np.round(judged.doubt, ALIKE)))
-    left = order[((decision == KEEP) & mine)[order]]
+    left = order[(decision == KEEP)[order]]
     decision[left[: max(SUSPICIOUS, int((judged.doubt[left] > DOUBTFUL).sum()))]] = LOOK
     if not trusts(task):
-        at_random = generator(task.seed, "rows to check").permutation(n)
-        at_random = at_random[mine[at_random]][:DRAWN]
+        at_random = generator(task.seed, "rows to check").permutation(n)[:DRAWN]
         drawn[at_random], decision[at_random] = True, LOOK  # also what would be done otherwise: all are to be checked
     stands_out, judged_in = _standing_out(task, parts, len(task.dataset.labels))
     influence = first.influence[places, labels]

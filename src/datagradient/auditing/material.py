@@ -77,23 +77,7 @@ def gather(
         verb = "was" if len(source.set_aside) == 1 else "were"
         not_checked.append(f"{counted(len(source.set_aside), 'row')} that {verb} set aside")
     findings: dict[str, Any] = {"repeats": []}
-    keys = sample_keys(source.dataset)
-    others = []
-    for name, other in (("validation", validation), ("test", test)):
-        if other is None:
-            continue
-        fresh = ~np.isin(sample_keys(other.dataset), keys)
-        path = other.facts["path"]  # None for data in memory
-        if not fresh.any():
-            whose = "its one row is" if len(fresh) == 1 else f"all {len(fresh)} rows are"
-            where = "the audited data" if others == [] else "the audited data or those of --validation"
-            raise UserError(f"--{name}{f' {path}' if path else ''}: {whose} in {where}, too, and cannot be "
-                            "used: give rows that are not audited")  # fmt: skip
-        if not fresh.all():
-            findings["repeats"].append({"file": Path(path).name if path else name, "rows": int((~fresh).sum())})
-        # A row of the audited file may not be among those that judge it, nor one of either among those of a test.
-        others.append((other, np.flatnonzero(fresh)))
-        keys = np.concatenate([keys, sample_keys(other.dataset)])
+    others = _others(source, {"validation": validation, "test": test}, findings["repeats"])
     sources = [(source, places), *others]
     dataset = _joined([(part.dataset, rows) for part, rows in sources])
     sizes = [len(rows) for _, rows in sources]
@@ -124,6 +108,35 @@ def gather(
         first[kept]]  # fmt: skip
     return Material(source, _without(dataset, kept, small, is_test), own[kept], places[kept[own[kept]]],
                     checked[kept], is_trusted[kept], first, findings, not_checked, forms)  # fmt: skip
+
+
+def _others(
+    source: Source, files: dict[str, Source | None], repeats: list[dict[str, Any]]
+) -> list[tuple[Source, np.ndarray]]:  # fmt: skip
+    """Return further files and the positions of their rows that are in no file before; `repeats` receives the others.
+
+    A row of the audited file may not be among those that judge it, nor one of either among those of a test.
+
+    Raises:
+        UserError: no row of a file is left.
+    """
+    keys, others = sample_keys(source.dataset), []
+    for name, other in files.items():
+        if other is None:
+            continue
+        own = sample_keys(other.dataset)
+        fresh = ~np.isin(own, keys)
+        path = other.facts["path"]  # None for data in memory
+        if not fresh.any():
+            whose = "its one row is" if len(fresh) == 1 else f"all {len(fresh)} rows are"
+            where = "the audited data or those of --validation" if others else "the audited data"
+            raise UserError(f"--{name}{f' {path}' if path else ''}: {whose} in {where}, too, and cannot be "
+                            "used: give rows that are not audited")  # fmt: skip
+        if not fresh.all():
+            repeats.append({"file": Path(path).name if path else name, "rows": int((~fresh).sum())})
+        others.append((other, np.flatnonzero(fresh)))
+        keys = np.concatenate([keys, own])
+    return others
 
 
 def _drawn(source: Source, most: int, seed: int) -> tuple[np.ndarray, list[str]]:

@@ -32,11 +32,13 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
     """Return summary, rows and curves of a finished audit; see docs/own-data.md for what each field means."""
     parts = {name: read_part(folder, name) for name in task.parts}
     found = answer.effect(task, parts)
-    said = answer.rows(task, parts, found.verdict, material.own)
+    said = answer.rows(task, parts, found.verdict)
     wrong = answer.wrong_labels(task, parts)
-    decisions = Counter(said.decision[material.own[said.positions]])
+    decisions = Counter(said.decision)
     trusted = int(task.trusted[task.rows].sum())
     removed, relabelled = (len(parts[WHOLE][kind]) for kind in ("removed", "relabelled"))
+    if found.verdict == answer.HELPS:  # what is done leaves out the rows that are to be checked first
+        removed, relabelled = decisions[answer.DROP], decisions[answer.RELABEL]
     words = answer.sentence(found, removed, relabelled)
     if _to_check(found, wrong):
         if found.measured_on.endswith("as given"):
@@ -58,7 +60,7 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
         "decisions": {decision: decisions.get(decision, 0) for decision in answer.DECISIONS},
         "believe": _believe(trusted, None if score["value"] is not None else _no_influence(task)),
     }  # fmt: skip
-    return summary, _rows(task, material, said), _curves(task, material, said, _others(task, parts, said))
+    return summary, _rows(task, material, said), _curves(task, said, _others(task, parts, said))
 
 
 def _to_check(found: answer.Effect, wrong: dict[str, Any]) -> bool:
@@ -168,15 +170,10 @@ def _rows(task: Task, material: Material, said: answer.Rows) -> list[dict[str, A
     in_source = np.full(len(material.own), -1)
     in_source[np.flatnonzero(material.own)] = material.places
     ranks = np.empty(len(said.order), dtype=np.int64)
-    mine = material.own[said.positions]
-    by_harm = np.argsort(-said.harm, kind="stable")
-    by_harm = by_harm[mine[by_harm]]
-    ranks[by_harm] = np.arange(1, len(by_harm) + 1)
+    ranks[np.argsort(-said.harm, kind="stable")] = np.arange(1, len(ranks) + 1)
     rows, is_image, doubtful = [], task.dataset.modality == "image", _doubtful(said)
     for k in said.order:
-        place = in_source[said.positions[k]]
-        if place < 0:
-            continue
+        place = in_source[said.positions[k]]  # rows of other files are checked, or a test: none is judged
         name = None if source.names is None else source.names[place]
         given, suggested = names[said.given[k]], names[said.suggested[k]]
         rows.append({
@@ -230,14 +227,13 @@ def _pools(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
             "helpful": np.array(helpful[: display.POOL], dtype=np.int64)}  # fmt: skip
 
 
-def _curves(task: Task, material: Material, said: answer.Rows, others: np.ndarray) -> dict[str, Any]:
+def _curves(task: Task, said: answer.Rows, others: np.ndarray) -> dict[str, Any]:
     """Return the curves of the page; `others` (n,) are the labels that each row's may be mixed up with."""
-    mine = material.own[said.positions]
-    counts = np.histogram(said.doubt[mine], EDGES)[0]
+    counts = np.histogram(said.doubt, EDGES)[0]
     names = task.dataset.class_names
-    counted = mine & (np.isin(said.decision, (answer.DROP, answer.RELABEL)) | _doubtful(said))
+    counted = np.isin(said.decision, (answer.DROP, answer.RELABEL)) | _doubtful(said)
     pairs = Counter((int(said.given[k]), int(others[k])) for k in np.flatnonzero(counted))
-    harm = np.sort(np.maximum(np.nan_to_num(said.influence[mine]), 0))[::-1]
+    harm = np.sort(np.maximum(np.nan_to_num(said.influence), 0))[::-1]
     shares = np.linspace(0, 1, 101)
     total = np.concatenate([[0], np.cumsum(harm)]) / (harm.sum() or 1.0)
     at = np.interp(shares, np.linspace(0, 1, len(total)), total)
