@@ -24,6 +24,8 @@ CASES = {
     "logistic": ("logistic", LOGISTIC, {**CG, "samples": None}),
     "boosted": ("boosted", BOOSTED, CG),
     "last layer": ("neural", NEURAL, {**CG, "parameters": "last"}),
+    "from a record": ("neural", NEURAL, {**CG, "name": "record", "parameters": "last"}),
+    "from an aged record": ("neural", {**NEURAL, "learning_rate": 0.3}, {**CG, "name": "record", "parameters": "last"}),
     "all layers": ("neural", NEURAL, {**CG, "parameters": "all"}),
 }
 OTHERS = [declared(name) for name in modules("models") if name not in ("logistic", "boosted", "neural")]

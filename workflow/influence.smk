@@ -7,6 +7,7 @@ rule influence:
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
         kept=kept_file,
+        kept_of_samples=f"{MODEL}/record.npz",
     output:
         direction=f"{MODEL}/direction.npz",
         scores=f"{MODEL}/scores.npz",

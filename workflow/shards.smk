@@ -16,6 +16,7 @@ rule direction:
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
         kept=kept_file,
+        kept_of_samples=f"{MODEL}/record.npz",
     output:
         f"{MODEL}/direction.npz",
     log:
@@ -39,6 +40,7 @@ rule project:
         data=f"{PREPARED}/features.npz",
         labels=f"{NOISE}/labels.npz",
         kept=kept_file,
+        kept_of_samples=f"{MODEL}/record.npz",
         direction=f"{MODEL}/direction.npz",
     output:
         temp(f"{MODEL}/shards/{{scatteritem}}.npz"),

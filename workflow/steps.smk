@@ -33,12 +33,15 @@ rule train:
         model=f"{MODEL}/model.npz",
         predictions=f"{MODEL}/predictions.npz",
         record=f"{MODEL}/train.json",
+        # What training kept of the samples, for the solver "record"; empty with another.
+        kept_of_samples=f"{MODEL}/record.npz",
     log:
         f"{MODEL_LOG}/train.log",
     benchmark:
         f"{MODEL_LOG}/train.tsv"
     params:
         settings=training_settings,
+        solver=lambda w: json.loads(solver_options(w))["name"],
         source=lambda w: source_hash("train", f"models.{w.model}"),
     resources:
         gpu=gpus,

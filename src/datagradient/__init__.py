@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datagradient.auditing.run import Audit, audit
     from datagradient.interface import InfluenceResult, Verification, influence_scores
+    from datagradient.interface.recorder import Recorder
 
 __version__ = "0.1.0"
-__all__ = ["Audit", "InfluenceResult", "Verification", "__version__", "audit", "influence_scores"]
-HOMES = {"Audit": "auditing.run", "audit": "auditing.run"}  # where a public name is, if not in `interface`
+__all__ = ["Audit", "InfluenceResult", "Recorder", "Verification", "__version__", "audit", "influence_scores"]
+# Where a public name is, if not in `interface`.
+HOMES = {"Audit": "auditing.run", "audit": "auditing.run", "Recorder": "interface.recorder"}
 
 
 if not TYPE_CHECKING:  # for a type checker another name is an error

@@ -2,7 +2,8 @@
 
 The earlier layers are held fixed, like the structure of the trees for boosted trees. Gradients and the Gauss–Newton
 matrix (for this layer the exact Hessian) have a closed form. The cost is one forward pass over the training set, and
-another over the samples that the curvature is averaged over, unless these are the whole training set.
+another over the samples that the curvature is averaged over, unless these are the whole training set; of samples whose
+`datagradient.influence.record.Record` was kept while the network was trained, there is no pass.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from datagradient.influence.batches import Inputs, Samples, length
-from datagradient.influence.glm import CHECKED, LinearProblem
+from datagradient.influence.glm import CHECKED, LinearProblem, residuals_of, weighted
 from datagradient.influence.labels import binary_numbers, class_numbers
 from datagradient.influence.modules import (
     PASSES_DIFFER,
@@ -26,8 +27,11 @@ from datagradient.influence.modules import (
     restored_generators,
     trainable,
 )
-from datagradient.influence.solvers import SolverError
+from datagradient.influence.record import Record, rank_correlation, readable
+from datagradient.influence.solvers import AgedRecord, SolverError
 
+Passed = tuple[int, Tensor, Tensor]  # number of the first sample, the last layer's inputs, and logits
+AGED = 0.95  # least rank correlation, of the samples that training saw first, of scores from a record and by a pass
 AGREEMENT = 1e-3  # tolerance between the network's logits and those of its last layer, in single precision
 
 
@@ -43,7 +47,8 @@ class LastLayerProblem(LinearProblem):
         network: on the device to compute on; it ends in an `nn.Linear` with a bias. It is run in evaluation mode and
             its own mode is restored afterwards, see `datagradient.influence.modules`.
         to_tensor: turns the inputs of a batch into what the network takes: a tensor, or a tuple or mapping of tensors.
-        inputs: n training inputs: an array, a tuple or mapping of arrays, or `datagradient.influence.batches.Samples`.
+        inputs: n training inputs: an array, a tuple or mapping of arrays, `datagradient.influence.batches.Samples`, or
+            a `Record`. A record may stand for validation samples too.
         labels: training labels, in the form that `NetworkProblem` takes.
         rows: the training samples that H is averaged over; None for all.
         batch_size: samples at once; the results do not depend on it.
@@ -66,6 +71,11 @@ class LastLayerProblem(LinearProblem):
     ):
         self.network, self.to_tensor, self.batch_size, self._passed = network, to_tensor, batch_size, []
         self.device = next(iter(trainable(network).values())).device
+        if isinstance(inputs, Record):
+            self.layer = dict(network.named_modules())[inputs.layer]
+            theta = (value.detach().cpu().double().numpy() for value in (self.layer.weight, self.layer.bias))
+            super().__init__(inputs, labels, *theta, 0.0, rows, weights)
+            return
         samples = as_samples(inputs, to_tensor, batch_size)
         with restored_generators(self.device), torch.no_grad():
             few = samples[: min(CHECKED, batch_size)]
@@ -105,12 +115,41 @@ class LastLayerProblem(LinearProblem):
                 residuals.scatter_add_(1, targets, torch.full_like(targets, -1.0, dtype=residuals.dtype))
             residuals = residuals if factors is None else residuals * factors[start : start + len(logits)]
             products.append(((activations.double() @ weights.T + bias) * residuals).sum(dim=1))
-        return torch.cat(products).numpy()
+        found = torch.cat(products).numpy()
+        if isinstance(self.features, Record) and self.features.checked is not None:
+            self._check_age(self.features.checked, found, direction)
+        return found
+
+    def _check_age(self, checked: tuple[np.ndarray, Tensor], found: np.ndarray, direction: np.ndarray) -> None:
+        """Compare products of the samples that training saw first with those of the network as trained.
+
+        Raises:
+            AgedRecord: they rank the samples differently.
+        """
+        samples, values = checked
+        inputs, labels = readable(values).double().numpy(), self.labels[samples]
+        residuals = weighted(residuals_of(self.probabilities(self.theta, inputs), labels), self._weights_of(samples))
+        now = (self.margins(direction, inputs) * residuals).sum(axis=1)
+        self.agreement = rank_correlation(now, found[samples])
+        if not self.agreement >= AGED:
+            raise AgedRecord(
+                f"record: by it and by a pass the {len(samples)} samples that training saw first rank differently, "
+                f"with a correlation of {self.agreement:.2f}: the network changed too much in the epoch; let the "
+                "learning rate fall to nothing, or score it by a pass"
+            )
 
     @torch.no_grad()
-    def _batches(self, features: Any) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yield the number of the first sample, the last layer's inputs, and the network's logits."""
-        seen = []
+    def _batches(self, features: Any) -> Iterator[Passed]:
+        """Yield the number of the first sample, the last layer's inputs, and the network's logits.
+
+        Of a record they are the logits that the layer, as it is now, gives for what it took then.
+        """
+        if isinstance(features, Record):
+            weight, bias = (value.detach().cpu() for value in (self.layer.weight, self.layer.bias))
+            for start, activations in features.chunks():
+                yield start, activations, linear(activations, weight.to(activations), bias.to(activations))
+            return
+        seen: list[Tensor] = []
         hook = self.layer.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
         try:
             for start, x in as_samples(features, self.to_tensor, self.batch_size).batches(self.device):
@@ -170,5 +209,5 @@ class LastLayerProblem(LinearProblem):
         )
 
 
-def _activations(batches: Iterable[tuple[int, Tensor, Tensor]]) -> np.ndarray:
+def _activations(batches: Iterable[Passed]) -> np.ndarray:
     return torch.cat([activations for _, activations, _ in batches]).double().numpy()

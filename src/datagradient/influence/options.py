@@ -2,8 +2,11 @@
 
 # Solver -> its options. `PROBLEM_OPTIONS` apply to all solvers: the number of samples and the matrix for curvature, and
 # the parameters of a network that count. `SOLVES` of `datagradient.influence.scores` holds each solver's function.
+RECORD = "record"
 SOLVERS = {
     "cg": ("damping", "tolerance", "max_iterations", "preconditioner"),
+    # By what the last epoch of training kept, see `datagradient.influence.record`; what was not kept is computed again.
+    RECORD: ("damping", "tolerance", "max_iterations"),
     "explicit": ("damping", "tolerance"),
     "lissa": ("damping", "tolerance", "max_iterations", "batch_size", "repeats"),
     "ekfac": ("damping",),

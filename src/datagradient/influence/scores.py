@@ -185,6 +185,11 @@ def _by_cg(
     return cg(problem.matvec, b, preconditioner=problem.preconditioner(damping), **options)
 
 
+def _by_record(problem: Problem, b: np.ndarray, seed: int, **options: float) -> tuple[np.ndarray, SolverRecord]:
+    x, record = _by_cg(problem, b, seed, **options)
+    return x, replace(record, solver="record")
+
+
 def _explicitly(problem: Problem, b: np.ndarray, seed: int, **options: float) -> tuple[np.ndarray, SolverRecord]:
     return explicit(problem.matvec, b, **options)
 
@@ -201,7 +206,7 @@ def _by_lissa(
 
 
 # Solver -> the function that solves (H + δI) x = b for a problem; its options are listed in `SOLVERS`.
-SOLVES = {"cg": _by_cg, "explicit": _explicitly, "lissa": _by_lissa, "ekfac": _by_ekfac}
+SOLVES = {"cg": _by_cg, "record": _by_record, "explicit": _explicitly, "lissa": _by_lissa, "ekfac": _by_ekfac}
 
 
 def _ekfac(problem: Problem, damping: float) -> Matvec:

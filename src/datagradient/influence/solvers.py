@@ -29,6 +29,7 @@ class SolverRecord:
         residual: ‖b − (H + δI)x‖ / ‖b‖, recomputed at the end.
         damping: δ.
         tolerance: the residual that counts as converged.
+        note: what else there is to say, such as why a record was not used.
     """
 
     solver: str
@@ -38,6 +39,7 @@ class SolverRecord:
     residual: float
     damping: float
     tolerance: float
+    note: str = ""
 
     def as_dict(self) -> dict:
         """Return the fields as a dict for JSON."""
@@ -46,6 +48,10 @@ class SolverRecord:
 
 class SolverError(UserError):
     """A solve that cannot give a meaningful result."""
+
+
+class AgedRecord(SolverError):
+    """What training kept of the samples is of too different weights than the trained ones: let them pass again."""
 
 
 def explicit(

@@ -16,6 +16,7 @@ from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.influence.losses import takes_logits
 from datagradient.influence.modules import first_pass, logits_of
 from datagradient.influence.network import NetworkProblem
+from datagradient.influence.record import Record
 from datagradient.influence.scores import Problem, curvature_rows
 from datagradient.interface.adapters import Scorable, Stated, Validation, by_class, checked_weights, of_samples
 
@@ -143,8 +144,10 @@ def _refuse_sizeless(model: nn.Module) -> None:
         raise UserError(f"parameter {lazy[0]} of the network has no size yet; run the network once, and train it")
 
 
-def _samples(data: Any, part: str, dtype: torch.dtype) -> tuple[Samples, Tensor]:
-    """Return samples that can be passed over again and again, and their labels (n, …)."""
+def _samples(data: Any, part: str, dtype: torch.dtype) -> tuple[Any, Tensor]:
+    """Return samples that can be passed over again and again, or a record of them, and their labels (n, …)."""
+    if isinstance(data, tuple) and isinstance(data[0], Record):
+        return data
     if isinstance(data, tuple | list) and len(data) == 2 and _is_array(data[1]) and not _is_batch(data[0], data[1]):
         return _arrays(data[0], data[1], part, dtype)
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
@@ -206,7 +209,7 @@ def _batches(data: Iterable[Any], part: str, dtype: torch.dtype) -> tuple[Sample
 
     def read() -> Iterator[tuple[Inputs, Tensor]]:
         for number, batch in enumerate(data):
-            inputs, labels = _split(batch, f"{part} batch {number}")
+            inputs, labels = split_batch(batch, f"{part} batch {number}")
             yield mapped(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor, inputs), labels
 
     sizes: list[int] = []
@@ -242,7 +245,7 @@ def _marks(inputs: Inputs, labels: Tensor) -> list[float]:
     return marks
 
 
-def _split(batch: Any, where: str) -> tuple[Inputs, Tensor]:
+def split_batch(batch: Any, where: str) -> tuple[Inputs, Tensor]:
     """Return what the network takes of a batch, and the labels."""
     inputs: Any
     if isinstance(batch, Mapping):

@@ -159,6 +159,22 @@ def influence_scores(
         return _scored(adapter, model, train, validation, stated, _with_defaults(options, adapter.FAMILY), verify, seed)
 
 
+def score_network(
+    model: Any, train: Any, validation: Any, stated: Stated, solver: Mapping[str, Any] | None, name: str, seed: int
+) -> InfluenceResult:
+    """Return the scores of a torch module by its last layer; `train` may be a record of the samples and their labels.
+
+    `name` is that of the solver.
+    """
+    options = _options({**(solver or {}), "name": (solver or {}).get("name", name)})
+    if options["name"] != name or options.get("parameters", "last") != "last":
+        raise UserError(f"solver: {name} by the last layer's parameters is what a Recorder keeps; for others use "
+                        "influence_scores")  # fmt: skip
+    adapter = adapters.for_model(model)
+    with _LOCK, adapters.context(adapter, model):
+        return _scored(adapter, model, train, validation, stated, _with_defaults(options, adapter.FAMILY), 0, seed)
+
+
 def _scored(
     adapter: ModuleType, model: Any, train: Any, validation: Any, stated: Stated, options: dict[str, Any], verify: int,
     seed: int,
@@ -170,6 +186,8 @@ def _scored(
     features, labels, weights = scorable.validation
     scored = scores.score(scorable.problem, features, labels, seed=seed, weights=weights, **options)
     record = {**scored.record.as_dict(), "options": {**options, **form}, "seconds": {"setup": setup, **scored.seconds}}
+    if hasattr(scorable.problem, "agreement"):
+        record["agreement"] = scorable.problem.agreement
     if record["status"] == "unconverged":
         warnings.warn(f"the solve is unconverged: relative residual {record['residual']:.2g} after "
                       f"{record['iterations']} steps: raise max_iterations or damping", stacklevel=3)  # fmt: skip

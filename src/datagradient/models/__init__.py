@@ -20,6 +20,11 @@ The module's functions, the same for every family:
     The model on its training set as influence sees it, a `datagradient.influence.scores.Problem`. ``rows`` are the
     samples that curvature is averaged over, None for all. A family whose ``solver`` declares ``curvature`` or
     ``parameters`` gets them as further keyword arguments.
+``fit_recorded(…) -> (model, record, kept)`` and ``probabilities_recorded(model, inputs) -> (probabilities, kept)``
+    Only of a family that declares ``records``: as `fit` and `probabilities`, and what ``problem`` and its
+    ``mean_gradient`` take in the place of these inputs, so that they need not pass through the model again; None if
+    nothing was kept. The model and the probabilities are the same bytes as without. What is kept has a method
+    ``arrays()``, plain arrays by name, from which ``record_of(arrays)`` makes it again.
 ``save(path, model, meta)`` and ``load(path) -> (model, meta)``
     Write and read one file of plain arrays, with `datagradient.files.write_arrays` and without pickle. A model that was
     read predicts the same bytes.
@@ -54,6 +59,7 @@ class Family:
         defaults: the default of each setting.
         solver: how S is solved for, with what overrides it by the kind of data; ``name`` is the solver.
         gpu: whether its jobs ask for a GPU where the preset says ``gpu: 1``.
+        records: whether `fit_recorded` and `probabilities_recorded` keep what the solver ``record`` goes by.
         single_precision: whether it is scored in float32: a converged solve is then less exact.
         cost_model: whether `datagradient.experiments.cost_model` says what scoring should cost; that is for networks.
         target: the share of the training time that influence should cost at most, a line in the figure; None for none.
@@ -69,6 +75,7 @@ class Family:
     defaults: dict[str, Any]
     solver: dict[str, Any]
     gpu: bool = False
+    records: bool = False
     single_precision: bool = False
     cost_model: bool = False
     target: float | None = None
@@ -144,6 +151,7 @@ LEGAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "settings": (_is_mapping, "a mapping of settings"),
     "solver": (lambda value: _is_mapping(value) and "name" in value, "a mapping with the name of a solver"),
     "gpu": (_is_flag, "True or False"),
+    "records": (_is_flag, "True or False"),
     "single_precision": (_is_flag, "True or False"),
     "cost_model": (_is_flag, "True or False"),
     "target": (lambda value: value is None or (_is_number(value) and value > 0), "a number above 0, or None"),

@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from datagradient.errors import UserError
 from datagradient.files import read_arrays, write_arrays
 from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.influence.network import NetworkProblem
+from datagradient.influence.record import Record, Recording
 from datagradient.models.networks import build
 from datagradient.models.networks.devices import best_device
 from datagradient.seeds import integer_seed
@@ -26,6 +28,7 @@ FAMILY = {
     "random": True,
     "gpu": True,
     "single_precision": True,
+    "records": True,
     "cost_model": True,
     "target": 0.10,
     "colour": "#D55E00",
@@ -104,6 +107,25 @@ def fit(
     Raises:
         UserError: the loss is not finite.
     """
+    return _fitted(inputs, labels, n_classes, settings, seed, weights, recorded=False)[:2]
+
+
+def fit_recorded(
+    inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, seed: int, weights: np.ndarray | None = None
+) -> tuple[NeuralModel, dict, Record | None]:
+    """Train the network that `fit` trains, and keep what its last layer takes in the last epoch; else as `fit`.
+
+    Returns:
+        The model, the record of its training, and that of the samples; None where weights are averaged, since the
+        averaged network saw no sample.
+    """
+    return _fitted(inputs, labels, n_classes, settings, seed, weights, recorded=settings["averaging"] == 0)
+
+
+def _fitted(
+    inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, seed: int, weights: np.ndarray | None,
+    recorded: bool,
+) -> tuple[NeuralModel, dict, Record | None]:  # fmt: skip
     device, (kind, samples) = best_device(), to_tensor(inputs)
     network = _fresh(kind, tuple(samples.shape[1:]), n_classes, settings, seed).to(device)
     optimiser = torch.optim.AdamW(
@@ -125,30 +147,36 @@ def fit(
     averaged, average = math.ceil(settings["averaging"] * steps), AveragedModel(network)
     changes = round(rising * steps) - 1 if averaged else steps  # of the learning rate, which then stays
     step, losses, mixed = 0, [], settings["precision"] == "bfloat16"
+    recording = Recording(network, n) if recorded else None
     for epoch in tqdm(range(epochs), "epochs", disable=None):
         total = torch.zeros((), device=device)
-        for batch in torch.randperm(n, generator=order).to(device).split(size):
-            with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-                loss = _mean_loss(network(samples[batch]), targets[batch], None if weights is None else factors[batch])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            step += 1
-            if step <= changes:
-                cycle.step()
-            if step > steps - averaged:
-                average.update_parameters(network)
-            total += loss.detach() * len(batch)
+        with recording if recording and epoch == epochs - 1 else nullcontext() as recorder:
+            for batch in torch.randperm(n, generator=order).to(device).split(size):
+                if recorder:
+                    recorder.batch(batch, targets[batch], None if weights is None else factors[batch])
+                with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+                    logits = network(samples[batch])
+                    loss = _mean_loss(logits, targets[batch], None if weights is None else factors[batch])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                step += 1
+                if step <= changes:
+                    cycle.step()
+                if step > steps - averaged:
+                    average.update_parameters(network)
+                total += loss.detach() * len(batch)
         losses.append(float(total) / n)
         if not math.isfinite(losses[-1]):
             raise UserError(f"neural: the loss is {losses[-1]} in epoch {epoch + 1}; lower learning_rate")
+    kept = recording.record() if recording else None
     seconds = time.perf_counter() - start
     trained = average.module if averaged else network
     model = NeuralModel(trained.eval().cpu(), kind, tuple(samples.shape[1:]), n_classes, settings)
     return model, {
         "optimiser": "torch AdamW", "iterations": steps, "averaged_steps": averaged, "losses": losses,
         "seconds": seconds,
-    }  # fmt: skip
+    }, kept  # fmt: skip
 
 
 def _mean_loss(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
@@ -167,19 +195,39 @@ def to_tensor(inputs: np.ndarray) -> tuple[str, Tensor]:
     return "table", torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
 
 
-@torch.no_grad()
 def probabilities(model: NeuralModel, inputs: np.ndarray) -> np.ndarray:
     """Return the class probabilities (n, classes)."""
+    return _predicted(model, inputs, recorded=False)[0]
+
+
+record_of = Record.from_arrays
+
+
+def probabilities_recorded(model: NeuralModel, inputs: np.ndarray) -> tuple[np.ndarray, Record]:
+    """Return the class probabilities (n, classes), and what the last layer took for them."""
+    predicted, recording = _predicted(model, inputs, recorded=True)
+    assert recording is not None
+    return predicted, recording.record()
+
+
+@torch.no_grad()
+def _predicted(model: NeuralModel, inputs: np.ndarray, recorded: bool) -> tuple[np.ndarray, Recording | None]:
     device = best_device()
     network = _on(device, model.network)
     batches = to_tensor(inputs)[1].split(SCORING_BATCH[model.kind])
-    logits = torch.cat([network(batch.to(device)).cpu() for batch in batches])
-    return torch.softmax(logits.double(), dim=1).numpy()
+    recording, logits, start = Recording(network, len(inputs), trains=False) if recorded else None, [], 0
+    with recording or nullcontext():
+        for batch in batches:
+            if recording:
+                recording.batch(range(start, start + len(batch)))
+            logits.append(network(batch.to(device)).cpu())
+            start += len(batch)
+    return torch.softmax(torch.cat(logits).double(), dim=1).numpy(), recording
 
 
 def problem(
     model: NeuralModel,
-    inputs: np.ndarray,
+    inputs: np.ndarray | Record,
     labels: np.ndarray,
     rows: np.ndarray | None = None,
     curvature: str = "ggn",
@@ -192,7 +240,7 @@ def problem(
 
     Args:
         model: the trained model; its network is not changed or moved.
-        inputs: training inputs.
+        inputs: training inputs, or their record if ``parameters`` is ``"last"``.
         labels: training labels.
         rows: the training samples that H is averaged over; None for all.
         curvature: ``"ggn"`` or ``"hessian"``; the same for the last layer.

@@ -15,8 +15,8 @@ from datagradient.data.declared import human_labels_of
 from datagradient.errors import UserError, shown
 from datagradient.files import read_json
 from datagradient.files.strict_yaml import read_yaml
-from datagradient.influence.options import PROBLEM_OPTIONS, SOLVERS
-from datagradient.models import declared
+from datagradient.influence.options import PROBLEM_OPTIONS, RECORD, SOLVERS
+from datagradient.models import Family, declared
 from datagradient.pipeline.layout import (
     JOBS,
     POLICIES,
@@ -308,7 +308,7 @@ def _solvers(config: dict) -> Iterator[Problem]:
     """Yield incompatible options of a solver, for any kind of data."""
     for model, entry in config["model_settings"].items():
         for kind in MODALITIES:
-            for key, text in _misfits(_applying(entry["solver"], kind), declared(model).solver):
+            for key, text in _misfits(_applying(entry["solver"], kind), declared(model)):
                 overridden = (kind, key) if key in (entry["solver"].get(kind) or {}) else (key,)
                 yield Problem(("model_settings", model, "solver", *overridden), f"for {kind}s: {text}")
 
@@ -334,11 +334,13 @@ def _filled(config: dict) -> dict:
     return full
 
 
-def _misfits(solver: dict, family_solver: dict) -> Iterator[tuple[str, str]]:
+def _misfits(solver: dict, family: Family) -> Iterator[tuple[str, str]]:
     """Yield the options of a solver for one kind of data that conflict with others or with the family, and why."""
     for key in PROBLEM_OPTIONS[1:]:
-        if key in solver and key not in family_solver:
+        if key in solver and key not in family.solver:
             yield key, "this family has no such choice"
+    if solver["name"] == RECORD and not family.records:
+        yield "name", f"{RECORD} is for networks"
     if solver["name"] != "cg" and solver.get("tolerance") == 0:
         yield "tolerance", f"{solver['name']} needs a tolerance above 0"
     if "ekfac" in (solver["name"], solver.get("preconditioner")):

@@ -11,16 +11,21 @@ import numpy as np
 from datagradient.errors import UserError
 from datagradient.files import read_arrays, read_meta, write_arrays, write_json
 from datagradient.influence.glm import ROWS
+from datagradient.influence.options import RECORD
 from datagradient.influence.scores import Direction, dataset_contribution, influence_along
 from datagradient.models import declared, family, load
 from datagradient.pipeline.layout import solver_for
 from datagradient.pipeline.provenance import check_shared
 from datagradient.pipeline.training import load_held, load_training_set
-from datagradient.refine.scoring import Scored, Work, set_up, with_others
+from datagradient.refine.scoring import Scored, Work, set_up, with_others, without_record
 
 
-def load_work(model: str, solver: dict, model_file: str, data: str, labels: str, kept: str | None) -> Work:
+def load_work(
+    model: str, solver: dict, model_file: str, data: str, labels: str, kept: str | None, record: Path | None = None
+) -> Work:
     """Read what a model is scored with; `solver` may hold overrides by the kind of the data.
+
+    `record` is the file of what training kept of the samples, which need not exist.
 
     Raises:
         UserError: the model was trained on other samples or labels than these.
@@ -30,7 +35,12 @@ def load_work(model: str, solver: dict, model_file: str, data: str, labels: str,
     check_shared({model_file: facts, f"{labels} with {kept}" if kept else labels: samples.facts})
     validation, selection = (load_held(form, data, labels, part) for part in ("influence", "selection"))
     solver = solver_for(solver, read_meta(data)["modality"])
-    return Work(family(model), trained, facts, samples, validation, solver, selection)
+    records = {}
+    if record is not None and solver["name"] == RECORD and record.exists():
+        arrays, record_facts = read_arrays(record)
+        check_shared({model_file: facts, record: record_facts})
+        records = {"train": family(model).record_of(arrays)} if arrays else {}
+    return Work(family(model), trained, facts, samples, validation, solver, selection, records)
 
 
 def warn_unconverged(record: dict, out: Path) -> None:
@@ -78,6 +88,7 @@ def score_shard(work: Work, direction: Path, shard: tuple[int, int], also: Seque
     if about["facts"] != work.facts:
         raise UserError(f"{direction}: is of another model or training set; make it again with 'direction'")
     rows, work = shard_of(len(work.samples.labels), *shard), replace(work, solver=about["options"])
+    work = without_record(work) if about["solver"]["note"] else work
     scored, setup, projection, others = {}, 0.0, 0.0, 0.0
     if rows.start < rows.stop:
         problem, setup = set_up(work, rows)

@@ -17,8 +17,10 @@ import numpy as np
 from datagradient.data.training_set import TrainingSet
 from datagradient.errors import UserError
 from datagradient.influence.scores import influence_by_label, solve
+from datagradient.influence.solvers import AgedRecord
 from datagradient.models import family
-from datagradient.refine.scoring import Work, solver_options
+from datagradient.refine.scoring import Work, solver_options, without_record
+from datagradient.refine.training import fit, predict
 from datagradient.seeds import integer_seed
 
 FOLDS = 5
@@ -82,21 +84,20 @@ def cross_fits(
     for fold in stratified_folds(labels, FOLDS, integer_seed(samples.seed, "folds"), groups):
         rest = np.setdiff1d(np.arange(len(labels)), fold)
         trained_on, own = samples.take(rest), (samples.inputs[fold], labels[fold])
-        fitted, record = module.fit(trained_on.inputs, trained_on.labels, samples.n_classes, settings, samples.seed)
+        how = solver if influence else None
+        fitted, record, records = fit(module, trained_on, settings, how)
         start = time.perf_counter()
-        work = Work(module, fitted, {}, trained_on, own, solver)
+        work = Work(module, fitted, {}, trained_on, own, solver, records=records)
         problem = work.problem() if influence else None
         if problem is not None:
             problem.check()
+        probabilities[fold], own_kept = predict(module, fitted, own[0], how)
         for validation, scores, predictions in zip(validations, influences, predicted, strict=True):
-            if problem is None:
-                scores[rest] = np.nan
-            else:
-                gradient = np.mean([problem.mean_gradient(*part) for part in [*validation, own]], axis=0)
-                direction, _ = solve(problem, gradient, seed=samples.seed, **solver_options(work))
-                scores[rest] += influence_by_label(problem, direction) / (FOLDS - 1)
-            predictions.append([module.probabilities(fitted, inputs) for inputs, _ in validation])
-        probabilities[fold] = module.probabilities(fitted, own[0])
+            parts = [predict(module, fitted, inputs, how) for inputs, _ in validation]
+            predictions.append([part_probabilities for part_probabilities, _ in parts])
+            judges = [*zip([kept for _, kept in parts], [labels for _, labels in validation], strict=True),
+                      (own_kept, own[1])]  # fmt: skip
+            scores[rest] += np.nan if problem is None else _influence_by_label(work, problem, judges) / (FOLDS - 1)
         spent["fit"] += record["seconds"]
         spent["score"] += time.perf_counter() - start
     found = []
@@ -109,6 +110,17 @@ def cross_fits(
             np.concatenate([np.empty(0, dtype=np.int64), *given]), spent,
         ))  # fmt: skip
     return found
+
+
+def _influence_by_label(work: Work, problem: Any, judges: list[tuple[Any, np.ndarray]]) -> np.ndarray:
+    """Return the influence of a model's training samples, with each label, on the mean of the losses of some parts."""
+    gradient = np.mean([problem.mean_gradient(*part) for part in judges], axis=0)
+    direction, _ = solve(problem, gradient, seed=work.samples.seed, **solver_options(work))
+    try:
+        return influence_by_label(problem, direction)
+    except AgedRecord:
+        work = without_record(work)
+        return _influence_by_label(work, work.problem(), judges)
 
 
 def stratified_folds(

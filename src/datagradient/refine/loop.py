@@ -4,7 +4,7 @@ The workflow's jobs call its pieces, and write what they return.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -141,9 +141,9 @@ def refinement_steps(
     trains.sort(key=lambda name: name != INFLUENCE)
     evidence = evidence_of(samples, model, crossfits)
     quality = label_quality(samples.labels, crossfits[0].probabilities) if crossfits else None
-    trained = train(model, samples, held, settings)
+    trained = train(model, samples, held, settings, solver)
     scored = score_trained(model, trained, held, solver, scores_besides(list(policies), "baseline", 0))
-    yield Step("baseline", 0, trained, scored, None, None)
+    yield Step("baseline", 0, replace(trained, records={}), scored, None, None)
     arrays = dict.fromkeys(trains, scored.arrays)
     for iteration in range(1, iterations + 1):
         counts = None
@@ -163,10 +163,10 @@ def refinement_steps(
             whole = samples.relabelled(before["positions"][removal.relabelled], removal.new_labels)
             if POLICIES[policy].adds_validation:
                 whole, kept = with_validation(whole, kept, validation_of(held))
-            trained = train(model, whole.take(kept), held, settings)
+            trained = train(model, whole.take(kept), held, settings, solver)
             also = scores_besides(list(policies), policy, iteration)
             scored = score_trained(model, trained, held, solver, also)
-            yield Step(policy, iteration, trained, scored, removal, before)
+            yield Step(policy, iteration, replace(trained, records={}), scored, removal, before)
             arrays[policy] = scored.arrays
 
 
@@ -189,7 +189,8 @@ def validation_of(held: Held) -> list[tuple[Any, np.ndarray]]:
 
 def score_trained(model: str, trained: Trained, held: Held, solver: dict, also: Sequence[str] = ()) -> Scored:
     """Score a model's training samples against both validation parts; `also` names other scores."""
-    work = Work(family(model), trained.model, {}, trained.samples, held["influence"], solver, held["selection"])
+    work = Work(family(model), trained.model, {}, trained.samples, held["influence"], solver, held["selection"],
+                trained.records)  # fmt: skip
     return score_all(work, also)
 
 

@@ -1,16 +1,18 @@
 """Scoring the samples that a model was trained on, in memory: S once, then the projection."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from datagradient.data.training_set import TrainingSet
+from datagradient.errors import one_line
 from datagradient.influence.options import PROBLEM_OPTIONS
 from datagradient.influence.scores import Direction, curvature_rows, find_direction, influence_along, score
+from datagradient.influence.solvers import AgedRecord
 from datagradient.refine.policies import SCORES, Basis
 
 EVERY = slice(None)
@@ -22,7 +24,8 @@ class Work:
 
     ``solver`` is for the kind of the data: no more overrides by kind. ``selection`` are samples and labels that no
     removal goes by; the samples are scored against them too, so that the scores can be judged by samples that did not
-    choose them. None: they are not.
+    choose them. None: they are not. ``records`` holds what training and predicting kept of the training samples and of
+    these parts, see `datagradient.refine.training.Trained`.
     """
 
     family: ModuleType
@@ -32,6 +35,12 @@ class Work:
     validation: tuple[Any, np.ndarray]
     solver: dict
     selection: tuple[Any, np.ndarray] | None = None
+    records: Mapping[str, Any] = field(default_factory=dict)
+
+    def part(self, name: str) -> tuple[Any, np.ndarray]:
+        """Return inputs, or what was kept of them, and labels of the part ``"influence"`` or ``"selection"``."""
+        inputs, labels = self.validation if name == "influence" or self.selection is None else self.selection
+        return self.records.get(name, inputs), labels
 
     def problem(self, shard: slice = EVERY) -> Any:
         """Return the influence problem of the training samples, or of a shard, which is for projection alone."""
@@ -39,8 +48,8 @@ class Work:
         whole = shard == EVERY
         n, seed = len(self.samples.labels), self.samples.seed
         rows = curvature_rows(n, self.solver.get("samples"), seed) if whole else None
-        inputs, labels = (self.samples.inputs, self.samples.labels) if whole else (
-            self.samples.inputs[shard], self.samples.labels[shard])  # fmt: skip
+        inputs, labels = self.records.get("train", self.samples.inputs), self.samples.labels
+        inputs, labels = (inputs, labels) if whole else (inputs[shard], labels[shard])
         return self.family.problem(self.model, inputs, labels, rows, **form)
 
 
@@ -57,16 +66,48 @@ class Scored:
 
 
 def solve_direction(work: Work) -> tuple[Direction, np.ndarray | None]:
-    """Return S, whose seconds count the setting up too, and that of the selection part."""
+    """Return S, whose seconds count the setting up too, and that of the selection part.
+
+    If what training kept of the samples is of too old weights, they pass through the model, and a note says so.
+    """
     problem, setup = set_up(work)
-    found = find_direction(problem, *work.validation, seed=work.samples.seed, **solver_options(work))
-    return replace(found, seconds={"setup": setup, **found.seconds}), selection_solution(work, problem)
+    found = find_direction(problem, *work.part("influence"), seed=work.samples.seed, **solver_options(work))
+    selection = selection_solution(work, problem)
+    if "train" in work.records:
+        try:
+            for solution in (found.solution, *([] if selection is None else [selection])):
+                influence_along(problem, solution)
+        except AgedRecord as error:
+            found, selection = solve_direction(without_record(work))
+            found = replace(found, record=replace(found.record, note=one_line(error)))
+            return found, selection
+    return replace(found, seconds={"setup": setup, **found.seconds}), selection
 
 
 def score_all(work: Work, also: Sequence[str] = ()) -> Scored:
-    """Score all training samples of a model; `also` names other scores, of `datagradient.refine.policies.SCORES`."""
+    """Score all training samples of a model; `also` names other scores, of `datagradient.refine.policies.SCORES`.
+
+    If what training kept of the samples is of too old weights, they pass through the model.
+    """
+    start = time.perf_counter()
+    try:
+        return _scored(work, also)
+    except AgedRecord as error:
+        spent = time.perf_counter() - start
+        scored = _scored(without_record(work), also)
+        seconds = {**scored.seconds, "setup": scored.seconds["setup"] + spent}
+        direction = replace(scored.direction, record=replace(scored.direction.record, note=one_line(error)))
+        return replace(scored, seconds=seconds, solver=direction.record.as_dict(), direction=direction)
+
+
+def without_record(work: Work) -> Work:
+    """Return the work with training samples that pass through the model."""
+    return replace(work, records={part: record for part, record in work.records.items() if part != "train"})
+
+
+def _scored(work: Work, also: Sequence[str]) -> Scored:
     problem, setup = set_up(work)
-    found = score(problem, *work.validation, seed=work.samples.seed, **solver_options(work))
+    found = score(problem, *work.part("influence"), seed=work.samples.seed, **solver_options(work))
     seconds = {"setup": setup, **found.seconds}
     start = time.perf_counter()
     solution = selection_solution(work, problem)
@@ -81,7 +122,7 @@ def selection_solution(work: Work, problem: Any) -> np.ndarray | None:
     """Return S of the selection part, with the solver of the influence part; None if there is no such part."""
     if work.selection is None:
         return None
-    return find_direction(problem, *work.selection, seed=work.samples.seed, **solver_options(work)).solution
+    return find_direction(problem, *work.part("selection"), seed=work.samples.seed, **solver_options(work)).solution
 
 
 def score_further(work: Work, solution: np.ndarray, inputs: Any, labels: np.ndarray, first: int = 0) -> np.ndarray:
@@ -94,7 +135,7 @@ def score_further(work: Work, solution: np.ndarray, inputs: Any, labels: np.ndar
         labels: (m,) class numbers.
         first: the number of the first sample, for messages.
     """
-    further = replace(work, samples=replace(work.samples, inputs=inputs, labels=labels))
+    further = replace(without_record(work), samples=replace(work.samples, inputs=inputs, labels=labels))
     return influence_along(further.problem(slice(0, len(labels))), solution, first)
 
 

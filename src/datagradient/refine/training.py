@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from datagradient.data.splits import OWNED
 from datagradient.data.training_set import TrainingSet
+from datagradient.influence.options import RECORD
 from datagradient.metrics import PREFIXES, measure
 from datagradient.models import family
 
@@ -24,6 +27,8 @@ class Trained:
         record: of the training: optimiser, iterations, seconds.
         probabilities: of each held-out part (m, classes).
         predict_seconds: that predicting them took.
+        records: of ``"train"`` and of the parts that influence is on, what training and predicting kept of them for the
+            solver ``record``; see `datagradient.models`.
     """
 
     samples: TrainingSet
@@ -31,19 +36,43 @@ class Trained:
     record: dict[str, Any]
     probabilities: dict[str, np.ndarray]
     predict_seconds: float
+    records: Mapping[str, Any] = field(default_factory=dict)
 
     def metrics(self, held: Held) -> dict[str, float]:
         """Return accuracy, F1 and loss on each part, as metrics.json names them."""
         return metrics_of({part: (self.probabilities[part], labels) for part, (_, labels) in held.items()})
 
 
-def train(model: str, samples: TrainingSet, held: Held, settings: dict) -> Trained:
-    """Train a model of a family, and predict the held-out parts while it is in memory."""
+def train(model: str, samples: TrainingSet, held: Held, settings: dict, solver: Mapping[str, Any]) -> Trained:
+    """Train a model of a family, and predict the held-out parts while it is in memory.
+
+    With the solver ``record``, what scoring needs of the samples is kept.
+    """
     module = family(model)
-    fitted, record = module.fit(samples.inputs, samples.labels, samples.n_classes, settings, samples.seed)
-    start = time.perf_counter()
-    probabilities = {part: module.probabilities(fitted, inputs) for part, (inputs, _) in held.items()}
-    return Trained(samples, fitted, record, probabilities, time.perf_counter() - start)
+    fitted, record, records = fit(module, samples, settings, solver)
+    start, probabilities = time.perf_counter(), {}
+    for part, (inputs, _) in held.items():
+        probabilities[part], kept = predict(module, fitted, inputs, solver if part in OWNED else None)
+        records |= {} if kept is inputs else {part: kept}
+    return Trained(samples, fitted, record, probabilities, time.perf_counter() - start, records)
+
+
+def fit(
+    module: ModuleType, samples: TrainingSet, settings: dict, solver: Mapping[str, Any] | None
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Train a model of a family; return it, the record of the training, and what was kept of the samples, by part."""
+    given = (samples.inputs, samples.labels, samples.n_classes, settings, samples.seed)
+    if solver is None or solver["name"] != RECORD:
+        return *module.fit(*given), {}
+    model, record, kept = module.fit_recorded(*given)
+    return model, record, {} if kept is None else {"train": kept}
+
+
+def predict(module: ModuleType, model: Any, inputs: Any, solver: Mapping[str, Any] | None) -> tuple[np.ndarray, Any]:
+    """Return class probabilities, and what stands for the inputs where influence is computed with a solver."""
+    if solver is None or solver["name"] != RECORD:
+        return module.probabilities(model, inputs), inputs
+    return module.probabilities_recorded(model, inputs)
 
 
 def metrics_of(predictions: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:

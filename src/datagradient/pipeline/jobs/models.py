@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from datagradient.files import read_arrays, write_arrays, write_json
+from datagradient.files import read_arrays, read_meta, write_arrays, write_json
 from datagradient.metrics import PREFIXES
 from datagradient.models import declared, family
 from datagradient.pipeline.config import model_settings
-from datagradient.pipeline.layout import Cell
+from datagradient.pipeline.layout import Cell, solver_for
 from datagradient.pipeline.progress import progress
 from datagradient.pipeline.provenance import stamp
 from datagradient.pipeline.training import load_held, load_training_set
@@ -16,15 +16,23 @@ from datagradient.refine import training
 def train(config: dict, cell: Cell) -> None:
     """Train a model on the kept samples of the training part, and predict the other parts.
 
-    Writes model.npz, predictions.npz (class probabilities, and the labels that these are compared with) and train.json
-    (seconds inside the fit and of predicting, and the optimiser's record).
+    Writes model.npz, predictions.npz (class probabilities, and the labels that these are compared with), train.json
+    (seconds inside the fit and of predicting, and the optimiser's record) and record.npz: what training kept of the
+    samples for the solver ``record``, if it is used.
     """
     settings = model_settings(config, cell.dataset, cell.model, cell.noise)
     samples = load_training_set(declared(cell.model).inputs, cell.data, cell.labels, cell.kept)
     held = held_out(cell)
     with progress(f"train {cell.folder}"):
-        trained = training.train(cell.model, samples, held, settings)
-    write_model(trained, held, settings, cell)
+        trained = training.train(cell.model, samples, held, settings, cell_solver(config, cell))
+    facts = write_model(trained, held, settings, cell)
+    kept = trained.records.get("train")
+    write_arrays(cell.file("record.npz"), facts, **({} if kept is None else kept.arrays()))
+
+
+def cell_solver(config: dict, cell: Cell) -> dict:
+    """Return the solver of a model, with its options for the kind of the data."""
+    return solver_for(config["model_settings"][cell.model]["solver"], read_meta(cell.data)["modality"])
 
 
 def held_out(cell: Cell) -> training.Held:

@@ -8,7 +8,7 @@ from datagradient.models import declared
 from datagradient.pipeline import layout
 from datagradient.pipeline.config import model_settings
 from datagradient.pipeline.jobs.crossfit import read_crossfits
-from datagradient.pipeline.jobs.models import held_out, write_metrics, write_model
+from datagradient.pipeline.jobs.models import cell_solver, held_out, write_metrics, write_model
 from datagradient.pipeline.jobs.removals import choose_iteration, write_removal
 from datagradient.pipeline.jobs.scores import write_scores
 from datagradient.pipeline.layout import BASELINE, Cell
@@ -28,7 +28,7 @@ def refine(config: dict, first: Cell) -> None:
     crossfits = read_crossfits(config, first) if needs_crossfit(policies) else []
     settings = model_settings(config, first.dataset, first.model, first.noise)
     samples, held = load_training_set(declared(first.model).inputs, first.data, first.labels, None), held_out(first)
-    solver = layout.solver_for(config["model_settings"][first.model]["solver"], read_meta(first.data)["modality"])
+    solver = cell_solver(config, first)
     start, facts = time.perf_counter(), {}
     for step in refinement_steps(samples, held, first.model, settings, solver, config["policies"],
                                  config["iterations"], config["removal_fraction"], crossfits):  # fmt: skip

@@ -36,7 +36,8 @@ def write_scores(scored: Scored, options: dict, facts: dict, cell: Cell) -> None
 def load(config: dict, cell: Cell) -> Work:
     """Read a trained model and what it is scored with."""
     solver = config["model_settings"][cell.model]["solver"]
-    return scoring.load_work(cell.model, solver, cell.file("model.npz"), cell.data, cell.labels, cell.kept)
+    files = (cell.file("model.npz"), cell.data, cell.labels, cell.kept, cell.file("record.npz"))
+    return scoring.load_work(cell.model, solver, *files)
 
 
 def also_scored(config: dict, cell: Cell) -> list[str]:

@@ -1,0 +1,198 @@
+"""Scores as a by-product of training: `Recorder`."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from datagradient.errors import UserError
+from datagradient.influence.options import RECORD
+from datagradient.influence.record import MEMORY, Recording
+from datagradient.influence.solvers import AgedRecord
+from datagradient.interface import networks
+from datagradient.interface.adapters import Stated
+from datagradient.interface.scores import InfluenceResult, score_network
+
+
+class Recorder:
+    """Keeps what influence scores need while a network is trained, so that they need no pass over its samples.
+
+    What the last linear layer takes of each training sample is kept in one epoch, the last one, and S is solved for its
+    parameters, as `influence_scores` does by default. Weights, optimiser and random numbers are bit for bit those of
+    training without it. The loss must be the cross-entropy of the network's logits (binary for one logit); its
+    derivative is checked. What is kept is as old as the pass in which it was seen: the scores are close to those by a
+    pass where the learning rate falls to nothing, as most schedules let it; `scores` compares both on the samples that
+    were seen first.
+
+    In a loop over a `DataLoader`, with the last epoch's batches taken from `epoch`::
+
+        recorder = Recorder(network)
+        for number in range(epochs):
+            for inputs, labels in recorder.epoch(loader) if number == epochs - 1 else loader:
+                ...
+        result = recorder.scores((validation_inputs, validation_labels))
+
+    In a loop that draws samples by itself, `batch` says which ones the next pass is of::
+
+        with Recorder(network, n=len(inputs)) as recorder:
+            for rows in torch.randperm(len(inputs)).split(64):
+                recorder.batch(rows, labels[rows])
+                ...
+
+    Args:
+        model: the network; it ends in an `nn.Linear` with a bias.
+        n: number of training samples; None: as many as `epoch` finds in the loader.
+        memory: bytes that what is kept may take in memory: n × width of the layer × 4. If that is not enough, it is
+            kept in half precision, and if that is not either, in a nameless file in the folder for temporary files.
+
+    Raises:
+        ValueError: the model is no torch module, or n is not a number of samples.
+    """
+
+    def __init__(self, model: nn.Module, n: int | None = None, *, memory: int = MEMORY):
+        if not isinstance(model, nn.Module):
+            raise UserError(f"Recorder: the model is a {type(model).__name__}; pass a torch module")
+        if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1):
+            raise UserError(f"Recorder: n is {n!r}; pass the number of training samples")
+        self._model, self._n, self._memory = model, n, memory
+        self._recording: Recording | None = None
+        self._labels: Tensor | None = None
+        self._weights: Tensor | None = None
+
+    def __enter__(self) -> "Recorder":
+        """Begin to keep; what was kept before is dropped."""
+        if self._n is None:
+            raise UserError("Recorder: say how many training samples there are, Recorder(model, n=…), or take the "
+                            "batches from epoch(loader)")  # fmt: skip
+        self._recording = Recording(self._model, self._n, memory=self._memory).__enter__()
+        self._labels = self._weights = None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """End the epoch."""
+        if self._recording is not None:
+            self._recording.__exit__(kind, *rest)
+
+    def batch(self, positions: ArrayLike | Tensor, labels: ArrayLike | Tensor, weights: Any = None) -> None:
+        """Say which samples the next pass of the network is of.
+
+        A pass over fewer samples (gradient accumulation) takes the first ones, and the passes after it the others. A
+        pass without gradients that is not announced, e.g. over validation samples, is not kept.
+
+        Args:
+            positions: (m,) of the samples in the training set, from 0.
+            labels: (m,) as the loss takes them.
+            weights: (m,) factors of their losses; None for 1.
+        """
+        if self._recording is None:
+            raise UserError("Recorder: batch is for within the context, with Recorder(model, n=…) as recorder: …")
+        self._recording.batch(positions, labels, weights)
+        if self._recording.refusal is None:
+            rows = torch.as_tensor(positions).detach().cpu().long().reshape(-1)
+            self._labels = _stored(self._labels, rows, labels, self._recording.n)
+            if weights is not None:
+                self._weights = _stored(self._weights, rows, weights, self._recording.n)
+
+    def epoch(self, loader: Iterable[Any]) -> Iterator[Any]:
+        """Yield a loader's batches, and keep what the network's last layer takes of them.
+
+        Args:
+            loader: a `DataLoader`, which may shuffle, of a data set that is indexed by number; or a list of batches.
+                Samples are counted as in the loader's data set, otherwise as they come. A batch is as for
+                `influence_scores`. A ``collate_fn`` must keep the order of the samples.
+
+        Raises:
+            ValueError: the loader does not say which samples a batch is of.
+        """
+        rows: list[Any] = []
+        batches = _numbered(loader, rows) if isinstance(loader, DataLoader) else loader
+        self._n = len(loader.dataset) if isinstance(loader, DataLoader) else self._count(loader)  # type: ignore[arg-type]
+        start = 0
+        with self:
+            for number, batch in enumerate(batches):
+                labels = networks.split_batch(batch, f"training batch {number}")[1]
+                positions = rows.pop(0) if isinstance(loader, DataLoader) else range(start, start + len(labels))
+                start += len(labels)
+                self.batch(positions, labels)
+                yield batch
+
+    def scores(
+        self, validation: Any, *, train: Any = None, solver: Mapping[str, Any] | None = None, seed: int = 0
+    ) -> InfluenceResult:
+        """Return how much each training sample hurts the network's mean loss on validation samples.
+
+        Args:
+            validation: samples as for `influence_scores`.
+            train: the training samples as for `influence_scores`, for a pass over them if what was kept is too old;
+                None: that is an error.
+            solver: options as for `influence_scores`; the parameters are those of the last layer.
+            seed: of the draw of the samples that curvature is averaged over.
+
+        Returns:
+            Scores in the order of the training set. In ``record`` stands the ``agreement``: the rank correlation, for
+            the 200 samples that were seen first, of scores by what was kept and by a pass.
+
+        Raises:
+            ValueError: a sample was not seen, or twice; the loss is another; the network changed too much in the epoch,
+                and there is no ``train``; or the samples cannot be represented.
+        """
+        if self._recording is None:
+            raise UserError("Recorder: no epoch was recorded; take the last epoch's batches from epoch(loader)")
+        kept = self._recording.record()
+        assert self._labels is not None
+        weights = None if self._weights is None else self._weights.double().numpy()
+        stated = Stated(sample_weight=weights)
+        try:
+            return score_network(self._model, (kept, self._labels), validation, stated, solver, RECORD, seed)
+        except AgedRecord as error:
+            if train is None:
+                raise UserError(f"{error}: scores(validation, train=…)") from error
+            return score_network(self._model, train, validation, stated, solver, "cg", seed)
+
+    def _count(self, loader: Iterable[Any]) -> int:
+        if isinstance(loader, Iterator):
+            raise UserError("Recorder: a generator does not say how many samples there are; say which samples each "
+                            "pass is of, with batch")  # fmt: skip
+        return sum(len(networks.split_batch(batch, "training batch")[1]) for batch in loader)
+
+
+class _Noting:
+    """A loader's batch sampler, which notes the positions of every batch."""
+
+    def __init__(self, sampler: Any, rows: list[Any]):
+        self.sampler, self.rows = sampler, rows
+
+    def __iter__(self) -> Iterator[Any]:
+        for positions in self.sampler:
+            self.rows.append(positions)
+            yield positions
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+
+def _numbered(loader: "DataLoader[Any]", rows: list[Any]) -> "DataLoader[Any]":
+    """Return a loader of the same batches, drawn from the same random numbers, which notes their positions."""
+    if type(loader) is not DataLoader or isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
+        raise UserError(f"Recorder: a {type(loader).__name__} of such samples does not say which ones a batch is of; "
+                        "say it with batch")  # fmt: skip
+    if not getattr(loader, "in_order", True):
+        raise UserError("Recorder: the loader gives batches out of order; set in_order=True in the last epoch")
+    return DataLoader(
+        loader.dataset, batch_sampler=_Noting(loader.batch_sampler, rows), num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn, pin_memory=loader.pin_memory, timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn, multiprocessing_context=loader.multiprocessing_context,
+        generator=loader.generator, prefetch_factor=loader.prefetch_factor,
+    )  # fmt: skip
+
+
+def _stored(kept: Tensor | None, rows: Tensor, values: Any, n: int) -> Tensor:
+    """Return values (n,) with those of some samples set."""
+    values = torch.as_tensor(values).detach().cpu().reshape(len(rows))
+    kept = torch.zeros(n, dtype=values.dtype) if kept is None else kept
+    kept[rows] = values
+    return kept
