@@ -247,5 +247,5 @@ def test_mistakes_on_the_command_line_are_one_line(arguments, message, capsys):
 
 
 def test_an_unknown_solver_is_refused():
-    with pytest.raises(SolverError, match="no solver 'lu'; legal: cg, explicit"):
+    with pytest.raises(SolverError, match="no solver 'lu'; legal: cg, record, explicit"):
         solve(None, None, "lu")
