@@ -14,7 +14,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from datagradient import Recorder, influence_scores
-from datagradient.influence.record import Record, Recording, storage
+from datagradient.influence.projected import ProjectedProblem
+from datagradient.influence.record import Record, record_from
+from datagradient.influence.recording import Recording, storage
 from datagradient.models import neural
 
 N, CLASSES = 300, 3
@@ -319,7 +321,7 @@ def test_misuse_is_refused_in_a_sentence(blobs, case):
 def test_a_large_record_is_kept_in_half_precision_and_a_larger_one_in_a_nameless_file(blobs, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     like = torch.zeros(1, 16)
-    kinds = {memory: storage(N, like, memory) for memory in (N * 16 * 4, N * 16 * 2, N * 16)}
+    kinds = {memory: storage(N, 16, like, memory) for memory in (N * 16 * 4, N * 16 * 2, N * 16)}
     assert [values.dtype for values in kinds.values()] == [torch.float32, torch.bfloat16, torch.bfloat16]
     (x, y), validation = blobs
     model, expected = network(), None
@@ -352,10 +354,10 @@ def test_what_was_kept_is_freed_after_a_failure(blobs):
 
 def test_a_record_survives_as_arrays():
     record = Record("layer", torch.rand(4, 3), (np.array([2]), torch.rand(1, 3)))
-    again = Record.from_arrays(record.arrays())
+    again = record_from(record.arrays(), network())
     assert torch.equal(again.values, record.values)
     assert torch.equal(again.checked[1], record.checked[1])
-    assert Record.from_arrays(Record("layer", torch.rand(4, 3)).arrays()).checked is None
+    assert record_from(Record("layer", torch.rand(4, 3)).arrays(), network()).checked is None
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -377,3 +379,127 @@ def test_a_network_of_the_replication_is_recorded(precision):
     assert part.checked is None
     problem = neural.problem(recorded, kept, labels)
     assert problem.project(np.arange(float(len(problem.theta)))).shape == (400,)
+
+
+def images(n=120):
+    random = np.random.default_rng(0)
+    labels = random.integers(3, size=n)
+    pixels = random.standard_normal((n, 2, 6, 6)) + labels[:, None, None, None]
+    return torch.from_numpy(pixels.astype(np.float32)), torch.from_numpy(labels)
+
+
+class Small(nn.Module):
+    """Convolutions with and without a bias, one with a stride, and two linear layers; all directions are kept."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 3, 2, padding=1), nn.Conv2d(3, 2, 2, stride=2, bias=False)
+        self.hidden, self.last = nn.Linear(18, 5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        x = torch.relu(self.second(torch.relu(self.first(x))))
+        return self.last(torch.tanh(self.hidden(x.flatten(1))))
+
+
+class Words(nn.Module):
+    """An embedding, whose one-hot inputs are projected at random, a layer on positions, and the last one."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.mixed, self.last = nn.Embedding(9, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.mixed(self.words(x))).mean(dim=1))
+
+
+def per_sample(model, projections, x, y):
+    """Return the projected gradients of single samples, from torch's own gradients of the whole weights."""
+    rows = []
+    for inputs, label in zip(x, y, strict=True):
+        model.zero_grad()
+        cross_entropy(model(inputs[None]), label[None]).backward()
+        parts = []
+        for projection in projections.values():
+            weight = projection.layer.weight.grad
+            bias = getattr(projection.layer, "bias", None)
+            joint = weight.T if isinstance(projection.layer, nn.Embedding) else weight.flatten(1)
+            joint = joint if bias is None else torch.cat([joint, bias.grad[:, None]], dim=1)
+            parts.append((projection.left.T @ joint @ projection.right).flatten())
+        rows.append(torch.cat(parts))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("kind", ["images", "words"])
+def test_projected_gradients_are_projections_of_torchs_gradients(kind):
+    torch.manual_seed(0)
+    model = Small() if kind == "images" else Words()
+    x = images()[0] if kind == "images" else torch.randint(9, (120, 7))
+    y = images()[1]
+    recording = Recording(model, 120, "projected")
+    with recording:
+        for rows in torch.randperm(120).split(32):
+            recording.batch(rows, y[rows])
+            (7 * cross_entropy(model(x[rows]), y[rows], reduction="sum")).backward()
+    record = recording.record()
+    expected = per_sample(model, record.projections, x, y)
+    torch.testing.assert_close(record.values, expected, rtol=1e-3, atol=1e-5)
+    samples, now = record.checked
+    torch.testing.assert_close(now, expected[samples], rtol=1e-3, atol=1e-5)
+    again = record_from(record.arrays(), model)
+    torch.testing.assert_close(again.values, record.values)
+    by_pass = ProjectedProblem(model, lambda x: x, x, y)
+    by_pass.projections = again.projections
+    np.testing.assert_allclose(by_pass.gradients, expected.numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_with_all_directions_the_scores_are_those_of_the_empirical_fisher(blobs):
+    (x, y), (v, w) = blobs
+    model = nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, CLASSES))
+    recorder = Recorder(model, n=N, parameters="projected")
+    own_loop(model, recorder, x, y, torch.randperm(N))
+    found = recorder.scores((v, w), solver={"damping": 0.01, "samples": None, "tolerance": 1e-8})
+
+    def gradients(x, y):
+        rows = []
+        for inputs, label in zip(x, y, strict=True):
+            model.zero_grad()
+            cross_entropy(model(inputs[None]), label[None]).backward()
+            rows.append(torch.cat([value.grad.flatten() for value in model.parameters()]))
+        return torch.stack(rows).double().numpy()
+
+    own, mean = gradients(x, y), gradients(v, w).mean(axis=0)
+    fisher = own.T @ own / N + 0.01 * np.eye(own.shape[1])
+    np.testing.assert_allclose(found.values, -own @ np.linalg.solve(fisher, mean), rtol=1e-3, atol=1e-4)
+    assert found.record["agreement"] > 0.9999
+    posthoc = influence_scores(
+        model, (x, y), (v, w), solver={"damping": 0.01, "samples": None, "parameters": "projected"}
+    )
+    np.testing.assert_allclose(posthoc.values, found.values, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.score((x[:9], y[:9])), found.values[:9], rtol=1e-3, atol=1e-4)
+
+
+def test_a_layer_that_runs_twice_or_never_has_no_projected_gradients(blobs):
+    class Twice(nn.Module):
+        def __init__(self, other):
+            super().__init__()
+            self.body, self.last, self.other = nn.Linear(8, 8), nn.Linear(8, CLASSES), other
+
+        def forward(self, x):
+            return self.last(self.body(x) if self.other else self.body(self.body(x)))
+
+    for other, message in ((None, "layer body runs twice"), (nn.Linear(2, 2), "layer other does not run")):
+        model = Twice(other)
+        recorder = Recorder(model, n=N, parameters="projected")
+        own_loop(model, recorder, *blobs[0], torch.arange(N))
+        with pytest.raises(ValueError, match=message):
+            recorder.scores(blobs[1])
+
+
+def test_projected_gradients_need_a_backward_pass(blobs):
+    model = network()
+    recorder = Recorder(model, n=N, parameters="projected")
+    with recorder:
+        recorder.batch(range(N), blobs[0][1])
+        model(blobs[0][0])
+    with pytest.raises(ValueError, match="sample 0 had no backward pass"):
+        recorder.scores(blobs[1])

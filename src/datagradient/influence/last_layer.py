@@ -27,11 +27,10 @@ from datagradient.influence.modules import (
     restored_generators,
     trainable,
 )
-from datagradient.influence.record import Record, rank_correlation, readable
-from datagradient.influence.solvers import AgedRecord, SolverError
+from datagradient.influence.record import Record, readable
+from datagradient.influence.solvers import SolverError
 
 Passed = tuple[int, Tensor, Tensor]  # number of the first sample, the last layer's inputs, and logits
-AGED = 0.95  # least rank correlation, of the samples that training saw first, of scores from a record and by a pass
 AGREEMENT = 1e-3  # tolerance between the network's logits and those of its last layer, in single precision
 
 
@@ -116,27 +115,24 @@ class LastLayerProblem(LinearProblem):
             residuals = residuals if factors is None else residuals * factors[start : start + len(logits)]
             products.append(((activations.double() @ weights.T + bias) * residuals).sum(dim=1))
         found = torch.cat(products).numpy()
-        if isinstance(self.features, Record) and self.features.checked is not None:
-            self._check_age(self.features.checked, found, direction)
+        self._check_age(found, direction)
         return found
 
-    def _check_age(self, checked: tuple[np.ndarray, Tensor], found: np.ndarray, direction: np.ndarray) -> None:
-        """Compare products of the samples that training saw first with those of the network as trained.
+    def project_labels(self, direction: np.ndarray) -> np.ndarray:
+        """Return g_iᵀ·direction of every training sample for each label that it could have: (n, classes)."""
+        found = super().project_labels(direction)
+        self._check_age(found[np.arange(len(found)), self.labels], direction)
+        return found
 
-        Raises:
-            AgedRecord: they rank the samples differently.
-        """
-        samples, values = checked
+    def _check_age(self, found: np.ndarray, direction: np.ndarray) -> None:
+        """Compare products of the samples that training saw first with those of the network as trained."""
+        if not isinstance(self.features, Record) or self.features.checked is None:
+            return
+        samples, values = self.features.checked
         inputs, labels = readable(values).double().numpy(), self.labels[samples]
-        residuals = weighted(residuals_of(self.probabilities(self.theta, inputs), labels), self._weights_of(samples))
-        now = (self.margins(direction, inputs) * residuals).sum(axis=1)
-        self.agreement = rank_correlation(now, found[samples])
-        if not self.agreement >= AGED:
-            raise AgedRecord(
-                f"record: by it and by a pass the {len(samples)} samples that training saw first rank differently, "
-                f"with a correlation of {self.agreement:.2f}: the network changed too much in the epoch; let the "
-                "learning rate fall to nothing, or score it by a pass"
-            )
+        sides = weighted(residuals_of(self.probabilities(self.theta, inputs), labels), self._weights_of(samples))
+        now = (self.margins(direction, inputs) * sides).sum(axis=1)
+        self.agreement = self.features.agreement(now, found[samples])
 
     @torch.no_grad()
     def _batches(self, features: Any) -> Iterator[Passed]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import grad, jvp
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from datagradient.influence.labels import binary_numbers, class_numbers
 from datagradient.influence.solvers import SolverError
@@ -129,6 +129,23 @@ class Differentiated:
         """Return the product with the second derivative."""
         slope = grad(lambda values: self.function(values, targets).sum())
         return jvp(slope, (outputs,), (change,))[1]
+
+
+def residuals(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the derivative of every sample's cross-entropy by its logits (n, classes) or (n, 1).
+
+    Args:
+        logits: (n, classes), or one for two classes.
+        labels: (n,) class numbers, on any device.
+        weights: (n,) factors of the losses; None for 1.
+    """
+    labels = labels.to(logits.device).reshape(len(logits))
+    logits = logits.reshape(len(logits), -1).to(torch.promote_types(logits.dtype, torch.float32))
+    if logits.shape[1] == 1:
+        found = torch.sigmoid(logits) - labels[:, None].to(logits.dtype)
+    else:
+        found = torch.softmax(logits, dim=1) - one_hot(labels.long(), logits.shape[1])
+    return found if weights is None else found * weights.to(found)[:, None]
 
 
 LOSSES: dict[str, Callable[[], Loss]] = {

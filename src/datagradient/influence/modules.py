@@ -196,6 +196,11 @@ def last_linear(network: nn.Module, x: Inputs) -> nn.Linear:
     return layer
 
 
+def argument(arguments: tuple, named: dict) -> Tensor:
+    """Return what a layer was called with, by position or by name."""
+    return arguments[0] if arguments else named["input"]
+
+
 def as_samples(inputs: Any, to_tensors: Callable[[Any], Inputs], batch_size: int) -> Samples:
     """Return samples on which a network can be run, batch by batch.
 

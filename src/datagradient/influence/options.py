@@ -12,7 +12,8 @@ SOLVERS = {
     "ekfac": ("damping",),
 }
 PROBLEM_OPTIONS = ("samples", "curvature", "parameters")
-CURVATURES, PARAMETERS = ("ggn", "hessian"), ("last", "all")
+# "projected": all, by projected gradients and their second moment.
+CURVATURES, PARAMETERS = ("ggn", "hessian"), ("last", "all", "projected")
 PRECONDITIONERS = ("own", "ekfac")  # for CG: that of the model family, if it has one; EK-FAC is for networks
 # The legal values of each option, in the form that `datagradient.pipeline.schema` reads.
 SOLVER_OPTIONS = {

@@ -16,6 +16,7 @@ from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.influence.losses import takes_logits
 from datagradient.influence.modules import first_pass, logits_of
 from datagradient.influence.network import NetworkProblem
+from datagradient.influence.projected import ProjectedProblem
 from datagradient.influence.record import Record
 from datagradient.influence.scores import Problem, curvature_rows
 from datagradient.interface.adapters import Scorable, Stated, Validation, by_class, checked_weights, of_samples
@@ -42,6 +43,10 @@ def scorable(
     def problem(inputs: Samples, labels: Any, rows: Any, weights: NDArray[np.float64] | None) -> Problem:
         options = {"rows": rows, "weights": weights}
         last = form.get("parameters", "last") == "last"
+        if form.get("parameters") == "projected":
+            if not takes_logits(stated.loss):
+                raise UserError("solver: parameters: projected is for cross-entropy; use parameters: all")
+            return ProjectedProblem(model, unchanged, inputs, labels, **options)
         if last and takes_logits(stated.loss):
             return _checked(LastLayerProblem(model, unchanged, inputs, labels, **options), stated)
         curvature = form.get("curvature", "ggn")
@@ -57,11 +62,14 @@ def scorable(
         if _sums(model) != before:
             raise UserError("the network's parameters have changed since it was scored; score it again")
         inputs, labels = _samples(new, "new", dtype)
+        if isinstance(whole, ProjectedProblem):
+            return whole.further(inputs, labels, _weights(factors, labels))
         return problem(inputs, labels, None, _weights(factors, labels))
 
     rows = curvature_rows(len(labels), form.get("samples"), seed)
+    whole = problem(inputs, labels, rows, _weights(factors, labels, weights))
     return Scorable(
-        problem(inputs, labels, rows, _weights(factors, labels, weights)),
+        whole,
         validation_of(validation),
         validation_of,
         problem_of,

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from datagradient.errors import UserError
 from datagradient.influence.options import RECORD
-from datagradient.influence.record import MEMORY, Recording
+from datagradient.influence.recording import MEMORY, Recording
 from datagradient.influence.solvers import AgedRecord
 from datagradient.interface import networks
 from datagradient.interface.adapters import Stated
@@ -22,11 +22,11 @@ class Recorder:
     """Keeps what influence scores need while a network is trained, so that they need no pass over its samples.
 
     What the last linear layer takes of each training sample is kept in one epoch, the last one, and S is solved for its
-    parameters, as `influence_scores` does by default. Weights, optimiser and random numbers are bit for bit those of
-    training without it. The loss must be the cross-entropy of the network's logits (binary for one logit); its
-    derivative is checked. What is kept is as old as the pass in which it was seen: the scores are close to those by a
-    pass where the learning rate falls to nothing, as most schedules let it; `scores` compares both on the samples that
-    were seen first.
+    parameters, as `influence_scores` does by default; or projected gradients by all layers are kept. Weights, optimiser
+    and random numbers are bit for bit those of training without it. The loss must be the cross-entropy of the network's
+    logits (binary for one logit); its derivative is checked. What is kept is as old as the pass in which it was seen:
+    the scores are close to those by a pass where the learning rate falls to nothing, as most schedules let it; `scores`
+    compares both on the samples that were seen first.
 
     In a loop over a `DataLoader`, with the last epoch's batches taken from `epoch`::
 
@@ -46,19 +46,27 @@ class Recorder:
     Args:
         model: the network; it ends in an `nn.Linear` with a bias.
         n: number of training samples; None: as many as `epoch` finds in the loader.
-        memory: bytes that what is kept may take in memory: n × width of the layer × 4. If that is not enough, it is
-            kept in half precision, and if that is not either, in a nameless file in the folder for temporary files.
+        parameters: ``"last"`` for those of the last layer, or ``"projected"`` for those of all linear and convolutional
+            layers and embeddings, by gradients that are projected to at most 256 numbers a layer (LoGra: Choe et al.
+            2024, arXiv 2405.13954); their second moment takes the place of the Hessian.
+        memory: bytes that what is kept may take in memory: n × 4 × the width of what the last layer takes, or the
+            numbers of all layers. If that is not enough, it is kept in half precision, and if that is not either, in a
+            nameless file in the folder for temporary files.
 
     Raises:
         ValueError: the model is no torch module, or n is not a number of samples.
     """
 
-    def __init__(self, model: nn.Module, n: int | None = None, *, memory: int = MEMORY):
+    def __init__(
+        self, model: nn.Module, n: int | None = None, *, parameters: str = "last", memory: int = MEMORY
+    ):  # fmt: skip
         if not isinstance(model, nn.Module):
             raise UserError(f"Recorder: the model is a {type(model).__name__}; pass a torch module")
         if n is not None and (isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1):
             raise UserError(f"Recorder: n is {n!r}; pass the number of training samples")
-        self._model, self._n, self._memory = model, n, memory
+        if parameters not in (legal := ("last", "projected")):
+            raise UserError(f"Recorder: parameters is {parameters!r}; legal: {', '.join(legal)}")
+        self._model, self._n, self._parameters, self._memory = model, n, parameters, memory
         self._recording: Recording | None = None
         self._labels: Tensor | None = None
         self._weights: Tensor | None = None
@@ -68,7 +76,7 @@ class Recorder:
         if self._n is None:
             raise UserError("Recorder: say how many training samples there are, Recorder(model, n=…), or take the "
                             "batches from epoch(loader)")  # fmt: skip
-        self._recording = Recording(self._model, self._n, memory=self._memory).__enter__()
+        self._recording = Recording(self._model, self._n, self._parameters, memory=self._memory).__enter__()
         self._labels = self._weights = None
         return self
 
@@ -129,7 +137,7 @@ class Recorder:
             validation: samples as for `influence_scores`.
             train: the training samples as for `influence_scores`, for a pass over them if what was kept is too old;
                 None: that is an error.
-            solver: options as for `influence_scores`; the parameters are those of the last layer.
+            solver: options as for `influence_scores`, such as the damping.
             seed: of the draw of the samples that curvature is averaged over.
 
         Returns:
@@ -145,7 +153,7 @@ class Recorder:
         kept = self._recording.record()
         assert self._labels is not None
         weights = None if self._weights is None else self._weights.double().numpy()
-        stated = Stated(sample_weight=weights)
+        stated, solver = Stated(sample_weight=weights), {**(solver or {}), "parameters": self._parameters}
         try:
             return score_network(self._model, (kept, self._labels), validation, stated, solver, RECORD, seed)
         except AgedRecord as error:

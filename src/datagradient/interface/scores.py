@@ -162,14 +162,13 @@ def influence_scores(
 def score_network(
     model: Any, train: Any, validation: Any, stated: Stated, solver: Mapping[str, Any] | None, name: str, seed: int
 ) -> InfluenceResult:
-    """Return the scores of a torch module by its last layer; `train` may be a record of the samples and their labels.
+    """Return the scores of a torch module; `train` may be a record of the samples and their labels.
 
     `name` is that of the solver.
     """
     options = _options({**(solver or {}), "name": (solver or {}).get("name", name)})
-    if options["name"] != name or options.get("parameters", "last") != "last":
-        raise UserError(f"solver: {name} by the last layer's parameters is what a Recorder keeps; for others use "
-                        "influence_scores")  # fmt: skip
+    if options["name"] != name:
+        raise UserError(f"solver: a Recorder's is {name}; for {options['name']} use influence_scores")
     adapter = adapters.for_model(model)
     with _LOCK, adapters.context(adapter, model):
         return _scored(adapter, model, train, validation, stated, _with_defaults(options, adapter.FAMILY), 0, seed)

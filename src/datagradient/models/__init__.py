@@ -20,11 +20,12 @@ The module's functions, the same for every family:
     The model on its training set as influence sees it, a `datagradient.influence.scores.Problem`. ``rows`` are the
     samples that curvature is averaged over, None for all. A family whose ``solver`` declares ``curvature`` or
     ``parameters`` gets them as further keyword arguments.
-``fit_recorded(…) -> (model, record, kept)`` and ``probabilities_recorded(model, inputs) -> (probabilities, kept)``
+``fit_recorded(…, parameters) -> (model, record, kept)`` and
+``probabilities_recorded(model, inputs) -> (probabilities, kept)``
     Only of a family that declares ``records``: as `fit` and `probabilities`, and what ``problem`` and its
     ``mean_gradient`` take in the place of these inputs, so that they need not pass through the model again; None if
     nothing was kept. The model and the probabilities are the same bytes as without. What is kept has a method
-    ``arrays()``, plain arrays by name, from which ``record_of(arrays)`` makes it again.
+    ``arrays()``, plain arrays by name, from which ``record_of(model, arrays)`` makes it again.
 ``save(path, model, meta)`` and ``load(path) -> (model, meta)``
     Write and read one file of plain arrays, with `datagradient.files.write_arrays` and without pickle. A model that was
     read predicts the same bytes.

@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,9 @@ from datagradient.errors import UserError
 from datagradient.files import read_arrays, write_arrays
 from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.influence.network import NetworkProblem
-from datagradient.influence.record import Record, Recording
+from datagradient.influence.projected import ProjectedProblem
+from datagradient.influence.record import Record, record_from
+from datagradient.influence.recording import Recording
 from datagradient.models.networks import build
 from datagradient.models.networks.devices import best_device
 from datagradient.seeds import integer_seed
@@ -107,24 +110,34 @@ def fit(
     Raises:
         UserError: the loss is not finite.
     """
-    return _fitted(inputs, labels, n_classes, settings, seed, weights, recorded=False)[:2]
+    return _fitted(inputs, labels, n_classes, settings, seed, weights, "")[:2]
 
 
 def fit_recorded(
-    inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, seed: int, weights: np.ndarray | None = None
-) -> tuple[NeuralModel, dict, Record | None]:
-    """Train the network that `fit` trains, and keep what its last layer takes in the last epoch; else as `fit`.
+    inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, seed: int,
+    weights: np.ndarray | None = None, parameters: str = "last",
+) -> tuple[NeuralModel, dict, Record | None]:  # fmt: skip
+    """Train the network that `fit` trains, and keep in the last epoch what influence needs.
+
+    Args:
+        inputs: this and what follows are as for `fit`.
+        labels: (n,).
+        n_classes: number of classes.
+        settings: of the training.
+        seed: of the training.
+        weights: (n,); None for 1.
+        parameters: ``"last"`` to keep what the last layer takes, ``"projected"`` for projected gradients by all.
 
     Returns:
         The model, the record of its training, and that of the samples; None where weights are averaged, since the
         averaged network saw no sample.
     """
-    return _fitted(inputs, labels, n_classes, settings, seed, weights, recorded=settings["averaging"] == 0)
+    return _fitted(inputs, labels, n_classes, settings, seed, weights, "" if settings["averaging"] else parameters)
 
 
 def _fitted(
     inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, seed: int, weights: np.ndarray | None,
-    recorded: bool,
+    recorded: str,
 ) -> tuple[NeuralModel, dict, Record | None]:  # fmt: skip
     device, (kind, samples) = best_device(), to_tensor(inputs)
     network = _fresh(kind, tuple(samples.shape[1:]), n_classes, settings, seed).to(device)
@@ -147,7 +160,7 @@ def _fitted(
     averaged, average = math.ceil(settings["averaging"] * steps), AveragedModel(network)
     changes = round(rising * steps) - 1 if averaged else steps  # of the learning rate, which then stays
     step, losses, mixed = 0, [], settings["precision"] == "bfloat16"
-    recording = Recording(network, n) if recorded else None
+    recording = Recording(network, n, recorded) if recorded else None
     for epoch in tqdm(range(epochs), "epochs", disable=None):
         total = torch.zeros((), device=device)
         with recording if recording and epoch == epochs - 1 else nullcontext() as recorder:
@@ -200,7 +213,9 @@ def probabilities(model: NeuralModel, inputs: np.ndarray) -> np.ndarray:
     return _predicted(model, inputs, recorded=False)[0]
 
 
-record_of = Record.from_arrays
+def record_of(model: NeuralModel, arrays: Mapping[str, np.ndarray]) -> Record:
+    """Return the record of a network that `Record.arrays` gave."""
+    return record_from(arrays, model.network)
 
 
 def probabilities_recorded(model: NeuralModel, inputs: np.ndarray) -> tuple[np.ndarray, Record]:
@@ -232,7 +247,7 @@ def problem(
     rows: np.ndarray | None = None,
     curvature: str = "ggn",
     parameters: str = "last",
-) -> NetworkProblem | LastLayerProblem:
+) -> NetworkProblem | LastLayerProblem | ProjectedProblem:
     """Return the influence problem of the network on its training set.
 
     The loss is plain cross-entropy. A network does not reveal its training loss: if it was trained with weights of
@@ -240,11 +255,12 @@ def problem(
 
     Args:
         model: the trained model; its network is not changed or moved.
-        inputs: training inputs, or their record if ``parameters`` is ``"last"``.
+        inputs: training inputs, or their record.
         labels: training labels.
         rows: the training samples that H is averaged over; None for all.
         curvature: ``"ggn"`` or ``"hessian"``; the same for the last layer.
-        parameters: ``"last"`` for those of the last layer, with the others held fixed; ``"all"`` for all.
+        parameters: ``"last"`` for those of the last layer, with the others held fixed; ``"all"`` for all;
+            ``"projected"`` for all by projected gradients, see `datagradient.influence.projections`.
     """
     network = _on(best_device(), model.network)
     options = {"rows": rows, "batch_size": SCORING_BATCH[model.kind]}
@@ -252,6 +268,8 @@ def problem(
     def tensor(samples: np.ndarray) -> Tensor:
         return to_tensor(samples)[1]
 
+    if parameters == "projected":
+        return ProjectedProblem(network, tensor, inputs, labels, **options)
     if parameters == "last":
         return LastLayerProblem(network, tensor, inputs, labels, **options)
     return NetworkProblem(network, tensor, inputs, labels, curvature=curvature, **options)

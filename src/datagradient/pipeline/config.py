@@ -51,6 +51,7 @@ from datagradient.pipeline.schema import (
     stream_plan,
     value,
 )
+from datagradient.refine.policies import needs_crossfit
 
 COMMAND_LINE = "command line (--config)"
 LARGEST_GRID = 100_000  # models to train; if a job trains one model, Snakemake holds a job for each
@@ -308,7 +309,15 @@ def _solvers(config: dict) -> Iterator[Problem]:
     """Yield incompatible options of a solver, for any kind of data."""
     for model, entry in config["model_settings"].items():
         for kind in MODALITIES:
-            for key, text in _misfits(_applying(entry["solver"], kind), declared(model)):
+            solver = _applying(entry["solver"], kind)
+            misfits = list(_misfits(solver, declared(model)))
+            if solver.get("parameters") == "projected" and model in config["models"]:
+                # Its directions are those of one problem, and gradients are known for the given labels alone.
+                asking = [f"{policy} needs" for policy in config["policies"] if needs_crossfit([policy])]
+                asking += ["shards need"] if config["shards"] > 1 else []
+                asking += ["streaming needs"] if config["streaming"] and config["streaming"]["model"] == model else []
+                misfits += [("parameters", f"projected, and {what} last or all") for what in asking[:1]]
+            for key, text in misfits:
                 overridden = (kind, key) if key in (entry["solver"].get(kind) or {}) else (key,)
                 yield Problem(("model_settings", model, "solver", *overridden), f"for {kind}s: {text}")
 
@@ -341,6 +350,8 @@ def _misfits(solver: dict, family: Family) -> Iterator[tuple[str, str]]:
             yield key, "this family has no such choice"
     if solver["name"] == RECORD and not family.records:
         yield "name", f"{RECORD} is for networks"
+    if solver["name"] == RECORD and solver.get("parameters") == "all":
+        yield "parameters", f"all, and {RECORD} keeps last or projected"
     if solver["name"] != "cg" and solver.get("tolerance") == 0:
         yield "tolerance", f"{solver['name']} needs a tolerance above 0"
     if "ekfac" in (solver["name"], solver.get("preconditioner")):

@@ -39,7 +39,7 @@ def load_work(
     if record is not None and solver["name"] == RECORD and record.exists():
         arrays, record_facts = read_arrays(record)
         check_shared({model_file: facts, record: record_facts})
-        records = {"train": family(model).record_of(arrays)} if arrays else {}
+        records = {"train": family(model).record_of(trained, arrays)} if arrays else {}
     return Work(family(model), trained, facts, samples, validation, solver, selection, records)
 
 

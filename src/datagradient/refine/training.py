@@ -64,7 +64,7 @@ def fit(
     given = (samples.inputs, samples.labels, samples.n_classes, settings, samples.seed)
     if solver is None or solver["name"] != RECORD:
         return *module.fit(*given), {}
-    model, record, kept = module.fit_recorded(*given)
+    model, record, kept = module.fit_recorded(*given, parameters=solver.get("parameters", "last"))
     return model, record, {} if kept is None else {"train": kept}
 
 
@@ -72,7 +72,8 @@ def predict(module: ModuleType, model: Any, inputs: Any, solver: Mapping[str, An
     """Return class probabilities, and what stands for the inputs where influence is computed with a solver."""
     if solver is None or solver["name"] != RECORD:
         return module.probabilities(model, inputs), inputs
-    return module.probabilities_recorded(model, inputs)
+    probabilities, kept = module.probabilities_recorded(model, inputs)
+    return probabilities, kept if solver.get("parameters", "last") == "last" else inputs
 
 
 def metrics_of(predictions: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
