@@ -1,22 +1,25 @@
 """Cost and quality of solvers and dampings: python benchmarks/solvers.py PRESET [DATASET/MODEL/NOISE ...]
 
-Uses the prepared data of a preset (seed 0), and validation data only. For every data set and model, one model is
-trained and then scored with every candidate. A candidate's quality is the AUROC of finding flipped labels, if there are
-any; the linear datamodeling score over models trained on random halves of the training set; and the rank correlation
-of its scores with those of a converged solve at the same damping. Its cost is given in seconds, in plain forward
-passes over the training set, and as a share of training. Without cells: every model at the highest noise rate, and
-networks, whose solver was chosen there, at the lowest too.
+Uses the prepared data of a preset, and validation data only. For every data set, model and seed, one model is trained
+and then scored with every candidate. A candidate's quality is the AUROC of finding wrong labels, if there are any; the
+linear datamodeling score over models trained on random halves of the training set; and the rank correlation of its
+scores with those of a converged solve at the same damping. Its cost is given in seconds, in plain forward passes over
+the training set, and as a share of training; what a record costs in training is in overhead.csv. Without cells: every
+model at the highest noise rate, and networks at the lowest too, and with human labels.
 
-Writes, below results/benchmarks/: solvers.csv, one row a candidate; overhead.csv, the default of each data set and
-model with the peak memory of training and scoring, each in a fresh process; provenance.json. What the next call
-takes up again lies in results/benchmarks/cells/: models, scores and the losses of the halves.
+Seed 0 is there to choose defaults by, seed 1 to judge them. Writes, below results/benchmarks/: choice.csv and
+solvers.csv, one row a candidate, of seeds 0 and 1; overhead.csv, the default of each data set and model of seed 1 with
+the peak memory of training and scoring, each in a fresh process; provenance.json. What the next call takes up again
+lies in results/benchmarks/cells/: models, scores and the losses of the halves. With --halves these alone are made,
+several at once.
 """
 
 import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,7 +35,7 @@ from datagradient.evidence.collect import auroc
 from datagradient.experiments.datamodeling import datamodeling_intervals, datamodeling_score
 from datagradient.experiments.scalability import median_seconds
 from datagradient.files import read_json, read_meta, read_rows, write_arrays, write_json, write_rows
-from datagradient.influence.options import PROBLEM_OPTIONS
+from datagradient.influence.options import PROBLEM_OPTIONS, RECORD
 from datagradient.influence.scores import Scores, curvature_rows, score
 from datagradient.influence.solvers import SolverError
 from datagradient.models import declared, family
@@ -51,12 +54,17 @@ COLUMNS = (
     "status", *TIMES, "auroc", "rank_correlation", "lds", "lds_low", "lds_high", "lds_gap", "lds_gap_low",
     "lds_gap_high",
 )  # fmt: skip
-OVERHEAD = ("dataset", "model", "noise", "n", *TIMES, "peak_mib", "train_peak_mib", "auroc", "rank_correlation", "lds")
+OVERHEAD = ("dataset", "model", "noise", "n", *TIMES, "peak_mib", "train_peak_mib", "auroc", "rank_correlation", "lds",
+            "train_ratio")  # fmt: skip
+CHOICE, JUDGEMENT = 0, 1  # seeds
+TABLES = {CHOICE: "choice.csv", JUDGEMENT: "solvers.csv"}
 KEYS = ("dataset", "model", "noise")
 REPEATS = 5  # of the default's timing, a warm-up apart; the median counts
+PAIRS = 3  # trainings with and without a record
 QUICK = 5.0  # seconds: training that takes no longer is repeated too
 EKFAC_CG = {"name": "cg", "preconditioner": "ekfac", "tolerance": 0, "max_iterations": 3, "samples": 500}
 LAST_LAYER = {"name": "cg", "tolerance": 1e-2, "max_iterations": 300, "parameters": "last"}
+KEPT = {**LAST_LAYER, "name": RECORD}
 CONVERGED = {"name": "cg", "tolerance": 1e-2, "max_iterations": 1000, "samples": 1000}
 
 
@@ -67,6 +75,10 @@ def candidates(model: str, default: dict) -> Iterator[dict]:
         for damping in (0.01, 0.03, 0.05, 0.1, 1.0):
             for samples in (5000, None):
                 yield {**LAST_LAYER, "damping": damping, "samples": samples}
+            for samples in (2000, 5000):
+                yield {**KEPT, "damping": damping, "samples": samples}
+        for damping in (0.03, 0.1, 0.3, 1.0, 3.0):
+            yield {**KEPT, "parameters": "projected", "damping": damping, "samples": 5000}
         for damping in (0.01, 0.03, 0.1, 1.0):
             network = {"damping": damping, "parameters": "all"}
             yield {**CONVERGED, **network}
@@ -93,21 +105,30 @@ def main() -> None:
     parser.add_argument(
         "--costs", action="store_true", help="measure costs alone again; what scores are good for stays as it stands"
     )
+    parser.add_argument("--halves", action="store_true", help="only train the models on random halves, several at once")
     args = parser.parse_args()
     root = Path(layout.root(args.preset))
     config = read_json(root / "config.json")
     noise = layout.noise_names(config)
     cells = [(dataset, model, noise[-1]) for model in config["models"] for dataset in config["datasets"]]
-    cells += [(dataset, "neural", noise[0]) for dataset in config["datasets"] if "neural" in config["models"]]
-    for cell in [cell.split("/") for cell in args.cells] or dict.fromkeys(cells):
-        rows, overhead = (remeasure if args.costs else compare)(root, config, *cell)
-        replace_rows(OUT / "solvers.csv", COLUMNS, rows)
-        replace_rows(OUT / "overhead.csv", OVERHEAD, [overhead])
+    cells += [(dataset, "neural", condition) for dataset in config["datasets"] if "neural" in config["models"]
+              for condition in dict.fromkeys((noise[0], *layout.conditions(config, dataset)[len(noise):]))]  # fmt: skip
+    chosen = [tuple(cell.split("/")) for cell in args.cells] or list(dict.fromkeys(cells))
+    work = [(*cell, seed) for cell in chosen for seed in TABLES]
+    if args.halves:
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(train_halves, *zip(*((root, config, *cell) for cell in work), strict=True)))
+        return
+    for *cell, seed in work:
+        rows, overhead = (remeasure if args.costs else compare)(root, config, *cell, seed)
+        replace_rows(OUT / TABLES[seed], COLUMNS, rows)
+        if seed == JUDGEMENT:
+            replace_rows(OUT / "overhead.csv", OVERHEAD, [overhead])
         run = stamp(
             preset=args.preset,
             config_hash=config_hash(config),
             config=config,
-            seed=0,
+            seeds=list(TABLES),
             candidates="benchmarks/solvers.py",
             threads=_threads(),
         )
@@ -135,22 +156,32 @@ def replace_rows(path: Path, columns: tuple[str, ...], rows: list[dict]) -> None
     write_rows(path, columns, [*kept, *rows])
 
 
-def compare(root: Path, config: dict, dataset: str, name: str, noise: str) -> tuple[list[dict], dict]:
+def train_halves(root: Path, config: dict, dataset: str, name: str, noise: str, seed: int) -> None:
+    """Train the models on random halves of one data set."""
+    module, _, settings, _, samples, validation, cell = given(root, config, dataset, name, noise, seed)
+    halves(cell / "halves.npz", module, samples, validation, settings)
+
+
+def compare(root: Path, config: dict, dataset: str, name: str, noise: str, seed: int) -> tuple[list[dict], dict]:
     """Return one row for every candidate on one data set and model, and the row of the default in overhead.csv."""
-    module, files, settings, default, samples, validation, cell = given(root, config, dataset, name, noise)
+    module, files, settings, default, samples, validation, cell = given(root, config, dataset, name, noise, seed)
     model, record, forward = trained(module, samples, settings, dataset, name, cell)
     kept, losses = halves(cell / "halves.npz", module, samples, validation, settings)
+    records, train_ratio = recorded(module, samples, validation, settings) if declared(name).records else ({}, 1.0)
     found, rows = {}, []
     for k, options in enumerate(tqdm(list(candidates(name, default)), f"{dataset}/{name}/{noise}", disable=None)):
+        # A record's cost is small: a single run would be mostly noise.
+        repeats = REPEATS if k == 0 or options["name"] == RECORD else 1
         try:
-            scores, seconds = timed_scores(module, model, samples, validation, options, REPEATS if k == 0 else 1)
+            scores, seconds = timed_scores(module, model, samples, validation, options, repeats, records)
         except SolverError as error:
             print(f"{dataset}/{name}/{noise}: {options}: {error}", file=sys.stderr)
             continue
         found[k] = scores.influence
+        all_layers = options["name"] == RECORD and options.get("parameters") == "projected"
         rows.append({
             "dataset": dataset, "model": name, "noise": noise, "n": len(samples.labels),
-            "solver": scores.record.solver,
+            "solver": f"{RECORD}-all" if all_layers else scores.record.solver,
             "parameters": options.get("parameters", "all"), "curvature": options.get("curvature", "ggn"),
             "damping": options["damping"],
             "steps": scores.record.iterations, "samples": options.get("samples") or len(samples.labels),
@@ -162,22 +193,40 @@ def compare(root: Path, config: dict, dataset: str, name: str, noise: str) -> tu
     references = {"default": found[0], "converged": converged[default["damping"]]}
     write_arrays(cell / "scores.npz", {"default": default}, flipped=samples.flipped, **references)
     memory = peaks(name, settings, default, files, cell)
-    overhead = {**{key: value for key, value in rows[0].items() if key in OVERHEAD}, **memory}
+    overhead = {**{key: value for key, value in rows[0].items() if key in OVERHEAD}, **memory,
+                "train_ratio": f"{train_ratio:.4f}"}  # fmt: skip
     return rows, overhead
 
 
-def given(root: Path, config: dict, dataset: str, name: str, noise: str) -> tuple:
+def recorded(
+    module: ModuleType, samples: TrainingSet, validation: tuple, settings: dict
+) -> tuple[dict[str, dict[str, Any]], float]:
+    """Return what training keeps of the samples, and predicting of the validation samples, by parameters.
+
+    Also the seconds of training with the record of the last layer ÷ those without, the median of pairs.
+    """
+    given, ratios, records = (samples.inputs, samples.labels, samples.n_classes, settings, 0), [], {}
+    for _ in range(PAIRS):
+        plain = module.fit(*given)[1]["seconds"]
+        model, record, kept = module.fit_recorded(*given)
+        ratios.append(record["seconds"] / plain)
+    records["last"] = {"train": kept, "influence": module.probabilities_recorded(model, validation[0])[1]}
+    records["projected"] = {"train": module.fit_recorded(*given, parameters="projected")[2]}
+    return records, float(np.median(ratios))
+
+
+def given(root: Path, config: dict, dataset: str, name: str, noise: str, seed: int) -> tuple:
     """Return a cell's model family, files, settings, default solver, training set, validation samples and folder."""
     module = family(name)
     files = {
-        "data": Path(layout.PREPARED.format(root=root, dataset=dataset, seed=0)) / "features.npz",
-        "labels": Path(layout.NOISE.format(root=root, dataset=dataset, seed=0, noise=noise)) / "labels.npz",
+        "data": Path(layout.PREPARED.format(root=root, dataset=dataset, seed=seed)) / "features.npz",
+        "labels": Path(layout.NOISE.format(root=root, dataset=dataset, seed=seed, noise=noise)) / "labels.npz",
     }
     settings, default = model_settings(config, dataset, name, noise), config["model_settings"][name]["solver"]
     default = layout.solver_for(default, read_meta(files["data"])["modality"])
     samples = load_training_set(declared(name).inputs, files["data"], files["labels"], None)
     validation = load_part(declared(name).inputs, files["data"], "influence")
-    return module, files, settings, default, samples, validation, OUT / f"cells/{dataset}-{name}-{noise}"
+    return module, files, settings, default, samples, validation, OUT / f"cells/{dataset}-{name}-{noise}-{seed}"
 
 
 def trained(
@@ -203,23 +252,25 @@ def costs(record: dict, forward: float, seconds: dict[str, float]) -> dict[str, 
     }  # fmt: skip
 
 
-def remeasure(root: Path, config: dict, dataset: str, name: str, noise: str) -> tuple[list[dict], dict]:
-    """Return the rows of solvers.csv and overhead.csv of a cell with their costs measured again, all else as it is."""
-    module, _, settings, default, samples, validation, cell = given(root, config, dataset, name, noise)
+def remeasure(root: Path, config: dict, dataset: str, name: str, noise: str, seed: int) -> tuple[list[dict], dict]:
+    """Return the rows of both tables of a cell with their costs measured again, all else as it is."""
+    module, _, settings, default, samples, validation, cell = given(root, config, dataset, name, noise, seed)
     where = (dataset, name, noise)
     rows, (overhead,) = ([dict(row) for row in read_rows(OUT / file) if tuple(row[key] for key in KEYS) == where]
-                         for file in ("solvers.csv", "overhead.csv"))  # fmt: skip
+                         for file in (TABLES[seed], "overhead.csv"))  # fmt: skip
     wanted = list(candidates(name, default))
     if len(rows) != len(wanted):
         raise SystemExit(f"{'/'.join(where)}: {len(rows)} rows and {len(wanted)} candidates: measure all of it")
     model, record, forward = trained(module, samples, settings, dataset, name, cell)
+    records, train_ratio = recorded(module, samples, validation, settings) if declared(name).records else ({}, 1.0)
     for k, (row, options) in enumerate(zip(tqdm(rows, "/".join(where), disable=None), wanted, strict=True)):
-        scores, seconds = timed_scores(module, model, samples, validation, options, REPEATS if k == 0 else 1)
-        same = (scores.record.solver, f"{options['damping']}", options.get("parameters", "all"))
-        if same != (row["solver"], row["damping"], row["parameters"]):
+        repeats = REPEATS if k == 0 or options["name"] == RECORD else 1
+        scores, seconds = timed_scores(module, model, samples, validation, options, repeats, records)
+        same = (f"{options['damping']}", options.get("parameters", "all"))
+        if same != (row["damping"], row["parameters"]):
             raise SystemExit(f"{'/'.join(where)}: row {k} is of {row['solver']}, not of {same}: measure all of it")
         row |= {"steps": scores.record.iterations, **costs(record, forward, seconds)}
-    return rows, {**overhead, **{key: rows[0][key] for key in TIMES}}
+    return rows, {**overhead, **{key: rows[0][key] for key in TIMES}, "train_ratio": f"{train_ratio:.4f}"}
 
 
 def add_references(
@@ -249,15 +300,21 @@ def add_references(
 
 
 def timed_scores(
-    module: ModuleType, model: Any, samples: TrainingSet, validation: tuple, options: dict, repeats: int
-) -> tuple[Scores, dict]:
-    """Return scores and the median seconds of each step, building the problem afresh every time."""
+    module: ModuleType, model: Any, samples: TrainingSet, validation: tuple, options: dict, repeats: int,
+    records: Mapping[str, Mapping[str, Any]] = {},
+) -> tuple[Scores, dict]:  # fmt: skip
+    """Return scores and the median seconds of each step, building the problem afresh every time.
+
+    `records` are what training and predicting kept, by parameters and part, for the solver ``record``.
+    """
     options, every = dict(options), []
+    kept = records[options["parameters"]] if options["name"] == RECORD else {}
+    inputs, validation = kept.get("train", samples.inputs), (kept.get("influence", validation[0]), validation[1])
     rows = curvature_rows(len(samples.labels), options.pop("samples", None), 0)
     form, name = {key: options.pop(key) for key in PROBLEM_OPTIONS[1:] if key in options}, options.pop("name")
     for _ in range(repeats + (repeats > 1)):
         start = time.perf_counter()
-        problem = module.problem(model, samples.inputs, samples.labels, rows, **form)
+        problem = module.problem(model, inputs, samples.labels, rows, **form)
         setup = time.perf_counter() - start
         found = score(problem, *validation, name=name, seed=0, **options)
         every.append({"setup": setup, **found.seconds})
