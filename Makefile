@@ -41,9 +41,11 @@ lint: .venv/installed
 # on training models on random halves.
 benchmark: .venv/installed
 	$(BIN)/python -m snakemake --cores $(CORES) \
-		$(foreach d,$(BENCHMARK_DATA),results/cpu/$(d)/prepared/seed-0/noise-0/labels.npz \
-			results/cpu/$(d)/prepared/seed-0/noise-0.2/labels.npz) \
+		$(foreach s,0 1,$(foreach d,$(BENCHMARK_DATA),$(foreach c,0 0.2,\
+			results/cpu/$(d)/prepared/seed-$(s)/noise-$(c)/labels.npz)) \
+			results/cpu/cifar10/prepared/seed-$(s)/noise-worse_label/labels.npz) \
 		--configfile config/cpu.yaml --quiet rules
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/solvers.py cpu --halves
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/solvers.py cpu
 	$(BIN)/python -m datagradient table solvers --results results/benchmarks --out paper_tables/benchmarks
 	$(BIN)/python -m datagradient figure solvers --results results/benchmarks --out figures/benchmarks

@@ -2,7 +2,9 @@
 
 Runs after benchmarks/solvers.py, in the environment of benchmarks/peers.txt (`make peers`). Every method scores all
 training samples against the mean validation loss in this process, with the damping of our default. The second of two
-runs is timed, so that the import of the library does not count. Writes results/benchmarks/peers.csv.
+runs is timed, so that the import of the library does not count. Networks and halves are those of the seed that judges,
+by which no default was chosen. Ours by a record train the same network once more; what that adds to the training is in
+overhead.csv. Writes results/benchmarks/peers.csv.
 """
 
 import argparse
@@ -11,23 +13,24 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
 from datamodeling import halves
 from peer_methods import METHODS
 from scipy.stats import spearmanr
-from solvers import CONVERGED, LAST_LAYER, OUT, REPEATS, replace_rows, timed_scores
+from solvers import CONVERGED, JUDGEMENT, LAST_LAYER, OUT, REPEATS, given, replace_rows, timed_scores
 from tqdm import tqdm
 
+from datagradient.data.training_set import TrainingSet
 from datagradient.evidence.collect import auroc
 from datagradient.experiments.datamodeling import datamodeling_intervals, datamodeling_score
 from datagradient.experiments.scalability import median_seconds
-from datagradient.files import read_arrays, read_json, read_meta
-from datagradient.models import declared, family, neural
+from datagradient.files import read_arrays, read_json
+from datagradient.models import family, neural
 from datagradient.pipeline import layout
-from datagradient.pipeline.config import model_settings
-from datagradient.pipeline.training import load_part, load_training_set
 
 COLUMNS = (
     "dataset", "model", "noise", "n", "method", "version", "covers", "seconds", "forward_passes", "times_ours", "auroc",
@@ -36,7 +39,7 @@ COLUMNS = (
 OURS, OTHER = "datagradient", "datagradient, not the default"
 # Our second variant, by the parameters that the default uses: it uses the other parameters.
 OTHERS = {"last": {**CONVERGED, "parameters": "all"}, "all": {**LAST_LAYER, "samples": 5000}}
-LAYERS = {"last": "last layer", "all": "all layers"}
+LAYERS = {"last": "last layer", "all": "all layers", "projected": "all layers, projected"}
 # The parameters covered by libraries that do not cover all layers.
 COVERS = {
     "captum TracInCPFast": "last weight", "pyDVL EK-FAC": "linear layers",
@@ -60,14 +63,9 @@ def main() -> None:
 def compare(root: Path, config: dict, dataset: str) -> list[dict]:
     """Return one row for every method on one data set's network, our default first."""
     noise, module = layout.noise_names(config)[-1], family("neural")
-    cell = OUT / f"cells/{dataset}-neural-{noise}"
-    data = Path(layout.PREPARED.format(root=root, dataset=dataset, seed=0)) / "features.npz"
-    labels = Path(layout.NOISE.format(root=root, dataset=dataset, seed=0, noise=noise)) / "labels.npz"
-    samples = load_training_set(declared("neural").inputs, data, labels, None)
-    validation = load_part(declared("neural").inputs, data, "influence")
-    solver = layout.solver_for(config["model_settings"]["neural"]["solver"], read_meta(data)["modality"])
-    settings = model_settings(config, dataset, "neural", noise)
+    _, _, settings, solver, samples, validation, cell = given(root, config, dataset, "neural", noise, JUDGEMENT)
     model, _ = module.load(cell / "model.npz")
+    records = same_network(module, model, samples, validation, settings)
     kept, losses = halves(cell / "halves.npz", module, samples, validation, settings)
     converged = read_arrays(cell / "scores.npz", "converged")[0]["converged"]
     forward = median_seconds(lambda: module.probabilities(model, samples.inputs), REPEATS)
@@ -75,7 +73,9 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
     ours = {OURS: solver, OTHER: {**OTHERS[solver["parameters"]], "damping": solver["damping"]}}
     covers = {**COVERS, **{name: LAYERS[options["parameters"]] for name, options in ours.items()}}
     for name, options in ours.items():
-        scores, steps = timed_scores(module, model, samples, validation, options, REPEATS if name == OURS else 2)
+        scores, steps = timed_scores(
+            module, model, samples, validation, options, REPEATS if name == OURS else 2, records
+        )
         influence[name], seconds[name], status[name] = scores.influence, sum(steps.values()), "done"
     x, x_val = (neural.to_tensor(inputs)[1] for inputs in (samples.inputs, validation[0]))
     tensors = (x, torch.from_numpy(samples.labels), x_val, torch.from_numpy(validation[1]))
@@ -106,6 +106,17 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
             }  # fmt: skip
         rows.append(row)
     return rows
+
+
+def same_network(module: ModuleType, model: Any, samples: TrainingSet, validation: tuple, settings: dict) -> dict:
+    """Train the network again, with a record of its last layer; return what was kept, by parameters and part."""
+    again, _, kept = module.fit_recorded(samples.inputs, samples.labels, samples.n_classes, settings, 0)
+    theirs = again.network.state_dict()
+    for name, value in model.network.state_dict().items():
+        if not torch.allclose(value, theirs[name], rtol=1e-3, atol=1e-4):
+            raise SystemExit(f"{samples.dataset}: parameter {name} of the network differs when it is trained again: run "
+                             "benchmarks/solvers.py on this machine first")  # fmt: skip
+    return {"last": {"train": kept, "influence": module.probabilities_recorded(again, validation[0])[1]}}
 
 
 def timed(method: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
