@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from datamodeling import halves
+from inrun import in_run_values
 from peer_methods import METHODS
 from scipy.stats import spearmanr
 from solvers import CONVERGED, JUDGEMENT, LAST_LAYER, OUT, REPEATS, given, replace_rows, timed_scores
@@ -37,6 +38,7 @@ COLUMNS = (
     "rank_correlation", "lds", "lds_low", "lds_high", "status",
 )  # fmt: skip
 OURS, OTHER = "datagradient", "datagradient, not the default"
+IN_RUN = "datagradient, in-run Shapley values for Adam"  # our version, for comparison alone
 # Our second variant, by the parameters that the default uses: it uses the other parameters.
 OTHERS = {"last": {**CONVERGED, "parameters": "all"}, "all": {**LAST_LAYER, "samples": 5000}}
 LAYERS = {"last": "last layer", "all": "all layers", "projected": "all layers, projected"}
@@ -77,6 +79,9 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
             module, model, samples, validation, options, REPEATS if name == OURS else 2, records
         )
         influence[name], seconds[name], status[name] = scores.influence, sum(steps.values()), "done"
+    influence[IN_RUN], watched = in_run_values(module, samples, validation, settings, 0)
+    plain = module.fit(samples.inputs, samples.labels, samples.n_classes, settings, 0)[1]["seconds"]
+    seconds[IN_RUN], status[IN_RUN], covers[IN_RUN] = watched - plain, "done", "all layers but normalisation"
     x, x_val = (neural.to_tensor(inputs)[1] for inputs in (samples.inputs, validation[0]))
     tensors = (x, torch.from_numpy(samples.labels), x_val, torch.from_numpy(validation[1]))
     for name, method in tqdm(METHODS.items(), f"peers on {dataset}", disable=None):
@@ -114,8 +119,8 @@ def same_network(module: ModuleType, model: Any, samples: TrainingSet, validatio
     theirs = again.network.state_dict()
     for name, value in model.network.state_dict().items():
         if not torch.allclose(value, theirs[name], rtol=1e-3, atol=1e-4):
-            raise SystemExit(f"{samples.dataset}: parameter {name} of the network differs when it is trained again: run "
-                             "benchmarks/solvers.py on this machine first")  # fmt: skip
+            raise SystemExit(f"{samples.dataset}: parameter {name} of the network differs when it is trained again: "
+                             "run benchmarks/solvers.py on this machine first")  # fmt: skip
     return {"last": {"train": kept, "influence": module.probabilities_recorded(again, validation[0])[1]}}
 
 

@@ -4,9 +4,13 @@ import ast
 import importlib
 import runpy
 import shutil
+from contextlib import nullcontext
 from types import ModuleType
 
 import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
 
 from conftest import REPOSITORY, write_preset
 from datagradient.commands.main import main
@@ -121,3 +125,32 @@ def test_rows_of_another_commit_or_configuration_are_dropped(development):
     assert [kept["git_commit"] for kept in development.rows_of(facts)] == ["abcd"]
     assert len(read_rows(development.OUT)) == 1
     assert development.rows_of({**facts, "config_hash": "4567"}) == read_rows(development.OUT) == []
+
+
+def test_in_run_values_are_what_a_samples_part_of_a_step_does_to_the_validation_loss(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    from inrun import InRun
+
+    torch.manual_seed(0)
+    x, y, v, w = torch.randn(8, 3), torch.arange(8) % 2, torch.randn(16, 3), torch.arange(16) % 2
+
+    def loss_after(weights, steps=3, rate=1e-4, watched=None):
+        """Train with Adam on weighted losses in the last step; return the validation loss, in double precision."""
+        torch.manual_seed(1)
+        network = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+        optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.1)
+        for step in range(steps):
+            optimiser.zero_grad()
+            with watched.watching() if watched and step == steps - 1 else nullcontext():
+                losses = cross_entropy(network(x.double()), y, reduction="none")
+                (losses * (weights if step == steps - 1 else 1)).mean().backward()
+                optimiser.step()
+        return float(cross_entropy(network(v.double()), w).detach())
+
+    found = InRun(iter([torch.arange(8)]), 8, (v.double(), w))
+    loss_after(torch.ones(8), watched=found)
+    for sample in range(8):
+        change = torch.zeros(8)
+        change[sample] = 1e-3
+        expected = (loss_after(1 + change) - loss_after(1 - change)) / 2e-3
+        assert float(found.harm[sample]) == pytest.approx(expected, rel=2e-2, abs=1e-9)

@@ -89,7 +89,8 @@ def test_every_committed_preset_is_valid(tmp_path, preset):
         ("model_settings: {boosted: {solver: {preconditioner: ekfac}}}", "for tables: ekfac is for networks"),
         ("model_settings: {logistic: {solver: {name: record}}}", "for tables: record is for networks"),
         ("model_settings: {neural: {solver: {name: record}}}", "for tables: all, and record keeps last or projected"),
-        ("datasets: {digits: }\npolicies: [influence, crossfit]\nmodel_settings: {neural: {solver: {image: {parameters: projected}}}}",
+        ("datasets: {digits: }\npolicies: [influence, crossfit]\n"
+         "model_settings: {neural: {solver: {image: {parameters: projected}}}}",
          "for images: projected, and crossfit needs last or all"),
         ("iterations: three", "mine.yaml: iterations: 'three' is not a whole number of at least 1"),
         ("iterations: true", "mine.yaml: iterations: True is not a whole number"),
