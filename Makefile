@@ -8,7 +8,7 @@ PRESETS := $(filter-out defaults claims,$(notdir $(basename $(wildcard config/*.
 CONFIG := --configfile config/$(PRESET).yaml
 REPORT := results/$(PRESET)/report.html
 
-.PHONY: reproduce experiments report test lint benchmark policies peers readme ui lock clean
+.PHONY: reproduce experiments report test lint benchmark policies peers gpu readme ui lock clean
 
 reproduce: .venv/installed
 	@test -f config/$(PRESET).yaml || { echo "config/$(PRESET).yaml: not found; presets are: $(PRESETS)"; exit 1; }
@@ -60,6 +60,10 @@ policies: .venv/installed
 peers: .venv-peers/installed
 	OMP_NUM_THREADS=1 .venv-peers/bin/python -W ignore benchmarks/peers.py cpu
 	$(BIN)/python -m datagradient table peers --results results/benchmarks --out paper_tables/benchmarks
+
+# Cost of influence on a GPU, with CIFAR-10 at its full size.
+gpu: .venv/installed
+	$(BIN)/python benchmarks/gpu.py
 
 .venv-peers/installed: benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers

@@ -279,6 +279,23 @@ def test_lissa_reaches_the_scores_of_cg_within_thirty_times_its_products(random)
     assert spearmanr(problem.project(by_lissa), exact).statistic > 0.9
 
 
+@pytest.mark.parametrize("solver", ["cg", "ekfac", "lissa"])
+def test_vectors_that_are_tensors_stay_tensors_through_a_solve(random, solver):
+    """So that they need not leave a GPU; here the device is the processor."""
+    network, (inputs, labels) = mlp(), table(random, n=200)
+    problem = problem_of(network, inputs, labels, rows=np.arange(0, 200, 2))
+    gradient, products = problem.mean_gradient(inputs, labels), []
+    options = {"damping": 0.5} | ({} if solver == "ekfac" else {"tolerance": 1e-3})
+    expected, _ = solve(problem, gradient, solver, **options)
+    problem.on_device = lambda vector: torch.from_numpy(vector).to(problem.dtype)
+    sampled = problem.sampled
+    problem.sampled = lambda rows: lambda vector: products.append(sampled(rows)(vector)) or products[-1]
+    found, _ = solve(problem, gradient, solver, **options)
+    assert all(isinstance(product, torch.Tensor) for product in products)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-4)
+
+
 def test_lissas_batches_avoid_the_samples_of_its_residuals(random):
     inputs, labels = table(random, n=60)
     problem = problem_of(mlp(), inputs, labels, rows=np.arange(0, 60, 3))

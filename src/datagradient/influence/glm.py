@@ -303,9 +303,8 @@ class LinearProblem(GeneralisedLinearProblem):
         """
         if hasattr(self.features, "tocsr"):
             return None
-        every = slice(
-            None, None, max(1, len(self.curvature_probabilities) // PRECONDITIONED) if self.n_margins > 1 else 1
-        )
+        several = len(self.curvature_probabilities) // PRECONDITIONED if self.n_margins > 1 else 1
+        every = slice(None, None, max(several, 1))
         p, weights = self.curvature_probabilities[every], self.curvature_weights
         n, p_weighted = len(p), weighted(p, None if weights is None else weights[every])
         curvature = (p_weighted * (1 - p)).sum(axis=1, keepdims=True)

@@ -27,7 +27,7 @@ from datagradient.influence.modules import (
     restored_generators,
     trainable,
 )
-from datagradient.influence.record import Record, readable
+from datagradient.influence.record import Record
 from datagradient.influence.solvers import SolverError
 
 Passed = tuple[int, Tensor, Tensor]  # number of the first sample, the last layer's inputs, and logits
@@ -102,10 +102,11 @@ class LastLayerProblem(LinearProblem):
         Memory does not grow with n, unless H is averaged over all samples. Only torch is used: NumPy's own threads
         would spin between torch's batches and keep the processor busy.
         """
-        weights, bias = (torch.from_numpy(part) for part in self._parts(direction))
-        labels, products = torch.from_numpy(self.labels.astype(np.int64, copy=not self.labels.flags.writeable)), []
-        factors = None if self.weights is None else torch.from_numpy(self.weights)[:, None]
-        for start, activations, logits in self._passed or self._batches(self.features):
+        weights, bias = (torch.from_numpy(part).to(self.device) for part in self._parts(direction))
+        numbers = torch.from_numpy(self.labels.astype(np.int64, copy=not self.labels.flags.writeable))
+        labels, products = numbers.to(self.device), []
+        factors = None if self.weights is None else torch.from_numpy(self.weights)[:, None].to(self.device)
+        for start, activations, logits in self._passed or self._on_device():
             targets = labels[start : start + len(logits), None]
             if self.n_margins == 1:
                 residuals = torch.sigmoid(logits.double()) - targets
@@ -114,9 +115,14 @@ class LastLayerProblem(LinearProblem):
                 residuals.scatter_add_(1, targets, torch.full_like(targets, -1.0, dtype=residuals.dtype))
             residuals = residuals if factors is None else residuals * factors[start : start + len(logits)]
             products.append(((activations.double() @ weights.T + bias) * residuals).sum(dim=1))
-        found = torch.cat(products).numpy()
+        found = torch.cat(products).cpu().numpy()
         self._check_age(found, direction)
         return found
+
+    def _on_device(self) -> Iterator[Passed]:
+        """Yield the training samples' batches on the network's device; a large record may lie elsewhere."""
+        for start, *values in self._batches(self.features):
+            yield start, *(value.to(self.device) for value in values)
 
     def project_labels(self, direction: np.ndarray) -> np.ndarray:
         """Return g_iᵀ·direction of every training sample for each label that it could have: (n, classes)."""
@@ -129,7 +135,7 @@ class LastLayerProblem(LinearProblem):
         if not isinstance(self.features, Record) or self.features.checked is None:
             return
         samples, values = self.features.checked
-        inputs, labels = readable(values).double().numpy(), self.labels[samples]
+        inputs, labels = values.cpu().double().numpy(), self.labels[samples]
         sides = weighted(residuals_of(self.probabilities(self.theta, inputs), labels), self._weights_of(samples))
         now = (self.margins(direction, inputs) * sides).sum(axis=1)
         self.agreement = self.features.agreement(now, found[samples])
@@ -141,9 +147,9 @@ class LastLayerProblem(LinearProblem):
         Of a record they are the logits that the layer, as it is now, gives for what it took then.
         """
         if isinstance(features, Record):
-            weight, bias = (value.detach().cpu() for value in (self.layer.weight, self.layer.bias))
             for start, activations in features.chunks():
-                yield start, activations, linear(activations, weight.to(activations), bias.to(activations))
+                weight, bias = (value.detach().to(activations) for value in (self.layer.weight, self.layer.bias))
+                yield start, activations, linear(activations, weight, bias)
             return
         seen: list[Tensor] = []
         hook = self.layer.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
@@ -152,7 +158,6 @@ class LastLayerProblem(LinearProblem):
                 logits = logits_of(self.network, {}, x)
                 activations = seen.pop()
                 self._check_logits(activations, logits, start)
-                activations = activations.cpu()
                 if activations.dim() != 2:
                     raise SolverError(
                         f"neural: what the last linear layer takes has the shape {tuple(activations.shape)} for "
@@ -162,7 +167,7 @@ class LastLayerProblem(LinearProblem):
                 if not finite.all():
                     sample = start + int((~finite).nonzero()[0])
                     raise SolverError(f"neural: what the last layer takes of sample {sample} is not finite")
-                yield start, activations, logits.cpu()
+                yield start, activations, logits
         finally:
             hook.remove()
 
@@ -182,8 +187,8 @@ class LastLayerProblem(LinearProblem):
 
         A network with further operations after its last linear layer, or with random logits, is refused.
         """
-        batches = list(self._batches(few))
-        activations, logits = (torch.cat(parts).double().numpy() for parts in list(zip(*batches, strict=True))[1:])
+        _, *parts = zip(*self._batches(few), strict=True)
+        activations, logits = (torch.cat(part).double().cpu().numpy() for part in parts)
         again = np.concatenate([self.inputs(few[i : i + 1]) for i in range(min(length(x), 4))])
         if not np.allclose(again, activations[: len(again)], rtol=AGREEMENT, atol=AGREEMENT):
             raise SolverError(f"neural: {PASSES_DIFFER}")
@@ -206,4 +211,4 @@ class LastLayerProblem(LinearProblem):
 
 
 def _activations(batches: Iterable[Passed]) -> np.ndarray:
-    return torch.cat([activations for _, activations, _ in batches]).double().numpy()
+    return torch.cat([activations.cpu() for _, activations, _ in batches]).double().numpy()

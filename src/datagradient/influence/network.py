@@ -30,7 +30,7 @@ from datagradient.influence.modules import (
     restored_generators,
     trainable,
 )
-from datagradient.influence.solvers import Matvec, SolverError
+from datagradient.influence.solvers import Matvec, SolverError, Vector
 from datagradient.influence.tangents import written_out_tangents
 
 AGREEMENT = 1e-4  # tolerance between two passes over the same samples in single precision
@@ -148,19 +148,19 @@ class NetworkProblem:
         factors = None if weights is None else torch.from_numpy(weights).to(self.dtype)
         return batches_of(samples, targets, factors, self.device)
 
-    def matvec(self, vector: np.ndarray) -> np.ndarray:
-        """Return H·vector, the mean over the chosen samples, without damping."""
+    def matvec(self, vector: Vector) -> Vector:
+        """Return H·vector, the mean over the chosen samples, without damping: an array, or a tensor if it is one."""
         return self.sampled(self.rows)(vector)
 
     def sampled(self, rows: np.ndarray) -> Matvec:
         """Return the function that multiplies a vector by the H of the given training samples, without damping."""
         samples = self.curvature_samples if rows is self.rows else self.inputs[rows]
 
-        def product(vector: np.ndarray) -> np.ndarray:
+        def product(vector: Vector) -> Vector:
             tangents, total = self._parts(vector), {}
             for batch in self.train_batches(samples, rows):
                 total = _add(total, self.product(batch, tangents))
-            return self._flat(total) / len(rows)
+            return self._flat(total, vector) / len(rows)
 
         return product
 
@@ -177,7 +177,7 @@ class NetworkProblem:
         approximation.find_bases()
         for _, x in self.curvature_samples.batches(self.device):
             approximation.measure(x)
-        return lambda vector: self._flat(approximation.solve(self._parts(vector), damping))
+        return lambda vector: self._flat(approximation.solve(self._parts(vector), damping), vector)
 
     def project(self, direction: np.ndarray) -> np.ndarray:
         """Return g_iᵀ·direction for every training sample: the tangents of all losses from one forward-mode pass."""
@@ -250,16 +250,21 @@ class NetworkProblem:
         weights = self.weights if whole or self.weights is None else self.weights[rows]
         return batches_of(samples, labels, weights, self.device)
 
-    def _parts(self, vector: np.ndarray) -> dict[str, Tensor]:
-        flat = torch.from_numpy(vector).to(self.device, self.dtype)
+    def _parts(self, vector: Vector) -> dict[str, Tensor]:
+        flat = vector if isinstance(vector, Tensor) else torch.from_numpy(vector).to(self.device, self.dtype)
         pieces = flat.split([value.numel() for value in self.parameters.values()])
         return {
             name: piece.view_as(value)
             for (name, value), piece in zip(self.parameters.items(), pieces, strict=True)
         }  # fmt: skip
 
-    def _flat(self, parts: dict[str, Tensor]) -> np.ndarray:
-        return torch.cat([parts[name].reshape(-1) for name in self.parameters]).double().cpu().numpy()
+    def _flat(self, parts: dict[str, Tensor], like: Vector = None) -> Vector:
+        flat = torch.cat([parts[name].reshape(-1) for name in self.parameters])
+        return flat if isinstance(like, Tensor) else flat.double().cpu().numpy()
+
+    def on_device(self, vector: np.ndarray) -> Vector:
+        """Return a parameter vector as a solver should take it: a tensor that stays on a GPU, or the array itself."""
+        return vector if self.device.type == "cpu" else torch.from_numpy(vector).to(self.device, self.dtype)
 
     def check(self) -> None:
         """Check by finite differences on a few samples that the derivatives are those of the network's losses.

@@ -14,7 +14,7 @@ from datagradient.influence.glm import CHECKED
 from datagradient.influence.labels import binary_numbers, class_numbers
 from datagradient.influence.modules import as_samples, first_pass, last_linear, trainable
 from datagradient.influence.projections import projected_gradients, projections_of
-from datagradient.influence.record import Record, readable
+from datagradient.influence.record import Record, precise
 from datagradient.influence.solvers import Matvec, SolverError
 
 
@@ -55,7 +55,7 @@ class ProjectedProblem:
     def gradients(self) -> np.ndarray:
         """The projected gradients of the training samples (n, numbers), single precision."""
         if isinstance(self.features, Record):
-            return torch.cat([values for _, values in self.features.chunks()]).float().numpy()
+            return precise(self.features.values).cpu().float().numpy()
         return self._gradients(self.features, self.labels, self.weights)
 
     def check(self) -> None:
@@ -97,7 +97,7 @@ class ProjectedProblem:
         products = self.gradients @ direction
         if isinstance(self.features, Record) and self.features.checked is not None:
             samples, now = self.features.checked
-            self.agreement = self.features.agreement(readable(now).double().numpy() @ direction, products[samples])
+            self.agreement = self.features.agreement(now.cpu().double().numpy() @ direction, products[samples])
         return products
 
     def project_labels(self, direction: np.ndarray) -> np.ndarray:

@@ -43,15 +43,15 @@ class Record:
         return Record(self.layer, values, projections=self.projections)
 
     def chunks(self) -> Iterator[tuple[int, Tensor]]:
-        """Yield the number of a first sample, and the values from it on, on the CPU in single precision at least."""
+        """Yield the number of a first sample, and the values from it on, in single precision at least."""
         for start in range(0, len(self), ROWS):
-            yield start, readable(self.values[start : start + ROWS])
+            yield start, precise(self.values[start : start + ROWS])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return it as plain arrays, see `record_from`."""
         samples, values = self.checked or (np.empty(0, dtype=np.int64), self.values[:0])
-        arrays = {"layer": np.array(self.layer), "values": readable(self.values).numpy(), "checked_samples": samples,
-                  "checked_values": readable(values).numpy()}  # fmt: skip
+        arrays = {"layer": np.array(self.layer), "values": precise(self.values).cpu().numpy(),
+                  "checked_samples": samples, "checked_values": precise(values).cpu().numpy()}  # fmt: skip
         for name, projection in (self.projections or {}).items():
             arrays |= {f"{key}/{name}": value for key, value in projection.arrays().items()}
         return arrays
@@ -83,6 +83,6 @@ def record_from(arrays: Mapping[str, np.ndarray], network: nn.Module) -> Record:
     return Record(str(arrays["layer"]), values, (samples, checked) if len(samples) else None, projections)
 
 
-def readable(values: Tensor) -> Tensor:
-    """Return values on the CPU, in single precision at least."""
-    return values.cpu().to(torch.promote_types(values.dtype, torch.float32))
+def precise(values: Tensor) -> Tensor:
+    """Return values in single precision at least."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

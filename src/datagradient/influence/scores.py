@@ -170,7 +170,9 @@ def solve(
     unknown = set(options) - set(SOLVERS[name])
     if unknown:
         raise SolverError(f"{name}: no option {', '.join(sorted(unknown))}; legal: {', '.join(SOLVERS[name])}")
-    return SOLVES[name](problem, b, seed, **options)
+    on_device = getattr(problem, "on_device", None)
+    x, record = SOLVES[name](problem, on_device(b) if on_device else b, seed, **options)
+    return x if isinstance(x, np.ndarray) else x.double().cpu().numpy(), record
 
 
 def _by_cg(

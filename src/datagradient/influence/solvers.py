@@ -1,16 +1,20 @@
 """Solvers of (H + δI) x = b, independent of models: ``(matvec, b, options) -> (x, record)``.
 
-Damping δ is added only here and means the same for every solver.
+Damping δ is added only here and means the same for every solver. Vectors are NumPy arrays, or torch tensors on whatever
+device, where they stay through a solve.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from datagradient.errors import UserError
 
-Matvec = Callable[[np.ndarray], np.ndarray]
+Vector = Any
+Matvec = Callable[[Vector], Vector]
 INDEFINITE = 1e-6  # share of the largest eigenvalue; a more negative one is not rounding error of single precision
 # LiSSA: steps of the power iteration, checks of the residual per repeat, the largest tolerated rise, restarts.
 POWER_ITERATIONS, CHECKS, RISE, RESTARTS = 10, 4, 1.1, 6
@@ -83,13 +87,13 @@ def explicit(
 @np.errstate(over="ignore", invalid="ignore")  # non-finite numbers raise an error below
 def cg(
     matvec: Matvec,
-    b: np.ndarray,
+    b: Vector,
     *,
     damping: float = 0.0,
     tolerance: float = 1e-6,
     max_iterations: int = 1000,
     preconditioner: Matvec | None = None,
-) -> tuple[np.ndarray, SolverRecord]:
+) -> tuple[Vector, SolverRecord]:
     """Conjugate gradients (Hestenes and Stiefel 1952), preconditioned if an approximate inverse is given.
 
     Args:
@@ -106,11 +110,11 @@ def cg(
     """
     _check(b, "cg", damping, tolerance, max_iterations)
     precondition = preconditioner or (lambda vector: vector)
-    x, residual = np.zeros_like(b), b
+    x, residual = 0 * b, b
     direction = precondition(residual)
-    energy = residual @ direction
-    target, iterations = tolerance * np.linalg.norm(b), 0
-    while iterations < max_iterations and np.linalg.norm(residual) > target:
+    energy = float(residual @ direction)
+    target, iterations = tolerance * _norm(b), 0
+    while iterations < max_iterations and _norm(residual) > target:
         if energy == 0:  # the residual is below the smallest representable number
             break
         if not np.isfinite(energy):
@@ -120,14 +124,14 @@ def cg(
         if energy < 0:
             raise SolverError(f"cg: the preconditioner is not positive definite in step {iterations + 1}: use another")
         product = matvec(direction) + damping * direction
-        curvature = direction @ product
+        curvature = float(direction @ product)
         if not np.isfinite(curvature) or curvature <= 0:
             raise SolverError(f"cg: curvature {curvature:.3g} in step {iterations + 1}, damping {damping:g}: raise it")
         step = energy / curvature
-        x += step * direction
+        x = x + step * direction
         residual = residual - step * product
         preconditioned = precondition(residual)
-        energy, previous = residual @ preconditioned, energy
+        energy, previous = float(residual @ preconditioned), energy
         direction = preconditioned + (energy / previous) * direction
         iterations += 1
     reached = _relative_residual(matvec, b, x, damping)
@@ -139,7 +143,7 @@ def cg(
 
 def lissa(
     matvec: Matvec,
-    b: np.ndarray,
+    b: Vector,
     minibatches: Iterator[Matvec],
     random: np.random.Generator,
     *,
@@ -147,7 +151,7 @@ def lissa(
     tolerance: float = 0.1,
     max_iterations: int = 100,
     repeats: int = 1,
-) -> tuple[np.ndarray, SolverRecord]:
+) -> tuple[Vector, SolverRecord]:
     """LiSSA (Agarwal, Bullins and Hazan 2017): x ← x + (b − (H_B + δI) x) / σ over mini-batches B.
 
     The scale σ is the largest eigenvalue of H + δI, found by power iteration. If the residual rises, σ is
@@ -169,11 +173,13 @@ def lissa(
             not finite.
     """
     _check(b, "lissa", damping, tolerance, max_iterations, repeats)
-    scale, products = _largest_eigenvalue(matvec, random.standard_normal(len(b)), damping), POWER_ITERATIONS
+    start = random.standard_normal(len(b))
+    start = start if isinstance(b, np.ndarray) else b.new_tensor(start)
+    scale, products = _largest_eigenvalue(matvec, start, damping), POWER_ITERATIONS
     checks = set(np.linspace(0, max_iterations, CHECKS + 1, dtype=int)[1:].tolist())
     results, restarts = [], 0
     while len(results) < repeats:
-        x, best = np.zeros_like(b), 1.0
+        x, best = 0 * b, 1.0
         for step in range(1, max_iterations + 1):
             x = x + (b - next(minibatches)(x) - damping * x) / scale
             if step in checks:
@@ -191,15 +197,15 @@ def lissa(
                 f"lissa: diverges: relative residual {residual:.2g} at damping {damping:g} after {RESTARTS} doublings "
                 f"of sigma to {scale / 2:.3g}; raise damping or batch_size"
             )
-    x = np.mean(results, axis=0)
+    x = sum(results) / len(results)
     reached = _relative_residual(matvec, b, x, damping)
     status = "converged" if reached <= tolerance else "unconverged"
     return x, SolverRecord("lissa", status, max_iterations * repeats, products + 1, reached, damping, tolerance)
 
 
 def direct(
-    matvec: Matvec, b: np.ndarray, inverse: Matvec, name: str, *, damping: float = 0.0
-) -> tuple[np.ndarray, SolverRecord]:
+    matvec: Matvec, b: Vector, inverse: Matvec, name: str, *, damping: float = 0.0
+) -> tuple[Vector, SolverRecord]:
     """Apply an approximate inverse of H + δI once; the record says how far the result is from the exact solution.
 
     The residual does not measure the quality of the scores: an approximate inverse can rank samples better than an
@@ -211,23 +217,33 @@ def direct(
     return x, SolverRecord(name, "approximate", 1, 1, _relative_residual(matvec, b, x, damping), damping, 0.0)
 
 
-def _largest_eigenvalue(matvec: Matvec, start: np.ndarray, damping: float) -> float:
-    vector, value = start / np.linalg.norm(start), 0.0
+def _norm(vector: Vector) -> float:
+    return math.sqrt(float(vector @ vector))
+
+
+def _is_finite(vector: Vector) -> bool:
+    return bool((abs(vector) < math.inf).all())
+
+
+def _largest_eigenvalue(matvec: Matvec, start: Vector, damping: float) -> float:
+    vector, value = start / _norm(start), 0.0
     for _ in range(POWER_ITERATIONS):
         product = matvec(vector) + damping * vector
-        value = float(np.linalg.norm(product))
+        value = _norm(product)
         if not np.isfinite(value) or value == 0:
             raise SolverError(f"lissa: power iteration found an eigenvalue of {value}")
-        if vector @ product < -INDEFINITE * value:
-            raise SolverError(f"lissa: curvature {vector @ product:.3g}, damping {damping:g}: raise it")
+        curvature = float(vector @ product)
+        if curvature < -INDEFINITE * value:
+            raise SolverError(f"lissa: curvature {curvature:.3g}, damping {damping:g}: raise it")
         vector = product / value
     return value
 
 
-def _check(b: np.ndarray, name: str, damping: float, tolerance: float = 0.0, *counts: int) -> None:
+def _check(b: Vector, name: str, damping: float, tolerance: float = 0.0, *counts: int) -> None:
     """Refuse a right-hand side or options for which the status would be meaningless."""
-    if not np.isfinite(b).all():
-        raise SolverError(f"{name}: the right-hand side is not finite at parameter {int(np.argmin(np.isfinite(b)))}")
+    if not _is_finite(b):
+        parameter = next(place for place, value in enumerate(b.tolist()) if not math.isfinite(value))
+        raise SolverError(f"{name}: the right-hand side is not finite at parameter {parameter}")
     if not 0 <= damping < np.inf:
         raise SolverError(f"{name}: damping {damping:g}; it is a number from 0 on")
     if not 0 <= tolerance < 1:
@@ -236,11 +252,11 @@ def _check(b: np.ndarray, name: str, damping: float, tolerance: float = 0.0, *co
         raise SolverError(f"{name}: max_iterations and repeats are at least 1")
 
 
-def _check_solution(x: np.ndarray, name: str, damping: float) -> None:
-    if not np.isfinite(x).all():
+def _check_solution(x: Vector, name: str, damping: float) -> None:
+    if not _is_finite(x):
         raise SolverError(f"{name}: the solution is not finite at damping {damping:g}; raise the damping")
 
 
-def _relative_residual(matvec: Matvec, b: np.ndarray, x: np.ndarray, damping: float) -> float:
-    size, residual = np.linalg.norm(b), np.linalg.norm(b - matvec(x) - damping * x)
+def _relative_residual(matvec: Matvec, b: Vector, x: Vector, damping: float) -> float:
+    size, residual = _norm(b), _norm(b - matvec(x) - damping * x)
     return float(residual / size) if size else float(np.inf if residual else 0.0)
