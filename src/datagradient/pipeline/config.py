@@ -25,6 +25,7 @@ from datagradient.pipeline.layout import (
     base_conditions,
     conditions,
     modules,
+    policies_by_crossfit,
     solver_for,
     trained_policies,
 )
@@ -51,7 +52,6 @@ from datagradient.pipeline.schema import (
     stream_plan,
     value,
 )
-from datagradient.refine.policies import needs_crossfit
 
 COMMAND_LINE = "command line (--config)"
 LARGEST_GRID = 100_000  # models to train; if a job trains one model, Snakemake holds a job for each
@@ -313,7 +313,7 @@ def _solvers(config: dict) -> Iterator[Problem]:
             misfits = list(_misfits(solver, declared(model)))
             if solver.get("parameters") == "projected" and model in config["models"]:
                 # Its directions are those of one problem, and gradients are known for the given labels alone.
-                asking = [f"{policy} needs" for policy in config["policies"] if needs_crossfit([policy])]
+                asking = [f"{policy} needs" for policy in policies_by_crossfit(config)]
                 asking += ["shards need"] if config["shards"] > 1 else []
                 asking += ["streaming needs"] if config["streaming"] and config["streaming"]["model"] == model else []
                 misfits += [("parameters", f"projected, and {what} last or all") for what in asking[:1]]

@@ -146,6 +146,11 @@ def conditions(config: dict, dataset: str) -> list[str]:
     return with_untrusted(base_conditions(config, dataset), config.get("validation", [TRUSTED]))
 
 
+def policies_by_crossfit(config: dict) -> list[str]:
+    """Return the policies that go by cross-fitted models."""
+    return [name for name in config["policies"] if policies.needs_crossfit([name])]
+
+
 def all_conditions(config: dict) -> list[str]:
     """Return the names of the conditions of all data sets, each once, in order."""
     return list(dict.fromkeys(name for dataset in config["datasets"] for name in conditions(config, dataset)))
