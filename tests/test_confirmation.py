@@ -46,7 +46,7 @@ def test_every_goal_is_reached_where_shares_are_high(tmp_path):
 
 
 @pytest.mark.parametrize(("changed", "missed"), [
-    ({"share": 0.6, "least": 0.9}, {0, 2, 4, 5}), ({"least": -0.1, "share": 0.95}, {1, 3}),
+    ({"share": 0.6, "least": 0.9}, {0, 2, 3, 4, 5}), ({"least": -0.1, "share": 0.95}, {1, 3}),
     ({"share": 0.95, "least": 0.9, "untrusted": 0.3}, {6, 7}),
     ({"share": 0.95, "least": 0.9, "change": -0.002}, {8, 9, 10}),
     ({"share": 0.95, "least": 0.9, "change": -0.0005, "worse": True}, {8, 9, 10}),
