@@ -78,7 +78,11 @@ def measured(train: tuple, validation: tuple, n_classes: int, settings: dict) ->
         options, ratio, held = {**plain(solver), **way}, "", validation
         features = train[0]
         if way["name"] == RECORD:
-            (_, _, kept), recorded, _ = timed(lambda: neural.fit_recorded(*given, parameters=way["parameters"]))  # noqa: B023
+            try:
+                (_, _, kept), recorded, _ = timed(lambda: neural.fit_recorded(*given, parameters=way["parameters"]))  # noqa: B023
+            except (UserError, torch.OutOfMemoryError) as error:
+                rows.append({"scores": name, "status": f"failed: {str(error).splitlines()[0]}"})
+                continue
             features, ratio = kept, f"{recorded / seconds:.4f}"
         row = {"parameters": sum(value.numel() for value in model.network.parameters()), "scores": name,
                "train_seconds": f"{seconds:.4g}", "train_ratio": ratio, "train_peak_mib": f"{peak:.0f}",

@@ -46,6 +46,13 @@ def test_every_set_of_policies_plans(clone, tmp_path, policies):
     assert "This was a dry-run" in finish(process)
 
 
+def test_networks_with_a_record_plan_step_by_step(clone, tmp_path):
+    solver = "{name: record, parameters: last, damping: 0.1, tolerance: 0.01, max_iterations: 300, samples: 500}"
+    config = f"{NANO.replace('[logistic]', '[logistic, neural]')}one_job: step\nmodel_settings: {{neural: {{solver: "
+    config += f"{{name: record, table: {solver}, text: {solver}, image: {solver}}}}}}}\n"
+    assert "This was a dry-run" in finish(snakemake(clone, tmp_path, "--dry-run", config=config))
+
+
 @pytest.fixture(scope="module")
 def at_once(clone):
     """The folder of a run with one job for all seeds."""

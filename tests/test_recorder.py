@@ -1,8 +1,10 @@
 """Scores from what the last epoch of training kept: the training is untouched, and the scores are those of a pass."""
 
+import copy
 import gc
 import shutil
 import tempfile
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from datagradient import Recorder, influence_scores
 from datagradient.influence.projected import ProjectedProblem
-from datagradient.influence.record import Record, record_from
+from datagradient.influence.record import Checked, Record, record_from
 from datagradient.influence.recording import Recording, storage
 from datagradient.models import neural
 
@@ -305,7 +307,7 @@ MISUSED = {
     "no n": (lambda x, y: Recorder(network()).__enter__(), "say how many training samples"),
     "no context": (lambda x, y: Recorder(network(), n=3).batch([0], [0]), "within the context"),
     "no epoch": (lambda x, y: Recorder(network()).scores((x, y)), "no epoch was recorded"),
-    "generator": (lambda x, y: list(Recorder(network()).epoch(iter([(x, y)]))), "does not say how many"),
+    "generator": (lambda x, y: list(Recorder(network()).epoch(iter([(x, y)]))), "does not say which samples"),
     "no batches": (lambda x, y: list(Recorder(network()).epoch(DataLoader(TensorDataset(x, y), batch_size=None))),
                    "say it with batch"),
 }  # fmt: skip
@@ -353,10 +355,10 @@ def test_what_was_kept_is_freed_after_a_failure(blobs):
 
 
 def test_a_record_survives_as_arrays():
-    record = Record("layer", torch.rand(4, 3), (np.array([2]), torch.rand(1, 3)))
+    record = Record("layer", torch.rand(4, 3), Checked(np.array([2]), torch.rand(1, 3), np.array([0])))
     again = record_from(record.arrays(), network())
     assert torch.equal(again.values, record.values)
-    assert torch.equal(again.checked[1], record.checked[1])
+    assert torch.equal(again.checked.values, record.checked.values)
     assert record_from(Record("layer", torch.rand(4, 3)).arrays(), network()).checked is None
 
 
@@ -443,12 +445,10 @@ def test_projected_gradients_are_projections_of_torchs_gradients(kind):
     record = recording.record()
     expected = per_sample(model, record.projections, x, y)
     torch.testing.assert_close(record.values, expected, rtol=1e-3, atol=1e-5)
-    samples, now = record.checked
-    torch.testing.assert_close(now, expected[samples], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(record.checked.values, expected[record.checked.samples], rtol=1e-3, atol=1e-5)
     again = record_from(record.arrays(), model)
     torch.testing.assert_close(again.values, record.values)
-    by_pass = ProjectedProblem(model, lambda x: x, x, y)
-    by_pass.projections = again.projections
+    by_pass = ProjectedProblem(model, lambda x: x, x, y, projections=again.projections)
     np.testing.assert_allclose(by_pass.gradients, expected.numpy(), rtol=1e-3, atol=1e-5)
 
 
@@ -478,7 +478,7 @@ def test_with_all_directions_the_scores_are_those_of_the_empirical_fisher(blobs)
     np.testing.assert_allclose(found.score((x[:9], y[:9])), found.values[:9], rtol=1e-3, atol=1e-4)
 
 
-def test_a_layer_that_runs_twice_or_never_has_no_projected_gradients(blobs):
+def test_a_layer_that_runs_twice_is_refused_and_one_that_never_runs_is_left_out(blobs):
     class Twice(nn.Module):
         def __init__(self, other):
             super().__init__()
@@ -487,12 +487,13 @@ def test_a_layer_that_runs_twice_or_never_has_no_projected_gradients(blobs):
         def forward(self, x):
             return self.last(self.body(x) if self.other else self.body(self.body(x)))
 
-    for other, message in ((None, "layer body runs twice"), (nn.Linear(2, 2), "layer other does not run")):
-        model = Twice(other)
-        recorder = Recorder(model, n=N, parameters="projected")
-        own_loop(model, recorder, *blobs[0], torch.arange(N))
-        with pytest.raises(ValueError, match=message):
-            recorder.scores(blobs[1])
+    recorder = Recorder(Twice(None), n=N, parameters="projected")
+    own_loop(recorder._model, recorder, *blobs[0], torch.arange(N))
+    with pytest.raises(ValueError, match="layer body runs twice"):
+        recorder.scores(blobs[1])
+    recorder = Recorder(Twice(nn.Linear(2, 2)), n=N, parameters="projected")
+    own_loop(recorder._model, recorder, *blobs[0], torch.arange(N))
+    assert recorder.scores(blobs[1]).record["left_out"] == ["other.weight", "other.bias"]
 
 
 def test_projected_gradients_need_a_backward_pass(blobs):
@@ -503,3 +504,220 @@ def test_projected_gradients_need_a_backward_pass(blobs):
         model(blobs[0][0])
     with pytest.raises(ValueError, match="sample 0 had no backward pass"):
         recorder.scores(blobs[1])
+
+
+class InPlace(nn.Module):
+    """Its activation writes into what a layer gave."""
+
+    def __init__(self, in_place):
+        super().__init__()
+        self.body, self.relu, self.last = nn.Linear(8, 6), nn.ReLU(inplace=in_place), nn.Linear(6, CLASSES)
+
+    def forward(self, x):
+        return self.last(self.relu(self.body(x)))
+
+
+@pytest.mark.parametrize("size", [N, 7, 1])
+def test_projected_gradients_are_those_before_an_operation_in_place_whatever_the_size_of_a_pass(blobs, size):
+    found = []
+    for in_place, parts in ((False, 1), (True, -(-50 // size))):
+        torch.manual_seed(0)
+        model = InPlace(in_place)
+        recorder = Recorder(model, n=N, parameters="projected")
+        own_loop(model, recorder, *blobs[0], torch.arange(N), parts=parts)
+        by_record = recorder.scores(blobs[1], solver={"damping": 0.05}).values
+        by_pass = influence_scores(model, *blobs, solver={"parameters": "projected", "damping": 0.05}).values
+        np.testing.assert_allclose(by_record, by_pass, rtol=1e-3, atol=1e-4)
+        found.append(by_record)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-3, atol=1e-4)
+
+
+def test_directions_do_not_hang_on_the_size_of_the_first_pass():
+    torch.manual_seed(0)
+    x, y = torch.randn(600, 64) * torch.linspace(2, 0.02, 64), torch.randint(3, (600,))
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 3))
+    found = []
+    for size in (600, 8):
+        recorder = Recorder(model, n=600, parameters="projected")
+        own_loop(model, recorder, x, y, torch.arange(600), size=size)
+        found.append(recorder.scores((x[:100], y[:100]), solver={"damping": 0.01}).values)
+    assert spearmanr(*found).statistic > 0.9  # 0.7 by the first eight samples alone
+
+
+@pytest.mark.parametrize("parameters", ["last", "projected"])
+def test_nothing_of_an_epoch_stays_behind(blobs, parameters):
+    model = network()
+    recorder = Recorder(model, n=N, parameters=parameters)
+    own_loop(model, recorder, *blobs[0], torch.arange(N))
+    recording = weakref.ref(recorder._recording)
+    del recorder
+    gc.collect()
+    assert recording() is None
+
+
+def test_mixed_precision_has_projected_gradients_too(blobs):
+    (x, y), validation = blobs
+    model = network()
+    recorder = Recorder(model, n=N, parameters="projected")
+    with recorder:
+        for rows in torch.arange(N).split(50):
+            recorder.batch(rows, y[rows])
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = 1000 * cross_entropy(model(x[rows]), y[rows])
+            loss.backward()
+    found = recorder.scores(validation, solver={"damping": 0.05})
+    expected = influence_scores(model, *blobs, solver={"parameters": "projected", "damping": 0.05})
+    assert spearmanr(found.values, expected.values).statistic > 0.99
+    torch.from_numpy(found.values)
+
+
+def test_weights_of_some_batches_alone_leave_the_others_at_one(blobs):
+    (x, y), validation = blobs
+    model, weights = network(), torch.ones(N)
+    weights[:100] = 0.5
+    recorder = Recorder(model, n=N)
+    with recorder:
+        for rows in torch.arange(N).split(100):
+            given = weights[rows] if rows[0] == 0 else None
+            recorder.batch(rows, y[rows], given)
+            (cross_entropy(model(x[rows]), y[rows], reduction="none") * weights[rows]).mean().backward()
+    expected = influence_scores(model, (x, y), validation, solver=SOLVER, sample_weight=weights)
+    np.testing.assert_allclose(recorder.scores(validation, solver=SOLVER).values, expected.values, rtol=1e-4, atol=1e-6)
+
+
+def test_the_weighted_second_moment_is_that_of_repeated_samples(blobs):
+    (x, y), validation = blobs
+    model = network()
+    weights = torch.ones(N)
+    weights[:60] = 2
+    rows = torch.cat([torch.arange(N), torch.arange(60)])
+    options = {"parameters": "projected", "damping": 0.05, "samples": None}
+    found = influence_scores(model, (x, y), validation, solver=options, sample_weight=weights)
+    options["damping"] *= N / (N + 60)
+    repeated = influence_scores(model, (x[rows], y[rows]), validation, solver=options)
+    # The directions are those of slightly different samples.
+    assert spearmanr(found.values[60:], repeated.values[60:N]).statistic > 0.999
+
+
+class Head(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.body, self.last, self.kind = nn.Linear(8, CLASSES), nn.Linear(CLASSES, CLASSES), kind
+        if kind == "frozen":
+            self.last.requires_grad_(False)
+        if kind == "tied":
+            self.other = nn.Linear(CLASSES, CLASSES)
+            self.other.weight = self.last.weight
+
+    def forward(self, x):
+        x = torch.tanh(self.body(x))
+        return self.last(self.last(x) if self.kind == "twice" else self.other(x) if self.kind == "tied" else x)
+
+
+@pytest.mark.parametrize(("kind", "message"), [("frozen", "is frozen"), ("tied", "in several places"),
+                                               ("twice", "not those of the last linear layer")])  # fmt: skip
+def test_a_head_that_influence_scores_refuses_is_refused(blobs, kind, message):
+    model = Head(kind)
+    recorder = Recorder(model, n=N)
+    own_loop(model, recorder, *blobs[0], torch.arange(N))
+    with pytest.raises(ValueError, match=message):
+        recorder.scores(blobs[1])
+
+
+def test_samples_that_are_fitted_or_have_no_weight_are_no_other_loss(blobs):
+    x, y = blobs[0]
+    model = nn.Sequential(nn.Linear(8, CLASSES))
+    weights = torch.ones(N)
+    weights[100:150] = 0
+    with torch.no_grad():
+        model[0].weight.zero_()
+        model[0].bias.copy_(torch.tensor([150.0, 0, 0]))
+    labels = torch.where(torch.arange(N) < 250, 0, y)  # the first ones are fitted to the last digit
+    recorder = Recorder(model, n=N)
+    own_loop(model, recorder, x, labels, torch.arange(N), weights=weights)
+    recorder.scores(blobs[1])
+
+
+def test_a_pass_without_gradients_is_no_training(blobs):
+    recorder = Recorder(network(), n=N)
+    with recorder, torch.no_grad():
+        recorder.batch(range(N), blobs[0][1])
+        recorder._model(blobs[0][0])
+    with pytest.raises(ValueError, match="sample 0 passed without labels or without gradients"):
+        recorder.scores(blobs[1])
+
+
+def test_weights_by_class_in_batches_of_one_class_are_seen(blobs):
+    x, y = blobs[0]
+    model, factors = network(), torch.tensor([1.0, 3.0, 5.0])
+    recorder = Recorder(model, n=N)
+    with recorder:
+        for label in range(CLASSES):
+            for rows in torch.where(y == label)[0][:90].split(30):
+                recorder.batch(rows, y[rows])
+                (factors[label] * cross_entropy(model(x[rows]), y[rows])).backward()
+        for row in range(N):
+            if not recorder._recording._seen[row]:
+                recorder.batch([row], y[row : row + 1])
+                cross_entropy(model(x[row : row + 1]), y[row : row + 1]).backward()
+    with pytest.raises(ValueError, match="another factor than that of other passes"):
+        recorder.scores(blobs[1])
+
+
+def test_the_end_of_the_epoch_is_compared_too(blobs):
+    (x, y), validation = blobs
+    model = network()
+    recorder = Recorder(model, n=N)
+    with recorder:
+        for number, rows in enumerate(torch.arange(N).split(30)):
+            kept = {name: value.clone() for name, value in model.state_dict().items()}
+            if number == 9:  # only the last ones see other weights
+                with torch.no_grad():
+                    model[0].weight.copy_(torch.randn(16, 8))
+            recorder.batch(rows, y[rows])
+            cross_entropy(model(x[rows]), y[rows]).backward()
+            model.load_state_dict(kept)
+    with pytest.raises(ValueError, match="that training saw last rank differently"):
+        recorder.scores(validation)
+
+
+def test_copies_and_files_of_a_network_within_the_epoch_have_no_hooks(blobs, tmp_path):
+    x, y = blobs[0]
+    model = network()
+    with Recorder(model, n=N) as recorder:
+        recorder.batch(range(10), y[:10])
+        loss = cross_entropy(model(x[:10]), y[:10])
+        twin = copy.deepcopy(model)
+        torch.save(model, tmp_path / "model.pt")
+        loss.backward()
+        with torch.no_grad():
+            twin(x[:5])
+        assert recorder._recording.refusal is None
+
+
+def test_one_epoch_at_a_time(blobs):
+    model = network()
+    recorder = Recorder(model)
+    left = recorder.epoch(shuffled(blobs[0]))
+    next(left)
+    for inputs, labels in recorder.epoch(shuffled(blobs[0])):
+        cross_entropy(model(inputs), labels).backward()
+    left.close()
+    recorder.scores(blobs[1])
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_workers_that_stay_are_refused(blobs):
+    loader = shuffled(blobs[0], num_workers=1, persistent_workers=True)
+    with pytest.raises(ValueError, match="the loader keeps its workers"):
+        next(iter(Recorder(network()).epoch(loader)))
+
+
+def test_other_parameters_than_the_recorded_are_refused(blobs):
+    model = network()
+    recorder = Recorder(model)
+    train(model, shuffled(blobs[0]), recorder)
+    with pytest.raises(ValueError, match="parameters is 'all', and last were recorded"):
+        recorder.scores(blobs[1], solver={"parameters": "all"})
+    with pytest.raises(ValueError, match="record is for what a Recorder keeps"):
+        influence_scores(model, *blobs, solver={"name": "record"})

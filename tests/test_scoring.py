@@ -1,5 +1,7 @@
 """Scoring in shards gives the bytes of one pass."""
 
+import shutil
+
 import pytest
 
 from conftest import write_preset
@@ -10,7 +12,7 @@ from datagradient.files import read_json
 from datagradient.influence.glm import ROWS
 from datagradient.models import declared
 from datagradient.models.neural import SCORING_BATCH
-from datagradient.pipeline.jobs import models, scores
+from datagradient.pipeline.jobs import models, refinement, scores
 from datagradient.pipeline.layout import Cell, modules, solver_for
 from datagradient.pipeline.scoring import gather_shards, shard_of
 
@@ -81,3 +83,22 @@ def test_a_shard_is_one_of_so_many():
     for wrong in ("0-of-5", "6-of-5", "1", "a-of-b"):
         with pytest.raises(Exception, match="is not like 1-of-4"):
             shard(wrong)
+
+
+@pytest.mark.parametrize("parameters", ["last", "projected"])
+def test_a_job_of_all_steps_gives_the_bytes_of_single_steps_from_a_record(affairs, tmp_path, parameters):
+    config = {**read_json(affairs / "config.json"), "policies": ["influence"], "iterations": 1}
+    config["datasets"]["affairs"]["models"]["neural"] = {**NEURAL, "epochs": 4}
+    config["model_settings"]["neural"]["solver"] = {**CG, "name": "record", "parameters": parameters}
+    found = []
+    for folder in ("steps", "job"):
+        shutil.copytree(affairs / "affairs/prepared", tmp_path / folder / "affairs/prepared")
+        cell = Cell(tmp_path / folder, "affairs", "neural", "0.2", 0)
+        if folder == "job":
+            refinement.refine(config, cell)
+        else:
+            models.train(config, cell)
+            scores.score(config, cell)
+        found.append(cell.file("scores.npz").read_bytes())
+        assert read_json(cell.file("influence.json"))["solver"]["note"] == ""
+    assert found[0] == found[1]

@@ -102,6 +102,12 @@ def solver_options(wildcards):
     return json.dumps(CONFIG["model_settings"][wildcards.model]["solver"])
 
 
+def recorded_parameters(wildcards):
+    """Return as text what trainings of one model's family keep a record of: a job reruns when it changes."""
+    solvers = CONFIG["model_settings"][wildcards.model]["solver"]
+    return json.dumps({kind: solver.get("parameters") for kind, solver in solvers.items() if solver["name"] == "record"})
+
+
 def gpus(wildcards):
     """Return the number of GPUs that a job requests: if its family can use them and the preset says so."""
     return gpus_of(wildcards.model)

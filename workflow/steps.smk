@@ -41,7 +41,7 @@ rule train:
         f"{MODEL_LOG}/train.tsv"
     params:
         settings=training_settings,
-        solver=lambda w: json.loads(solver_options(w))["name"],
+        recorded=recorded_parameters,
         source=lambda w: source_hash("train", f"models.{w.model}"),
     resources:
         gpu=gpus,

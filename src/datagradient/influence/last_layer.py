@@ -71,6 +71,8 @@ class LastLayerProblem(LinearProblem):
         self.network, self.to_tensor, self.batch_size, self._passed = network, to_tensor, batch_size, []
         self.device = next(iter(trainable(network).values())).device
         if isinstance(inputs, Record):
+            if inputs.projections is not None:
+                raise SolverError("record: it holds projected gradients, and parameters are last: train again")
             self.layer = dict(network.named_modules())[inputs.layer]
             theta = (value.detach().cpu().double().numpy() for value in (self.layer.weight, self.layer.bias))
             super().__init__(inputs, labels, *theta, 0.0, rows, weights)
@@ -106,7 +108,7 @@ class LastLayerProblem(LinearProblem):
         numbers = torch.from_numpy(self.labels.astype(np.int64, copy=not self.labels.flags.writeable))
         labels, products = numbers.to(self.device), []
         factors = None if self.weights is None else torch.from_numpy(self.weights)[:, None].to(self.device)
-        for start, activations, logits in self._passed or self._on_device():
+        for start, activations, logits in self._on_device():
             targets = labels[start : start + len(logits), None]
             if self.n_margins == 1:
                 residuals = torch.sigmoid(logits.double()) - targets
@@ -116,29 +118,30 @@ class LastLayerProblem(LinearProblem):
             residuals = residuals if factors is None else residuals * factors[start : start + len(logits)]
             products.append(((activations.double() @ weights.T + bias) * residuals).sum(dim=1))
         found = torch.cat(products).cpu().numpy()
-        self._check_age(found, direction)
         return found
 
     def _on_device(self) -> Iterator[Passed]:
-        """Yield the training samples' batches on the network's device; a large record may lie elsewhere."""
-        for start, *values in self._batches(self.features):
+        """Yield the training samples' batches on the network's device; a record may lie elsewhere."""
+        for start, *values in self._passed or self._batches(self.features):
             yield start, *(value.to(self.device) for value in values)
 
-    def project_labels(self, direction: np.ndarray) -> np.ndarray:
-        """Return g_iᵀ·direction of every training sample for each label that it could have: (n, classes)."""
-        found = super().project_labels(direction)
-        self._check_age(found[np.arange(len(found)), self.labels], direction)
-        return found
+    def check_age(self, direction: np.ndarray, products: np.ndarray) -> None:
+        """Refuse a record whose scores are not those of the network as trained.
 
-    def _check_age(self, found: np.ndarray, direction: np.ndarray) -> None:
-        """Compare products of the samples that training saw first with those of the network as trained."""
+        Args:
+            direction: S.
+            products: g_iᵀS (n,) of all training samples, by `project`.
+
+        Raises:
+            AgedRecord: some samples, whose values were computed again, rank differently.
+        """
         if not isinstance(self.features, Record) or self.features.checked is None:
             return
-        samples, values = self.features.checked
+        samples, values = self.features.checked.samples, self.features.checked.values
         inputs, labels = values.cpu().double().numpy(), self.labels[samples]
         sides = weighted(residuals_of(self.probabilities(self.theta, inputs), labels), self._weights_of(samples))
         now = (self.margins(direction, inputs) * sides).sum(axis=1)
-        self.agreement = self.features.agreement(now, found[samples])
+        self.agreement = self.features.agreement(now, products[samples])
 
     @torch.no_grad()
     def _batches(self, features: Any) -> Iterator[Passed]:

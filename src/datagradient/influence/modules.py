@@ -178,9 +178,22 @@ def last_linear(network: nn.Module, x: Inputs) -> nn.Linear:
     finally:
         for hook in hooks:
             hook.remove()
-    if not runs or runs[-1][1].bias is None:
+    if not runs:
         raise SolverError("neural: the network has no last linear layer with a bias; use parameters: all")
     name, layer = runs[-1]
+    refuse_head(network, name, len([entry for entry in runs if entry[1] is layer]))
+    return layer
+
+
+def refuse_head(network: nn.Module, name: str, runs: int = 1) -> None:
+    """Refuse a network whose last linear layer cannot stand for it; `runs` is how often it runs in a pass.
+
+    Raises:
+        SolverError: it has no bias, is frozen, shares its parameters or runs more than once.
+    """
+    layer = network.get_submodule(name)
+    if layer.bias is None:
+        raise SolverError("neural: the network has no last linear layer with a bias; use parameters: all")
     if not (layer.weight.requires_grad and layer.bias.requires_grad):
         raise SolverError(
             f"neural: the last linear layer, {name}, is frozen; use parameters: all, which counts trainable ones "
@@ -189,16 +202,15 @@ def last_linear(network: nn.Module, x: Inputs) -> nn.Linear:
     uses = sum(
         value is layer.weight or value is layer.bias for _, value in network.named_parameters(remove_duplicate=False)
     )
-    if len([entry for entry in runs if entry[1] is layer]) > 1 or uses > 2:
+    if runs > 1 or uses > 2:
         raise SolverError(
             f"neural: the last linear layer, {name}, runs or appears in several places; use parameters: all"
         )
-    return layer
 
 
 def argument(arguments: tuple, named: dict) -> Tensor:
     """Return what a layer was called with, by position or by name."""
-    return arguments[0] if arguments else named["input"]
+    return arguments[0] if arguments else next(iter(named.values()))
 
 
 def as_samples(inputs: Any, to_tensors: Callable[[Any], Inputs], batch_size: int) -> Samples:

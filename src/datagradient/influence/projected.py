@@ -12,9 +12,16 @@ from torch import Tensor, nn
 from datagradient.influence.batches import Inputs, length
 from datagradient.influence.glm import CHECKED
 from datagradient.influence.labels import binary_numbers, class_numbers
-from datagradient.influence.modules import as_samples, first_pass, last_linear, trainable
-from datagradient.influence.projections import projected_gradients, projections_of
+from datagradient.influence.modules import as_samples, first_pass, last_linear, logits_of, trainable
+from datagradient.influence.projections import (
+    Projections,
+    gradients_by_layer,
+    left_out,
+    projections_of,
+    with_gradients,
+)
 from datagradient.influence.record import Record, precise
+from datagradient.influence.recording import FITTED
 from datagradient.influence.solvers import Matvec, SolverError
 
 
@@ -33,23 +40,39 @@ class ProjectedProblem:
         rows: the training samples that H is averaged over; None for all.
         batch_size: samples at once.
         weights: (n,) factors of the training samples' losses; None for 1.
+        projections: those of another problem; None for the record's, or those of some of the training samples.
+
+    Raises:
+        SolverError: the network or its labels cannot be represented, or the record is one of the last layer.
     """
 
     def __init__(
         self, network: nn.Module, to_tensor: Callable[[Any], Inputs], inputs: Any, labels: Any,
         rows: np.ndarray | None = None, batch_size: int = 500, weights: np.ndarray | None = None,
+        projections: Projections | None = None,
     ):  # fmt: skip
         self.network, self.to_tensor, self.batch_size = network, to_tensor, batch_size
         self.features, self.rows, self.weights = inputs, rows, weights
         self.device = next(iter(trainable(network).values())).device
         samples = self._samples(inputs)
         if isinstance(inputs, Record):
-            layer, self.projections = dict(network.named_modules())[inputs.layer], inputs.projections
+            if inputs.projections is None:
+                raise SolverError("record: it holds what the last layer took, and not projected gradients: train again")
+            layer, self.projections = network.get_submodule(inputs.layer), inputs.projections
         else:
             _, x = first_pass(network, lambda: next(iter(samples[: min(CHECKED, batch_size)].batches(self.device))))
-            layer, self.projections = first_pass(network, lambda: last_linear(network, x)), projections_of(network)
+            layer, self.projections = first_pass(network, lambda: last_linear(network, x)), {}
         self.n_classes = layer.out_features
         self.labels = self._class_numbers(labels, len(samples), "training")
+        if projections is not None:
+            self.projections = projections
+        elif not self.projections:
+            self._fit()
+
+    @property
+    def left_out(self) -> list[str]:
+        """The names of the trainable parameters that are held fixed."""
+        return left_out(self.network, self.projections)
 
     @cached_property
     def gradients(self) -> np.ndarray:
@@ -68,19 +91,42 @@ class ProjectedProblem:
     @cached_property
     def fisher(self) -> np.ndarray:
         """The second moment of the projected gradients."""
-        z = self.gradients if self.rows is None else self.gradients[self.rows]
-        return (z.T @ z).astype(np.float64) / len(z)
+        return self._second_moment(slice(None) if self.rows is None else self.rows)
 
     def further(self, inputs: Any, labels: Any, weights: np.ndarray | None) -> "ProjectedProblem":
         """Return the problem of other samples, with the same directions, for projection alone."""
-        other = ProjectedProblem(self.network, self.to_tensor, inputs, labels, None, self.batch_size, weights)
-        other.projections = self.projections
-        return other
+        return ProjectedProblem(
+            self.network, self.to_tensor, inputs, labels, None, self.batch_size, weights, self.projections
+        )
+
+    def _fit(self) -> None:
+        """Find the directions from some training samples, spread over all of them."""
+        self.projections = projections_of(self.network)
+        rows = np.unique(np.linspace(0, len(self.labels) - 1, FITTED).astype(int))
+        targets = torch.from_numpy(self.labels[rows])
+        for start, x in self._samples(self.features)[rows].batches(self.device):
+            seen = gradients_by_layer(self.network, self.projections, self._run(x),
+                                      targets[start : start + length(x)], None)  # fmt: skip
+            self.projections = {name: each for name, each in self.projections.items() if name in seen}
+            for name, projection in self.projections.items():
+                projection.see(*seen[name])
+        for projection in self.projections.values():
+            projection.fit()
+
+    def _run(self, x: Inputs) -> Callable[[], Tensor]:
+        parameters = {name: value.detach().requires_grad_() for name, value in trainable(self.network).items()}
+        return lambda: logits_of(self.network, parameters, x)
 
     def sampled(self, rows: np.ndarray) -> Matvec:
         """Return the function that multiplies a vector by the Fisher of the given training samples."""
+        moment = self._second_moment(rows)
+        return lambda vector: moment @ vector
+
+    def _second_moment(self, rows: Any) -> np.ndarray:
         z = self.gradients[rows]
-        return lambda vector: z.T @ (z @ vector.astype(z.dtype)).astype(np.float64) / len(z)
+        if self.weights is not None:  # a sample counts in H in proportion to its weight, and its gradient has it too
+            z = z / np.sqrt(np.where(self.weights[rows] > 0, self.weights[rows], 1))[:, None].astype(z.dtype)
+        return (z.T @ z).astype(np.float64) / len(z)
 
     def preconditioner(self, damping: float) -> Matvec:
         """Return the product with (F + δI)⁻¹, which is exact."""
@@ -94,11 +140,14 @@ class ProjectedProblem:
 
     def project(self, direction: np.ndarray) -> np.ndarray:
         """Return g_iᵀ·direction for every training sample, by the projected gradients."""
-        products = self.gradients @ direction
+        return self.gradients @ direction
+
+    def check_age(self, direction: np.ndarray, products: np.ndarray) -> None:
+        """Refuse a record whose scores are not those of the network as trained; see `LastLayerProblem.check_age`."""
         if isinstance(self.features, Record) and self.features.checked is not None:
-            samples, now = self.features.checked
-            self.agreement = self.features.agreement(now.cpu().double().numpy() @ direction, products[samples])
-        return products
+            checked = self.features.checked
+            now = checked.values.cpu().double().numpy() @ direction
+            self.agreement = self.features.agreement(now, products[checked.samples])
 
     def project_labels(self, direction: np.ndarray) -> np.ndarray:
         """Raise a `SolverError`: only gradients for the labels that the samples have are known."""
@@ -108,8 +157,8 @@ class ProjectedProblem:
         targets, factors, parts = torch.from_numpy(labels), None if weights is None else torch.from_numpy(weights), []
         for start, x in self._samples(inputs).batches(self.device):
             part = slice(start, start + length(x))
-            parts.append(projected_gradients(self.network, self.projections, x, targets[part],
-                                             None if factors is None else factors[part]).cpu())  # fmt: skip
+            parts.append(with_gradients(self.network, self.projections, self._run(x), targets[part],
+                                        None if factors is None else factors[part]).cpu())  # fmt: skip
         return torch.cat(parts).float().numpy()
 
     def _samples(self, inputs: Any) -> Any:

@@ -12,7 +12,19 @@ from datagradient.influence.glm import ROWS
 from datagradient.influence.projections import Projections, projections_from
 from datagradient.influence.solvers import AgedRecord
 
-AGED = 0.95  # least rank correlation, of the samples that training saw first, of scores from a record and by a pass
+AGED = 0.95  # least rank correlation of scores from a record with those by a pass, of some samples
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Some samples, numbers (m,), with their values in the network as trained (m, width), and their group (m,).
+
+    Groups are samples that training saw first, in the middle and last.
+    """
+
+    samples: np.ndarray
+    values: Tensor
+    groups: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -23,14 +35,13 @@ class Record:
         layer: name of the network's last layer.
         values: (n, width) in the order of the samples: what that layer takes, or, with projections, the projected
             gradients.
-        checked: numbers of some samples (m,), and the values of these in the network as trained (m, width); None where
-            all values are of the trained network.
+        checked: some samples in the network as trained; None where all values are of the trained network.
         projections: by name of the layer; None for what the last layer takes.
     """
 
     layer: str
     values: Tensor
-    checked: tuple[np.ndarray, Tensor] | None = None
+    checked: Checked | None = None
     projections: Projections | None = None
 
     def __len__(self) -> int:
@@ -49,9 +60,11 @@ class Record:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return it as plain arrays, see `record_from`."""
-        samples, values = self.checked or (np.empty(0, dtype=np.int64), self.values[:0])
+        nothing = np.empty(0, dtype=np.int64)
+        checked = self.checked or Checked(nothing, self.values[:0], nothing)
         arrays = {"layer": np.array(self.layer), "values": precise(self.values).cpu().numpy(),
-                  "checked_samples": samples, "checked_values": precise(values).cpu().numpy()}  # fmt: skip
+                  "checked_samples": checked.samples, "checked_values": precise(checked.values).cpu().numpy(),
+                  "checked_groups": checked.groups}  # fmt: skip
         for name, projection in (self.projections or {}).items():
             arrays |= {f"{key}/{name}": value for key, value in projection.arrays().items()}
         return arrays
@@ -59,28 +72,38 @@ class Record:
     def agreement(self, now: np.ndarray, found: np.ndarray) -> float:
         """Return the rank correlation of the checked samples' scores by the network as trained and by the record.
 
+        It is that of the group where it is least.
+
         Raises:
             AgedRecord: it is below `AGED`.
         """
         from scipy.stats import spearmanr  # takes half a second to import
 
-        constant = np.ptp(now) == np.ptp(found) == 0
-        correlation = 1.0 if constant else float(spearmanr(now, found).statistic)
-        if not correlation >= AGED:
+        least, which, assumed = 1.0, 0, self.checked
+        for group in np.unique(assumed.groups) if assumed else ():
+            pair = [values[assumed.groups == group] for values in (now, found)]
+            if len(pair[0]) < 3 or np.ptp(pair[0]) == np.ptp(pair[1]) == 0:
+                continue
+            correlation = float(spearmanr(*pair).statistic)
+            if not correlation >= least:
+                least, which = correlation, int(group)
+        if not least >= AGED:
+            words = ("first", "in the middle of the epoch", "last")[which]
             raise AgedRecord(
-                f"record: by it and by a pass the {len(now)} samples that training saw first rank differently, with a "
-                f"correlation of {correlation:.2f}: the network changed too much in the epoch; let the learning rate "
-                "fall to nothing, or score it by a pass"
+                f"record: by it and by a pass the samples that training saw {words} rank differently, with a "
+                f"correlation of {least:.3f}: the network changed too much in the epoch, or dropout or statistics of "
+                "batches make a pass in training another one; let the learning rate fall to nothing, or score it by a "
+                "pass"
             )
-        return correlation
+        return least
 
 
 def record_from(arrays: Mapping[str, np.ndarray], network: nn.Module) -> Record:
     """Return the record of a network that `Record.arrays` gave."""
-    values, checked = (torch.from_numpy(arrays[name]) for name in ("values", "checked_values"))
+    values, now = (torch.from_numpy(arrays[name]) for name in ("values", "checked_values"))
     projections = projections_from(arrays, network) if any(name.startswith("left/") for name in arrays) else None
-    samples = arrays["checked_samples"]
-    return Record(str(arrays["layer"]), values, (samples, checked) if len(samples) else None, projections)
+    checked = Checked(arrays["checked_samples"], now, arrays["checked_groups"])
+    return Record(str(arrays["layer"]), values, checked if len(now) else None, projections)
 
 
 def precise(values: Tensor) -> Tensor:

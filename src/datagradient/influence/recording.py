@@ -1,34 +1,74 @@
 """Keeping what influence needs of the samples in the last epoch of training, which has just computed it.
 
 Hooks keep what the last layer takes, or the projected gradients by all layers. The weights are bit for bit those of
-training without them. What is kept is of slightly older weights than the trained ones. Of the samples that were seen
-first, whose values are the oldest, they are computed again, so that what that costs is known.
+training without them. What is kept is of slightly older weights than the trained ones. Of some samples, those that were
+seen first among them, it is computed again, so that what that costs is known.
 """
 
-import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from datagradient.errors import one_line
+from datagradient.influence.derivative import Derivative, tolerance
 from datagradient.influence.glm import ROWS
-from datagradient.influence.losses import residuals
-from datagradient.influence.modules import argument, evaluation, restored_generators
+from datagradient.influence.modules import argument, evaluation, refuse_head, restored_generators
 from datagradient.influence.projections import Projection, projections_of, with_gradients
-from datagradient.influence.record import Record
+from datagradient.influence.record import Checked, Record
 from datagradient.influence.solvers import SolverError
 
 MEMORY = 2**30  # bytes; a larger record has half of the precision, and one that is still larger lies on disk
-CHECKED = 200  # samples, the first ones of the epoch, whose scores are compared with those by the trained network
-SINGLE, HALF = 1e-2, 0.1  # tolerance of logits and of the loss's derivative, by precision
+# Samples, about, that are compared with the trained network: the first ones of the epoch, of its second half, the last.
+CHECKED = (200, 100, 100)
+FITTED = 256  # samples, at least, whose moments the directions of projections are found from
 AFTERWARDS = "score the network afterwards with influence_scores"
-Batch = tuple[Tensor, Tensor | None, Tensor | None]  # numbers of samples, labels, factors of their losses
-Pass = tuple[Tensor, Tensor]  # what a layer took and gave
+
+
+@dataclass
+class _Batch:
+    """Samples of a pass: their numbers, labels, and factors of their losses."""
+
+    samples: Tensor
+    labels: Tensor | None
+    weights: Tensor | None
+
+    def part(self, rows: slice) -> "_Batch":
+        return _Batch(*(None if part is None else part[rows] for part in (self.samples, self.labels, self.weights)))
+
+
+@dataclass
+class _Pass:
+    """A pass of the network: the layers that ran and, when it has ended, its samples."""
+
+    runs: Counter = field(default_factory=Counter)
+    last: tuple[str, Tensor, Tensor, int] | None = None  # linear layer that ran last: name, inputs, outputs, version
+    batch: _Batch | None = None
+    logits: Tensor | None = None
+    factor: Tensor | None = None  # by which its gradients are those of the sum of its samples' losses
+    inputs: tuple[tuple, dict] | None = None  # what the network was called with
+
+
+class _Hook:
+    """A hook, of which a copied or pickled network keeps nothing."""
+
+    def __init__(self, function: Callable[..., None] | None = None):
+        self.function = function
+
+    def __call__(self, *arguments: Any, **named: Any) -> None:
+        if self.function is not None:
+            self.function(*arguments, **named)
+
+    def __reduce__(self) -> tuple:
+        return _Hook, ()
 
 
 class Recording:
@@ -42,9 +82,12 @@ class Recording:
         network: ends in an `nn.Linear` with a bias.
         n: number of samples.
         parameters: ``"last"`` for what the last layer takes, ``"projected"`` for the projected gradients by all layers.
-        trains: whether the network changes meanwhile.
+        trains: whether the network changes meanwhile; then every sample needs labels and a backward pass.
         memory: bytes that the record may take in memory in single precision; a larger one is kept in half precision
             (bfloat16), and one that is larger still in a file without a name, which vanishes with the process.
+
+    Raises:
+        SolverError: the network has no layer whose gradients can be projected.
     """
 
     def __init__(
@@ -53,58 +96,63 @@ class Recording:
         self.network, self.n, self.trains, self.memory = network, n, trains, memory
         self.refusal: str | None = None  # why there is no record: the first reason
         self.projections: dict[str, Projection] = projections_of(network) if parameters == "projected" else {}
+        self._is_projected, self._starts = bool(self.projections), {}
         self._values: Tensor | None = None
         self._layer = ""
         self._seen = torch.zeros(n, dtype=torch.bool)
         self._parts = torch.zeros(n, dtype=torch.int16)  # of each sample's values, that have been kept
-        self._departures: list[tuple[Tensor, Tensor, float]] = []  # of the loss's derivative, and what is tolerated
-        self._pending: Batch | None = None
-        self._ran: dict[str, Pass] = {}  # the layers of a pass, in the order in which they ran
-        self._twice = ""
-        self._first: list[tuple[Batch, tuple, dict]] = []  # batches, and what the network was called with
-        self._inputs: tuple[tuple, dict] = ((), {})
+        self._derivative = Derivative(n)
+        self._pending: _Batch | None = None
+        self._pass: _Pass | None = None
+        self._again: list[tuple[int, _Batch, tuple, dict]] = []  # passes to be made again, by group
+        self._waiting: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {name: [] for name in self.projections}
         self._hooks: list[Any] = []
 
     def __enter__(self) -> "Recording":
         """Begin to keep."""
         for name, layer in self.network.named_modules():
             if isinstance(layer, nn.Linear) or name in self.projections:
-                self._hooks.append(layer.register_forward_hook(self._layer_hook(name), with_kwargs=True))
-        self._hooks.append(self.network.register_forward_pre_hook(self._before, with_kwargs=True))
-        self._hooks.append(self.network.register_forward_hook(self._after))
+                hook = _Hook(partial(self._ran, name))
+                self._hooks.append(layer.register_forward_hook(hook, with_kwargs=True))
+        self._hooks.append(self.network.register_forward_pre_hook(_Hook(self._before), with_kwargs=True))
+        self._hooks.append(self.network.register_forward_hook(_Hook(self._after)))
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         """Take all hooks away; after an error, drop what was kept."""
         for hook in self._hooks:
             hook.remove()
-        self._hooks, self._ran, self._inputs = [], {}, ((), {})
+        self._hooks, self._pass = [], None
         if kind is not None:
-            self._refuse("the epoch was interrupted")
+            self.refuse("the epoch was interrupted")
 
     def batch(self, positions: Any, labels: Any = None, weights: Any = None) -> None:
         """Say which samples the next pass is of; if it takes fewer, the pass after it takes the next ones.
 
         Args:
             positions: (m,) numbers of the samples, from 0.
-            labels: (m,) their labels, as the loss takes them, which is checked to be their cross-entropy; None: it is
-                not.
+            labels: (m,) their labels, as the loss takes them, which is checked to be their cross-entropy.
             weights: (m,) factors of their losses; None for 1.
         """
         if self._pending is not None:
-            self._refuse(f"the pass over sample {int(self._pending[0][0])} did not take place")
-        numbers = torch.as_tensor(positions).detach().cpu().long().reshape(-1)
-        if not len(numbers):
-            return
+            self.refuse(f"the pass over sample {int(self._pending.samples[0])} did not take place{self._compiled}")
+        try:
+            numbers = torch.as_tensor(positions).detach().cpu().long().reshape(-1)
+            targets, factors = (None if part is None else torch.as_tensor(part).detach().reshape(len(numbers))
+                                for part in (labels, weights))  # fmt: skip
+        except (TypeError, ValueError, RuntimeError) as error:
+            return self.refuse(f"a batch's numbers, labels or weights are not one for each sample: {one_line(error)}")
         strange = numbers[(numbers < 0) | (numbers >= self.n)]
         if len(strange):
-            self._refuse(f"there is no sample {int(strange[0])}: there are {self.n}, counted from 0")
-        targets, factors = (None if part is None else torch.as_tensor(part).detach() for part in (labels, weights))
-        for part, what in ((targets, "labels"), (factors, "weights")):
-            if part is not None and len(part) != len(numbers):
-                self._refuse(f"a batch of {len(numbers)} samples has {len(part)} {what}")
-        if self.refusal is None:
-            self._pending = numbers, targets, factors
+            self.refuse(f"there is no sample {int(strange[0])}: there are {self.n}, counted from 0")
+        if len(numbers) and self.refusal is None:
+            self._pending = _Batch(numbers, targets, factors)
+        return None
+
+    def refuse(self, reason: str) -> None:
+        """Keep nothing more, for a reason that `record` gives; the first one counts."""
+        self.refusal, self._values, self._pending = self.refusal or reason, None, None
+        self._again, self._waiting = [], {}
 
     def record(self) -> Record:
         """Return what was kept.
@@ -112,12 +160,19 @@ class Recording:
         Raises:
             SolverError: a sample was seen twice or never, the network cannot be recorded, or its loss is another.
         """
+        try:
+            for name in self._waiting:
+                self._project_waiting(name)
+        except SolverError as error:
+            self.refuse(str(error))
         if self.refusal is not None:
             raise SolverError(f"record: {self.refusal}")
         missing = (~self._seen).nonzero()
         if len(missing):
             raise SolverError(f"record: sample {int(missing[0])} was never seen, as {len(missing)} of {self.n}; record "
                               "a whole epoch, and drop no last batch in it (drop_last=False)")  # fmt: skip
+        if self.trains:
+            self._derivative.check(AFTERWARDS)
         lacking = (self._parts < max(len(self.projections), 1)).nonzero()
         if len(lacking) or self._values is None:
             raise SolverError(f"record: sample {int(lacking[0])} had no backward pass through all layers")
@@ -127,149 +182,190 @@ class Recording:
                 sample = start * ROWS + int((~finite).nonzero()[0])
                 what = "the gradient" if self.projections else "what the last layer takes"
                 raise SolverError(f"record: {what} of sample {sample} is not finite")
-        for samples, departures, tolerated in self._departures:
-            worst = int(departures.argmax())
-            if not float(departures[worst]) <= tolerated:
-                raise SolverError(
-                    f"record: the derivative of the loss of sample {int(samples[worst])} is not that of cross-entropy: "
-                    f"say its weights, or {AFTERWARDS} and its loss"
-                )
-        checked = self._checked() if self.trains else None
-        return Record(self._layer, self._values, checked, self.projections or None)
+        return Record(self._layer, self._values, self._checked() if self.trains else None, self.projections or None)
 
-    def _checked(self) -> tuple[np.ndarray, Tensor]:
-        """Return the numbers of the samples that were seen first, and their values in the network as it is now."""
-        now = [self._now(batch, arguments, named) for batch, arguments, named in self._first]
-        return torch.cat([samples for (samples, *_), *_ in self._first]).numpy(), torch.cat(now)
+    @property
+    def _compiled(self) -> str:
+        compiled = hasattr(self.network, "_orig_mod")
+        return "; a network that was compiled before skips hooks: record it without torch.compile" if compiled else ""
 
-    def _now(self, batch: Batch, arguments: tuple, named: dict) -> Tensor:
-        layer = dict(self.network.named_modules())[self._layer]
+    def _checked(self) -> Checked:
+        """Return some samples with their values in the network as it is now."""
+        now = [self._now(batch, arguments, named) for _, batch, arguments, named in self._again]
+        samples = [batch.samples[: len(values)] for (_, batch, *_), values in zip(self._again, now, strict=True)]
+        groups = [np.full(len(values), group) for (group, *_), values in zip(self._again, now, strict=True)]
+        return Checked(torch.cat(samples).numpy(), torch.cat(now), np.concatenate(groups))
+
+    def _now(self, batch: _Batch, arguments: tuple, named: dict) -> Tensor:
+        layer, taken = self.network.get_submodule(self._layer), _first_length((arguments, named))
+        batch = batch.part(slice(taken))
+
+        def run() -> Any:
+            # A pass may change the network's buffers and its inputs.
+            buffers = {name: value.clone() for name, value in self.network.named_buffers()}
+            return functional_call(self.network, buffers, _cloned(arguments), _cloned(named))
+
         with evaluation(self.network), restored_generators(layer.weight.device):
-            arguments, named = _clone(arguments), _clone(named)
-            if not self.projections:
-                seen: list[Tensor] = []
-                hook = layer.register_forward_hook(lambda _, *passed: seen.append(argument(*passed[:2])),
-                                                   with_kwargs=True)  # fmt: skip
-                try:
-                    with torch.no_grad():
-                        self.network(*arguments, **named)
-                finally:
-                    hook.remove()
-                return seen[-1]
-
-            def run() -> Tensor:
-                return _logits(self.network(*arguments, **named))
-
-            _, labels, weights = batch
-            return with_gradients(self.network, self.projections, run, labels, weights)
-
-    def _layer_hook(self, name: str) -> Any:
-        def keep(_: nn.Module, arguments: tuple, named: dict, output: Tensor) -> None:
-            if self._pending is not None:
-                if name in self._ran:
-                    self._twice = name
-                self._ran.pop(name, None)
-                self._ran[name] = argument(arguments, named).detach(), output
-
-        return keep
+            if self.projections:
+                labelled = batch.labels, batch.weights
+                return with_gradients(self.network, self.projections, lambda: _logits(run()), *labelled)
+            seen: list[Tensor] = []
+            hook = layer.register_forward_hook(lambda _, *passed: seen.append(argument(*passed[:2])), with_kwargs=True)
+            try:
+                with torch.no_grad():
+                    run()
+            finally:
+                hook.remove()
+            return seen[-1][:taken]
 
     def _before(self, _: nn.Module, arguments: tuple, named: dict) -> None:
-        self._ran, self._twice = {}, ""
+        self._pass = None
         if self._pending is None:
             if torch.is_grad_enabled():
-                self._refuse("the network ran on samples that were not named; name them before each pass, and let "
-                             "others pass under torch.no_grad()")  # fmt: skip
-        elif self.trains and self.refusal is None and sum(len(first[0][0]) for first in self._first) < CHECKED:
-            self._inputs = _clone(arguments), _clone(named)
+                self.refuse("the network ran on samples that were not named; name them before each pass, and let "
+                            "others pass under torch.no_grad()")  # fmt: skip
+        elif self.refusal is None:
+            self._pass = _Pass()
+            if self.trains and self._group() is not None:
+                self._pass.inputs = _cloned(arguments, CHECKED[0]), _cloned(named, CHECKED[0])
+
+    def _group(self) -> int | None:
+        """Return the group of samples to be compared that the next ones belong to, None for none."""
+        count = int(self._seen.sum())
+        begins = (0, self.n // 2, self.n - CHECKED[2])
+        return next((group for group, (begin, size) in enumerate(zip(begins, CHECKED, strict=True))
+                     if begin <= count < begin + size), None)  # fmt: skip
+
+    def _ran(self, name: str, layer: nn.Module, arguments: tuple, named: dict, output: Any) -> None:
+        current = self._pass
+        if current is None or not isinstance(output, Tensor):
+            return
+        current.runs[name] += 1
+        inputs = argument(arguments, named).detach()
+        if isinstance(layer, nn.Linear):
+            current.last = name, inputs, output, output._version
+        if name in self.projections and output.requires_grad:
+            # Here, since an operation in place may turn the tensor into its own result afterwards.
+            output.register_hook(_Hook(partial(self._arrived, current, name, inputs)))
 
     def _after(self, _: nn.Module, __: tuple, output: Any) -> None:
-        if self._pending is None or self.refusal is not None:
+        current, self._pass = self._pass, None
+        if current is None or self.refusal is not None:
             return
         try:
-            self._take(_logits(output))
+            self._take(current, _logits(output))
         except SolverError as error:
-            self._refuse(str(error))
+            self.refuse(str(error))
         except Exception as error:  # a record never disturbs the training
-            self._refuse(f"{type(error).__name__}: {one_line(error)}")
+            self.refuse(f"{type(error).__name__}: {one_line(error)}")
+        current.last = None  # which holds the whole pass
 
-    def _take(self, logits: Any) -> None:
-        """Keep what the layers took in the pass that has just ended, or what they will get."""
-        inputs, outputs = self._last_layer(logits)
-        batch = self._next(len(inputs))
-        samples, labels, _ = batch
-        factor: list[Tensor] = []  # by which a batch's gradients are those of its samples, found before any is kept
-        if labels is not None and outputs.requires_grad:
-            outputs.register_hook(lambda gradient: factor.append(self._factor(gradient, outputs.detach(), batch)))
-        if not self.projections:
-            return self._keep(samples, inputs, 0, inputs.shape[1])
-        if labels is None or not outputs.requires_grad:
-            raise SolverError("gradients by all layers need labels and a backward pass")
-        if self._twice:
-            raise SolverError(f"layer {self._twice} runs twice in a pass; record the last layer alone")
-        silent = [layer for layer in self.projections if layer not in self._ran]
-        if silent:
-            raise SolverError(f"layer {silent[0]} does not run; freeze it, requires_grad_(False)")
-        first = 0
-        for layer, projection in self.projections.items():
-            taken, given = self._ran[layer]
-            given.register_hook(self._gradient_hook(projection, taken, samples, first, factor))
-            first += projection.size
+    def _take(self, current: _Pass, logits: Any) -> None:
+        """Keep what the last layer took in a pass that has just ended, or prepare for the gradients."""
+        inputs, outputs = self._last_layer(current, logits)
+        self._name_samples(current, len(inputs))
+        batch, kept = current.batch, outputs.detach()
+        if self.trains:
+            if batch.labels is None or not outputs.requires_grad:
+                raise SolverError(f"sample {int(batch.samples[0])} passed without labels or without gradients; its "
+                                  "loss cannot be checked")  # fmt: skip
+            current.logits = kept
+            if not self._is_projected:
+                outputs.register_hook(_Hook(partial(self._check, current)))
+        if not self._is_projected:
+            return self._keep(batch.samples, inputs, 0, inputs.shape[1])
+        if not self._starts:
+            # Others are used without running themselves, or not at all: they count as held fixed.
+            self.projections = {name: part for name, part in self.projections.items() if current.runs[name]}
+            first = 0
+            for name, projection in self.projections.items():
+                self._starts[name] = first
+                first += projection.size
+            self._waiting = {name: [] for name in self.projections}
+        for name in self.projections:
+            if current.runs[name] != 1:
+                runs = "does not run" if not current.runs[name] else "runs twice"
+                raise SolverError(f"layer {name} {runs} in a pass; record the last layer alone")
         return None
 
-    def _last_layer(self, logits: Any) -> Pass:
+    def _last_layer(self, current: _Pass, logits: Any) -> tuple[Tensor, Tensor]:
         """Return what the linear layer that ran last took and gave; or refuse the network."""
-        linear = [name for name in self._ran if isinstance(self.network.get_submodule(name), nn.Linear)]
-        if not linear or self.network.get_submodule(linear[-1]).bias is None:
-            raise SolverError(f"the network has no last linear layer with a bias; {AFTERWARDS}")
-        name = linear[-1]
-        inputs, outputs = self._ran[name]
+        if current.last is None:
+            raise SolverError(f"the network has no last linear layer with a bias; {AFTERWARDS}{self._compiled}")
+        name, inputs, outputs, version = current.last
+        if not self._layer:
+            refuse_head(self.network, name)
+            self._layer = name
         if inputs.dim() != 2:
             raise SolverError(f"the last linear layer, {name}, takes the shape {tuple(inputs.shape)}; {AFTERWARDS} and "
                               "parameters: all")  # fmt: skip
-        if not _same(logits, outputs) or name not in (self._layer or name, self._twice or name):
+        if name != self._layer or current.runs[name] > 1 or outputs._version != version or not _same(logits, outputs):
             raise SolverError(
                 f"the logits are not those of the last linear layer, {name}; {AFTERWARDS} and parameters: all"
             )
-        self._layer = name
         return inputs, outputs
 
-    def _next(self, taken: int) -> Batch:
-        """Return the samples of a pass, of those that were named: the first ones."""
+    def _name_samples(self, current: _Pass, taken: int) -> None:
+        """Give a pass its samples: the first ones of those that were named."""
         assert self._pending is not None
-        left = len(self._pending[0])
+        left, group = len(self._pending.samples), self._group()
         if taken > left:
             raise SolverError(f"a pass took {taken} samples, and {left} were named: name those of each pass before it")
-        batch, rest = (tuple(None if part is None else part[rows] for part in self._pending)
-                       for rows in (slice(taken), slice(taken, None)))  # fmt: skip
-        self._pending = rest if left > taken else None
-        samples = batch[0]
-        known, counts = torch.unique(samples, return_counts=True)
+        current.batch = self._pending.part(slice(taken))
+        self._pending = self._pending.part(slice(taken, None)) if left > taken else None
+        known, counts = torch.unique(current.batch.samples, return_counts=True)
         again = known[(counts > 1) | self._seen[known]]
         if len(again):
             raise SolverError(
                 f"sample {int(again[0])} was seen twice; record one epoch, in which every sample comes once"
             )
-        self._seen[samples] = True
-        if self._inputs != ((), {}):
-            self._first.append((batch, *self._inputs))
-            self._inputs = (), {}
-        return batch
+        self._seen[current.batch.samples] = True
+        if current.inputs is not None and group is not None:
+            self._again.append((group, current.batch, *current.inputs))
+            current.inputs = None
 
-    def _gradient_hook(
-        self, projection: Projection, inputs: Tensor, samples: Tensor, first: int, factor: list[Tensor]
-    ) -> Any:
-        def keep(gradient: Tensor) -> None:
-            if self.refusal is None:
-                try:
-                    with torch.no_grad():
-                        taken = inputs.to(gradient.dtype) if inputs.is_floating_point() else inputs
-                        values = projection(taken, gradient / factor[0].to(gradient.dtype))
-                        width = sum(each.size for each in self.projections.values())
-                        self._keep(samples, values, first, width)
-                except Exception as error:  # a record never disturbs the training
-                    self._refuse(f"{type(error).__name__}: {one_line(error)}")
+    def _check(self, current: _Pass, gradient: Tensor) -> None:
+        """Compare the derivative of a pass's loss with that of cross-entropy."""
+        try:
+            if self.refusal is None and current.factor is None and current.batch is not None:
+                batch = current.batch
+                about = (current.logits, batch.labels, batch.weights)
+                current.factor = self._derivative.see(batch.samples, gradient, *about)
+        except Exception as error:  # a record never disturbs the training
+            self.refuse(f"labels of sample {int(current.batch.samples[0])} and further: {type(error).__name__}: "
+                        f"{one_line(error)}")  # fmt: skip
 
-        return keep
+    def _arrived(self, current: _Pass, name: str, inputs: Tensor, gradient: Tensor) -> None:
+        """Keep the projected gradient by a layer, once directions are known."""
+        if name == self._layer:
+            self._check(current, gradient)
+        if self.refusal is not None or current.batch is None or name not in self.projections:
+            return
+        try:
+            if current.factor is None:
+                raise SolverError(f"layer {name} gets gradients that do not come through the last layer")
+            with torch.no_grad():
+                sides = gradient.float() / current.factor
+                self._waiting[name].append((current.batch.samples, inputs, sides))
+                if self.projections[name].right is not None:
+                    return self._project_waiting(name)
+                self.projections[name].see(inputs, sides)
+                if sum(len(samples) for samples, *_ in self._waiting[name]) >= FITTED:
+                    self._project_waiting(name)
+        except SolverError as error:
+            self.refuse(str(error))
+        except Exception as error:
+            self.refuse(f"layer {name}: {type(error).__name__}: {one_line(error)}")
+        return None
+
+    @torch.no_grad()
+    def _project_waiting(self, name: str) -> None:
+        projection, waiting, self._waiting[name] = self.projections[name], self._waiting[name], []
+        if projection.right is None and waiting:
+            projection.fit()
+        width = sum(each.size for each in self.projections.values())
+        for samples, inputs, sides in waiting:
+            self._keep(samples, projection(inputs, sides), self._starts[name], width)
 
     def _keep(self, samples: Tensor, values: Tensor, first: int, width: int) -> None:
         """Store some of the numbers of some samples: those from `first` on, of `width`."""
@@ -280,31 +376,6 @@ class Recording:
         rows = samples.to(self._values.device)
         self._values[rows, first : first + values.shape[1]] = values.to(self._values.device, self._values.dtype)
         self._parts[samples] += 1
-
-    def _factor(self, gradient: Tensor, logits: Tensor, batch: Batch) -> Tensor:
-        """Return by which factor the derivative of a batch's loss is that of the sum of cross-entropies.
-
-        How far it departs from it is kept.
-        """
-        samples, labels, weights = batch
-        try:
-            assert labels is not None
-            expected = residuals(logits, labels, weights)
-            found = gradient.detach().reshape(expected.shape).to(expected.dtype)
-            size = (expected * expected).sum()
-            factor = (found * expected).sum() / size.clamp(min=1e-30)
-            distance = (found - factor * expected).norm(dim=1)
-        except Exception as error:  # a record never disturbs the training
-            self._refuse(f"labels of sample {int(samples[0])} and further: {type(error).__name__}: {one_line(error)}")
-            return gradient.new_ones(())
-        # In units of a usual sample's gradient: where all are nearly 0, rounding is all that is left.
-        scale = factor.abs() * ((size / len(expected)).sqrt() + 1e-3)
-        departures = torch.where(factor > 0, distance / scale, math.inf)
-        self._departures.append((samples, departures, _tolerance(gradient, logits)))
-        return factor
-
-    def _refuse(self, reason: str) -> None:
-        self.refusal, self._values, self._pending, self._first = self.refusal or reason, None, None, []
 
 
 def storage(n: int, width: int, like: Tensor, memory: int) -> Tensor:
@@ -321,7 +392,7 @@ def storage(n: int, width: int, like: Tensor, memory: int) -> Tensor:
         return torch.empty((n, width), dtype=dtype, device=like.device)
     folder = tempfile.gettempdir()
     if shutil.disk_usage(folder).free < size:
-        raise SolverError(f"record: {size / 2**30:.1f} GiB are needed in {folder}, which has less free; set TMPDIR, or "
+        raise SolverError(f"{size / 2**30:.1f} GiB are needed in {folder}, which has less free; set TMPDIR, or "
                           f"{AFTERWARDS}")  # fmt: skip
     # A file without a name: it is gone when the record is, or when the process ends, however it ends.
     with tempfile.TemporaryFile(dir=folder) as file:
@@ -339,19 +410,26 @@ def _same(logits: Any, outputs: Tensor) -> bool:
         return False
     if logits.data_ptr() == outputs.data_ptr():
         return True
-    tolerance = _tolerance(outputs, logits)
-    return torch.allclose(logits.detach().reshape(outputs.shape).double(), outputs.detach().double(), tolerance,
-                          tolerance, equal_nan=True)  # fmt: skip
+    off = tolerance(outputs, logits)
+    return torch.allclose(logits.detach().reshape(outputs.shape).double(), outputs.detach().double(), off, off,
+                          equal_nan=True)  # fmt: skip
 
 
-def _tolerance(*values: Tensor) -> float:
-    return HALF if any(value.dtype.itemsize < 4 for value in values) else SINGLE
-
-
-def _clone(inputs: Any) -> Any:
-    """Return inputs of a network with their tensors copied: the caller may write into them."""
+def _cloned(inputs: Any, rows: int | None = None) -> Any:
+    """Return inputs of a network with their tensors copied, cut to some rows: the caller may write into them."""
     if isinstance(inputs, Tensor):
-        return inputs.detach().clone()
+        return (inputs if rows is None or not inputs.dim() else inputs[:rows]).detach().clone()
     if isinstance(inputs, Mapping):
-        return {key: _clone(value) for key, value in inputs.items()}
-    return tuple(_clone(value) for value in inputs) if isinstance(inputs, tuple | list) else inputs
+        return {key: _cloned(value, rows) for key, value in inputs.items()}
+    if isinstance(inputs, tuple | list):
+        values = [_cloned(value, rows) for value in inputs]
+        return type(inputs)(*values) if hasattr(inputs, "_fields") else type(inputs)(values)
+    return inputs
+
+
+def _first_length(inputs: Any) -> int:
+    """Return the number of rows of the first tensor that inputs hold."""
+    if isinstance(inputs, Tensor):
+        return len(inputs)
+    parts = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, tuple | list) else ()
+    return next((length for length in map(_first_length, parts) if length), 0)

@@ -133,7 +133,10 @@ def find_direction(
 
 def influence_along(problem: Problem, solution: np.ndarray, first: int = 0) -> np.ndarray:
     """Return I_i = −g_iᵀS of every training sample of a problem; `first` is the position of its first sample."""
-    influence = -problem.project(solution)
+    products = problem.project(solution)
+    if hasattr(problem, "check_age"):
+        problem.check_age(solution, products)
+    influence = -products
     if not np.all(np.isfinite(influence)):
         sample = first + int(np.argmin(np.isfinite(influence)))
         raise SolverError(f"influence of training sample {sample} is not finite")
@@ -148,6 +151,8 @@ def influence_by_label(problem: Problem, solution: np.ndarray) -> np.ndarray:
     does not change the model much.
     """
     influence = -problem.project_labels(solution)
+    if hasattr(problem, "check_age"):
+        problem.check_age(solution, -influence[np.arange(len(influence)), problem.labels])
     if not np.all(np.isfinite(influence)):
         sample = int(np.argmin(np.isfinite(influence).all(axis=1)))
         raise SolverError(f"influence of training sample {sample} is not finite")
@@ -193,7 +198,7 @@ def _by_record(problem: Problem, b: np.ndarray, seed: int, **options: float) -> 
 
 
 def _explicitly(problem: Problem, b: np.ndarray, seed: int, **options: float) -> tuple[np.ndarray, SolverRecord]:
-    return explicit(problem.matvec, b, **options)
+    return explicit(problem.matvec, b if isinstance(b, np.ndarray) else b.double().cpu().numpy(), **options)
 
 
 def _by_ekfac(problem: Problem, b: np.ndarray, seed: int, **options: float) -> tuple[np.ndarray, SolverRecord]:

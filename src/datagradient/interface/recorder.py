@@ -26,7 +26,7 @@ class Recorder:
     and random numbers are bit for bit those of training without it. The loss must be the cross-entropy of the network's
     logits (binary for one logit); its derivative is checked. What is kept is as old as the pass in which it was seen:
     the scores are close to those by a pass where the learning rate falls to nothing, as most schedules let it; `scores`
-    compares both on the samples that were seen first.
+    compares both on some samples. Random augmentation counts as it was: what is kept is of the changed inputs.
 
     In a loop over a `DataLoader`, with the last epoch's batches taken from `epoch`::
 
@@ -76,8 +76,8 @@ class Recorder:
         if self._n is None:
             raise UserError("Recorder: say how many training samples there are, Recorder(model, n=…), or take the "
                             "batches from epoch(loader)")  # fmt: skip
-        self._recording = Recording(self._model, self._n, self._parameters, memory=self._memory).__enter__()
-        self._labels = self._weights = None
+        self._close()
+        self._begin(int(self._n)).__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -98,15 +98,10 @@ class Recorder:
         """
         if self._recording is None:
             raise UserError("Recorder: batch is for within the context, with Recorder(model, n=…) as recorder: …")
-        self._recording.batch(positions, labels, weights)
-        if self._recording.refusal is None:
-            rows = torch.as_tensor(positions).detach().cpu().long().reshape(-1)
-            self._labels = _stored(self._labels, rows, labels, self._recording.n)
-            if weights is not None:
-                self._weights = _stored(self._weights, rows, weights, self._recording.n)
+        self._named(self._recording, positions, labels, weights)
 
     def epoch(self, loader: Iterable[Any]) -> Iterator[Any]:
-        """Yield a loader's batches, and keep what the network's last layer takes of them.
+        """Yield a loader's batches, and keep what scores need of them.
 
         Args:
             loader: a `DataLoader`, which may shuffle, of a data set that is indexed by number; or a list of batches.
@@ -117,16 +112,45 @@ class Recorder:
             ValueError: the loader does not say which samples a batch is of.
         """
         rows: list[Any] = []
-        batches = _numbered(loader, rows) if isinstance(loader, DataLoader) else loader
-        self._n = len(loader.dataset) if isinstance(loader, DataLoader) else self._count(loader)  # type: ignore[arg-type]
-        start = 0
-        with self:
+        if isinstance(loader, DataLoader):
+            batches, n = _numbered(loader, rows), len(loader.dataset)  # type: ignore[arg-type]
+        elif isinstance(loader, list | tuple):
+            batches, n = loader, sum(_size(batch) for batch in loader)
+        else:
+            raise UserError(f"Recorder: a {type(loader).__name__} does not say which samples a batch is of; pass a "
+                            "DataLoader or a list of batches, or say it with batch")  # fmt: skip
+        self._close()
+        recording, start = self._begin(n), 0  # its own: another epoch may begin before this one is closed
+        with recording:
             for number, batch in enumerate(batches):
                 labels = networks.split_batch(batch, f"training batch {number}")[1]
                 positions = rows.pop(0) if isinstance(loader, DataLoader) else range(start, start + len(labels))
                 start += len(labels)
-                self.batch(positions, labels)
+                self._named(recording, positions, labels, None)
                 yield batch
+
+    def _begin(self, n: int) -> Recording:
+        self._recording = Recording(self._model, n, self._parameters, memory=self._memory)
+        self._labels, self._weights = None, None
+        return self._recording
+
+    def _close(self) -> None:
+        """Take the hooks of an epoch away that was left open."""
+        if self._recording is not None:
+            self._recording.__exit__(None)
+
+    def _named(self, recording: Recording, positions: Any, labels: Any, weights: Any) -> None:
+        recording.batch(positions, labels, weights)
+        if recording is not self._recording or recording.refusal is not None:
+            return
+        rows = torch.as_tensor(positions).detach().cpu().long().reshape(-1)
+        values = torch.as_tensor(labels).detach().cpu().reshape(len(rows))
+        self._labels = torch.zeros(recording.n, dtype=values.dtype) if self._labels is None else self._labels
+        self._labels[rows] = values.to(self._labels.dtype)
+        if weights is not None:
+            ones = torch.ones(recording.n, dtype=torch.float64)
+            self._weights = ones if self._weights is None else self._weights
+            self._weights[rows] = torch.as_tensor(weights).detach().cpu().double().reshape(len(rows))
 
     def scores(
         self, validation: Any, *, train: Any = None, solver: Mapping[str, Any] | None = None, seed: int = 0
@@ -141,8 +165,9 @@ class Recorder:
             seed: of the draw of the samples that curvature is averaged over.
 
         Returns:
-            Scores in the order of the training set. In ``record`` stands the ``agreement``: the rank correlation, for
-            the 200 samples that were seen first, of scores by what was kept and by a pass.
+            Scores in the order of the training set. In ``record`` stands the ``agreement``: the rank correlation of
+            scores by what was kept and by a pass, for samples that were seen first, in the middle or last, whichever is
+            least; and with projected gradients ``left_out``, the names of the parameters that they do not cover.
 
         Raises:
             ValueError: a sample was not seen, or twice; the loss is another; the network changed too much in the epoch,
@@ -150,22 +175,25 @@ class Recorder:
         """
         if self._recording is None:
             raise UserError("Recorder: no epoch was recorded; take the last epoch's batches from epoch(loader)")
-        kept = self._recording.record()
+        options = dict(solver or {})
+        if options.setdefault("parameters", self._parameters) != self._parameters:
+            raise UserError(f"solver: parameters is {options['parameters']!r}, and {self._parameters} were recorded")
+        self._close()
+        with networks.scoring(self._model):
+            kept = self._recording.record()
         assert self._labels is not None
-        weights = None if self._weights is None else self._weights.double().numpy()
-        stated, solver = Stated(sample_weight=weights), {**(solver or {}), "parameters": self._parameters}
+        stated = Stated(sample_weight=None if self._weights is None else self._weights.numpy())
         try:
-            return score_network(self._model, (kept, self._labels), validation, stated, solver, RECORD, seed)
+            return score_network(self._model, (kept, self._labels), validation, stated, options, RECORD, seed)
         except AgedRecord as error:
             if train is None:
                 raise UserError(f"{error}: scores(validation, train=…)") from error
-            return score_network(self._model, train, validation, stated, solver, "cg", seed)
+            options = {key: value for key, value in options.items() if key != "name"}
+            return score_network(self._model, train, validation, stated, options, "cg", seed)
 
-    def _count(self, loader: Iterable[Any]) -> int:
-        if isinstance(loader, Iterator):
-            raise UserError("Recorder: a generator does not say how many samples there are; say which samples each "
-                            "pass is of, with batch")  # fmt: skip
-        return sum(len(networks.split_batch(batch, "training batch")[1]) for batch in loader)
+
+def _size(batch: Any) -> int:
+    return len(networks.split_batch(batch, "training batch")[1])
 
 
 class _Noting:
@@ -188,19 +216,13 @@ def _numbered(loader: "DataLoader[Any]", rows: list[Any]) -> "DataLoader[Any]":
     if type(loader) is not DataLoader or isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         raise UserError(f"Recorder: a {type(loader).__name__} of such samples does not say which ones a batch is of; "
                         "say it with batch")  # fmt: skip
-    if not getattr(loader, "in_order", True):
-        raise UserError("Recorder: the loader gives batches out of order; set in_order=True in the last epoch")
+    if not getattr(loader, "in_order", True) or loader.persistent_workers:
+        what = "keeps its workers" if loader.persistent_workers else "gives batches out of order"
+        raise UserError(f"Recorder: the loader {what}, which cannot be followed; say which samples each pass is of, "
+                        "with batch, or set persistent_workers=False and in_order=True")  # fmt: skip
     return DataLoader(
         loader.dataset, batch_sampler=_Noting(loader.batch_sampler, rows), num_workers=loader.num_workers,
         collate_fn=loader.collate_fn, pin_memory=loader.pin_memory, timeout=loader.timeout,
         worker_init_fn=loader.worker_init_fn, multiprocessing_context=loader.multiprocessing_context,
         generator=loader.generator, prefetch_factor=loader.prefetch_factor,
     )  # fmt: skip
-
-
-def _stored(kept: Tensor | None, rows: Tensor, values: Any, n: int) -> Tensor:
-    """Return values (n,) with those of some samples set."""
-    values = torch.as_tensor(values).detach().cpu().reshape(len(rows))
-    kept = torch.zeros(n, dtype=values.dtype) if kept is None else kept
-    kept[rows] = values
-    return kept

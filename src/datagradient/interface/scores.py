@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from datagradient.errors import UserError
 from datagradient.influence import scores
-from datagradient.influence.options import PROBLEM_OPTIONS, SOLVER_OPTIONS, SOLVERS
+from datagradient.influence.options import PROBLEM_OPTIONS, RECORD, SOLVER_OPTIONS, SOLVERS
 from datagradient.interface import adapters
 from datagradient.interface.adapters import Scorable, Stated
 from datagradient.models import declared
@@ -149,6 +149,8 @@ def influence_scores(
             supported, and what to do.
     """
     options = _options(solver)
+    if options.get("name") == RECORD:
+        raise UserError(f"solver: {RECORD} is for what a Recorder keeps in training; leave the name out")
     if isinstance(verify, bool) or not isinstance(verify, int | np.integer) or verify < 0:
         raise UserError(f"verify is {verify!r}; legal is a number of samples, from 0 on")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
@@ -187,6 +189,8 @@ def _scored(
     record = {**scored.record.as_dict(), "options": {**options, **form}, "seconds": {"setup": setup, **scored.seconds}}
     if hasattr(scorable.problem, "agreement"):
         record["agreement"] = scorable.problem.agreement
+    if hasattr(scorable.problem, "left_out"):
+        record["left_out"] = scorable.problem.left_out
     if record["status"] == "unconverged":
         warnings.warn(f"the solve is unconverged: relative residual {record['residual']:.2g} after "
                       f"{record['iterations']} steps: raise max_iterations or damping", stacklevel=3)  # fmt: skip

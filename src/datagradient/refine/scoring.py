@@ -10,12 +10,13 @@ import numpy as np
 
 from datagradient.data.training_set import TrainingSet
 from datagradient.errors import one_line
-from datagradient.influence.options import PROBLEM_OPTIONS
+from datagradient.influence.options import PROBLEM_OPTIONS, RECORD
 from datagradient.influence.scores import Direction, curvature_rows, find_direction, influence_along, score
-from datagradient.influence.solvers import AgedRecord
+from datagradient.influence.solvers import AgedRecord, SolverRecord
 from datagradient.refine.policies import SCORES, Basis
 
 EVERY = slice(None)
+NOT_KEPT = "training kept no record of the samples: by a pass over them"
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def solve_direction(work: Work) -> tuple[Direction, np.ndarray | None]:
 
     If what training kept of the samples is of too old weights, they pass through the model, and a note says so.
     """
+    start = time.perf_counter()
     problem, setup = set_up(work)
     found = find_direction(problem, *work.part("influence"), seed=work.samples.seed, **solver_options(work))
     selection = selection_solution(work, problem)
@@ -78,10 +80,23 @@ def solve_direction(work: Work) -> tuple[Direction, np.ndarray | None]:
             for solution in (found.solution, *([] if selection is None else [selection])):
                 influence_along(problem, solution)
         except AgedRecord as error:
+            spent = time.perf_counter() - start
             found, selection = solve_direction(without_record(work))
-            found = replace(found, record=replace(found.record, note=one_line(error)))
-            return found, selection
-    return replace(found, seconds={"setup": setup, **found.seconds}), selection
+            return _instead(found, error, spent), selection
+    found = replace(found, record=_noted(found.record, work), seconds={"setup": setup, **found.seconds})
+    return found, selection
+
+
+def _instead(direction: Direction, error: AgedRecord, spent: float) -> Direction:
+    """Return a direction with a note that a record was not used, and the seconds that trying it took."""
+    seconds = {**direction.seconds, "setup": direction.seconds["setup"] + spent}
+    return replace(direction, seconds=seconds, record=replace(direction.record, note=one_line(error)))
+
+
+def _noted(record: SolverRecord, work: Work) -> SolverRecord:
+    """Return a solver's record with a note if there was no record of the samples where there should be one."""
+    missing = work.solver["name"] == RECORD and "train" not in work.records
+    return replace(record, note=NOT_KEPT) if missing else record
 
 
 def score_all(work: Work, also: Sequence[str] = ()) -> Scored:
@@ -95,8 +110,8 @@ def score_all(work: Work, also: Sequence[str] = ()) -> Scored:
     except AgedRecord as error:
         spent = time.perf_counter() - start
         scored = _scored(without_record(work), also)
-        seconds = {**scored.seconds, "setup": scored.seconds["setup"] + spent}
-        direction = replace(scored.direction, record=replace(scored.direction.record, note=one_line(error)))
+        direction = _instead(scored.direction, error, spent)
+        seconds = {**scored.seconds, "setup": direction.seconds["setup"]}
         return replace(scored, seconds=seconds, solver=direction.record.as_dict(), direction=direction)
 
 
@@ -114,8 +129,9 @@ def _scored(work: Work, also: Sequence[str]) -> Scored:
     selection_seconds = time.perf_counter() - start
     gradient = found.direction.validation_gradient
     arrays, other_seconds = with_others(work, problem, found.influence, gradient, also, solution)
-    direction = replace(found.direction, seconds={"setup": setup, **found.direction.seconds})
-    return Scored(arrays, found.record.as_dict(), seconds, selection_seconds + other_seconds, direction, solution)
+    record, steps = _noted(found.record, work), {"setup": setup, **found.direction.seconds}
+    direction = replace(found.direction, record=record, seconds=steps)
+    return Scored(arrays, record.as_dict(), seconds, selection_seconds + other_seconds, direction, solution)
 
 
 def selection_solution(work: Work, problem: Any) -> np.ndarray | None:
