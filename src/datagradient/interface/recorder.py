@@ -112,6 +112,7 @@ class Recorder:
             ValueError: the loader does not say which samples a batch is of.
         """
         rows: list[Any] = []
+        batches: Iterable[Any]
         if isinstance(loader, DataLoader):
             batches, n = _numbered(loader, rows), len(loader.dataset)  # type: ignore[arg-type]
         elif isinstance(loader, list | tuple):
