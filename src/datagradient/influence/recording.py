@@ -99,7 +99,7 @@ class Recording:
         self._is_projected, self._starts = bool(self.projections), {}
         self._values: Tensor | None = None
         self._layer = ""
-        self._seen = torch.zeros(n, dtype=torch.bool)
+        self._seen, self._count = torch.zeros(n, dtype=torch.bool), 0
         self._parts = torch.zeros(n, dtype=torch.int16)  # of each sample's values, that have been kept
         self._derivative = Derivative(n)
         self._pending: _Batch | None = None
@@ -231,10 +231,9 @@ class Recording:
 
     def _group(self) -> int | None:
         """Return the group of samples to be compared that the next ones belong to, None for none."""
-        count = int(self._seen.sum())
         begins = (0, self.n // 2, self.n - CHECKED[2])
         return next((group for group, (begin, size) in enumerate(zip(begins, CHECKED, strict=True))
-                     if begin <= count < begin + size), None)  # fmt: skip
+                     if begin <= self._count < begin + size), None)  # fmt: skip
 
     def _ran(self, name: str, layer: nn.Module, arguments: tuple, named: dict, output: Any) -> None:
         current = self._pass
@@ -250,10 +249,11 @@ class Recording:
 
     def _after(self, _: nn.Module, __: tuple, output: Any) -> None:
         current, self._pass = self._pass, None
-        if current is None or self.refusal is not None:
+        if current is None:
             return
         try:
-            self._take(current, _logits(output))
+            if self.refusal is None:
+                self._take(current, _logits(output))
         except SolverError as error:
             self.refuse(str(error))
         except Exception as error:  # a record never disturbs the training
@@ -320,6 +320,7 @@ class Recording:
                 f"sample {int(again[0])} was seen twice; record one epoch, in which every sample comes once"
             )
         self._seen[current.batch.samples] = True
+        self._count += taken
         if current.inputs is not None and group is not None:
             self._again.append((group, current.batch, *current.inputs))
             current.inputs = None

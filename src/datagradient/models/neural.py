@@ -164,9 +164,10 @@ def _fitted(
     for epoch in tqdm(range(epochs), "epochs", disable=None):
         total = torch.zeros((), device=device)
         with recording if recording and epoch == epochs - 1 else nullcontext() as recorder:
-            for batch in torch.randperm(n, generator=order).to(device).split(size):
+            rows = torch.randperm(n, generator=order)
+            for numbers, batch in zip(rows.split(size), rows.to(device).split(size), strict=True):
                 if recorder:
-                    recorder.batch(batch, targets[batch], None if weights is None else factors[batch])
+                    recorder.batch(numbers, targets[batch], None if weights is None else factors[batch])
                 with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
                     logits = network(samples[batch])
                     loss = _mean_loss(logits, targets[batch], None if weights is None else factors[batch])
