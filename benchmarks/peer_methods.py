@@ -10,9 +10,10 @@ library.
 """
 
 import copy
+import functools
 import gc
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -203,6 +204,23 @@ def dattri_trak(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.nd
     return -_numpy(method.attribute(validation).mean(dim=1))
 
 
+def dattri_llm_ekfac(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.ndarray:
+    """Return dattri-llm's EK-FAC scores, which cover linear layers and convolutions; see `_dattri_llm`."""
+    from dattri_llm import EKFACAttributor
+
+    return _dattri_llm(network, x, y, x_val, y_val, damping, EKFACAttributor)
+
+
+def dattri_llm_kfac(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.ndarray:
+    """Return dattri-llm's K-FAC scores, which cover linear layers and convolutions; see `_dattri_llm`.
+
+    The damping is added to each of the two factors of a layer's H, as always in dattri-llm, and not to their product.
+    """
+    from dattri_llm import KFACAttributor
+
+    return _dattri_llm(network, x, y, x_val, y_val, damping, KFACAttributor)
+
+
 METHODS: dict[str, Callable] = {
     "captum TracInCPFast": captum_tracin,
     "pyDVL EK-FAC": pydvl_ekfac,
@@ -214,6 +232,8 @@ METHODS: dict[str, Callable] = {
     "dattri LiSSA": dattri_lissa,
     "dattri LoGra": dattri_logra,
     "dattri TRAK": dattri_trak,
+    "dattri-llm EK-FAC": dattri_llm_ekfac,
+    "dattri-llm K-FAC": dattri_llm_kfac,
 }
 
 
@@ -244,6 +264,51 @@ def _dattri(network: nn.Module, x, y, x_val, y_val, attributor: Callable, dampin
     parameters, gradients = task.get_param(0)[0].detach(), task.get_grad_loss_func()
     batches = ((part.unsqueeze(0) for part in batch) for batch in _batches(x, y, 100))
     return -_numpy(torch.cat([gradients(parameters, tuple(batch)) @ s for batch in batches]))
+
+
+def _dattri_llm(network: nn.Module, x, y, x_val, y_val, damping: float, kind: type) -> np.ndarray:
+    """Return the scores of one of dattri-llm's attributors; H is the mean of g_i g_iᵀ, as in its documentation.
+
+    Its own `attribute` would score every pair of a training and a validation sample, and needs transformers to compute
+    gradients. Instead, its hooks deliver batches of gradients, and its attributor solves for the mean gradient.
+    """
+    from dattri_llm import AttributionArguments, HookManager, HookManagerConfig
+    from dattri_llm.gradient import ops
+    from dattri_llm.gradient.callbacks import CaptureCallback
+    from dattri_llm.gradient.gradient import Gradient
+
+    network = _prepared(network)
+    layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
+    for layer in layers.values():
+        if isinstance(layer, nn.Conv2d):
+            layer.__class__ = nn.Conv2d  # dattri-llm fails on subclasses
+    latest, config = CaptureCallback(), HookManagerConfig(hook_types=dict.fromkeys(layers, "linear_io"))
+    hooks = HookManager(network, config, [latest])
+
+    class Gradients:
+        reusable = True  # EK-FAC reads them twice
+
+        def __init__(self, batches: Iterable):
+            self.batches = batches
+
+        def __iter__(self) -> Iterator[tuple]:
+            for step, (inputs, labels) in enumerate(self.batches):
+                with hooks.collect():
+                    cross_entropy(network(inputs), labels, reduction="sum").backward()
+                yield step, latest.record.gradient, latest.record.input_hash
+
+    def total(_: str, value, layer_type: str) -> Tensor:
+        return ops.materialize(value, layer_type).sum(dim=0, keepdim=True)
+
+    def solution(name: str, totals: Tensor, layer_type: str) -> Tensor:
+        return method.precondition_test_layer(totals.sum(dim=0, keepdim=True) / len(y_val), layer_type, factors[name])
+
+    method = kind(AttributionArguments(tempfile.gettempdir(), use_cpu=True))  # nothing is written
+    factors, _ = method.damp_fit(method.fit_raw(Gradients(_curvature(x, y))), damping)
+    totals = [gradient.map_layers(total) for _, gradient, _ in Gradients(_batches(x_val, y_val))]
+    s = functools.reduce(Gradient.concatenate, totals).map_layers(solution)
+    products = [gradient.similarity(s, reduce="all")[:, 0] for _, gradient, _ in Gradients(_batches(x, y))]
+    return -_numpy(torch.cat(products))
 
 
 def _stable(solve: Callable[[float], Tensor], scale: float, bound: Tensor) -> Tensor:

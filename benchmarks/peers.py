@@ -46,6 +46,7 @@ LAYERS = {"last": "last layer", "all": "all layers", "projected": "all layers, p
 COVERS = {
     "captum TracInCPFast": "last weight", "pyDVL EK-FAC": "linear layers",
     "kronfluence EK-FAC": "linear and convolutional layers",
+    "dattri-llm EK-FAC": "linear and convolutional layers", "dattri-llm K-FAC": "linear and convolutional layers",
 }  # fmt: skip
 TOO_LONG = 20.0  # seconds; a method that takes longer runs only once, and its first call is timed
 
