@@ -180,9 +180,11 @@ def dattri_logra(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.n
         return DataLoader(TensorDataset(*part), _batch_size(x), collate_fn=collate)
 
     model, train, validation = Named().eval(), loader(x, y), loader(x_val, y_val)
-    method = LoGraAttributor(AttributionTask(loss, model, model.state_dict()), damping=damping)
-    method.cache(train)
-    return -_numpy(method.attribute(train, validation).mean(dim=1))
+    with tempfile.TemporaryDirectory() as folder:  # it writes what it knows of batches, otherwise where it stands
+        task = AttributionTask(loss, model, model.state_dict())
+        method = LoGraAttributor(task, damping=damping, cache_dir=folder)
+        method.cache(train)
+        return -_numpy(method.attribute(train, validation).mean(dim=1))
 
 
 def dattri_trak(network: nn.Module, x, y, x_val, y_val, damping: float) -> np.ndarray:
