@@ -176,10 +176,9 @@ def compare(root: Path, config: dict, dataset: str, name: str, noise: str, seed:
             print(f"{dataset}/{name}/{noise}: {options}: {error}", file=sys.stderr)
             continue
         found[k] = scores.influence
-        all_layers = options["name"] == RECORD and options.get("parameters") == "projected"
         rows.append({
             "dataset": dataset, "model": name, "noise": noise, "n": len(samples.labels),
-            "solver": f"{RECORD}-all" if all_layers else scores.record.solver,
+            "solver": named(options, scores),
             "parameters": options.get("parameters", "all"), "curvature": options.get("curvature", "ggn"),
             "damping": options["damping"],
             "steps": scores.record.iterations, "samples": options.get("samples") or len(samples.labels),
@@ -194,6 +193,12 @@ def compare(root: Path, config: dict, dataset: str, name: str, noise: str, seed:
     overhead = {**{key: value for key, value in rows[0].items() if key in OVERHEAD}, **memory,
                 "train_ratio": f"{train_ratio:.4f}"}  # fmt: skip
     return rows, overhead
+
+
+def named(options: dict, scores: Scores) -> str:
+    """Return the name of a solver in the tables."""
+    projected = options["name"] == RECORD and options.get("parameters") == "projected"
+    return f"{RECORD}-all" if projected else scores.record.solver
 
 
 def recorded(
@@ -264,8 +269,8 @@ def remeasure(root: Path, config: dict, dataset: str, name: str, noise: str, see
     for k, (row, options) in enumerate(zip(tqdm(rows, "/".join(where), disable=None), wanted, strict=True)):
         repeats = REPEATS if k == 0 or options["name"] == RECORD else 1
         scores, seconds = timed_scores(module, model, samples, validation, options, repeats, records)
-        same = (f"{options['damping']}", options.get("parameters", "all"))
-        if same != (row["damping"], row["parameters"]):
+        same = (named(options, scores), f"{options['damping']}", options.get("parameters", "all"))
+        if same != (row["solver"], row["damping"], row["parameters"]):
             raise SystemExit(f"{'/'.join(where)}: row {k} is of {row['solver']}, not of {same}: measure all of it")
         row |= {"steps": scores.record.iterations, **costs(record, forward, seconds)}
     return rows, {**overhead, **{key: rows[0][key] for key in TIMES}, "train_ratio": f"{train_ratio:.4f}"}

@@ -375,3 +375,15 @@ def test_samples_that_a_model_was_not_trained_on_are_scored_along_the_same_direc
 def test_policies_that_there_are_not_are_refused(digits, policies, message):
     with pytest.raises(UserError, match=message):
         refine(digits, "logistic", policies=policies)
+
+
+@pytest.mark.parametrize(("model", "solver", "policies", "message"), [
+    ("logistic", {"dampng": 1}, ["influence"], "cg has no option 'dampng'; legal: name, damping"),
+    ("logistic", {"name": "lu"}, ["influence"], "no 'lu'; legal: cg, record"),
+    ("logistic", {"name": "record"}, ["influence"], "name, for logistic: record is for networks"),
+    ("neural", {"name": "record", "parameters": "all"}, ["influence"], "parameters, for neural: all, and record keeps"),
+    ("neural", {"parameters": "projected"}, ["influence", "repair"], "policies that go by cross-fitting need last"),
+])  # fmt: skip
+def test_a_solver_that_does_not_fit_is_refused_before_anything_is_trained(digits, model, solver, policies, message):
+    with pytest.raises(UserError, match=message):
+        refine(digits, model, solver=solver, policies=policies, plan=PLAN)

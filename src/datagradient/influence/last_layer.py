@@ -73,7 +73,7 @@ class LastLayerProblem(LinearProblem):
         if isinstance(inputs, Record):
             if inputs.projections is not None:
                 raise SolverError("record: it holds projected gradients, and parameters are last: train again")
-            self.layer = dict(network.named_modules())[inputs.layer]
+            self.layer = network.get_submodule(inputs.layer)
             theta = (value.detach().cpu().double().numpy() for value in (self.layer.weight, self.layer.bias))
             super().__init__(inputs, labels, *theta, 0.0, rows, weights)
             return

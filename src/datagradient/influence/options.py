@@ -27,3 +27,15 @@ SOLVER_OPTIONS = {
     "curvature": CURVATURES,
     "parameters": PARAMETERS,
 }
+
+
+def record_misfit(solver: dict, is_kept: bool) -> tuple[str, str] | None:
+    """Return the option of the solver ``record`` that does not fit, and why; None where all do, or for other solvers.
+
+    `is_kept` says whether the model's family keeps records.
+    """
+    if solver["name"] != RECORD:
+        return None
+    if not is_kept:
+        return "name", f"{RECORD} is for networks"
+    return ("parameters", f"all, and {RECORD} keeps last or projected") if solver.get("parameters") == "all" else None

@@ -1,5 +1,7 @@
 """What was kept of samples while a network was trained, so that their scores need no pass."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +12,10 @@ from torch import Tensor, nn
 
 from datagradient.influence.glm import ROWS
 from datagradient.influence.projections import Projections, projections_from
-from datagradient.influence.solvers import AgedRecord
+from datagradient.influence.solvers import AgedRecord, SolverError
 
+MEMORY = 2**30  # bytes; a larger record has half of the precision, and one that is still larger lies on disk
+AFTERWARDS = "score the network afterwards with influence_scores"
 AGED = 0.95  # least rank correlation of scores from a record with those by a pass, of some samples
 
 
@@ -108,3 +112,25 @@ def record_from(arrays: Mapping[str, np.ndarray], network: nn.Module) -> Record:
 def precise(values: Tensor) -> Tensor:
     """Return values in single precision at least."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def storage(n: int, width: int, like: Tensor, memory: int) -> Tensor:
+    """Return room for n rows, on the device of a tensor like them, or in a file if they take more than some bytes.
+
+    Raises:
+        SolverError: there is no room on disk.
+    """
+    dtype = like.dtype
+    if n * width * dtype.itemsize > memory:
+        dtype = torch.bfloat16
+    size = n * width * dtype.itemsize
+    if size <= memory:
+        return torch.empty((n, width), dtype=dtype, device=like.device)
+    folder = tempfile.gettempdir()
+    if shutil.disk_usage(folder).free < size:
+        raise SolverError(f"{size / 2**30:.1f} GiB are needed in {folder}, which has less free; set TMPDIR, or "
+                          f"{AFTERWARDS}")  # fmt: skip
+    # A file without a name: it is gone when the record is, or when the process ends, however it ends.
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.truncate(size)
+        return torch.from_numpy(np.memmap(file, np.int16, "r+", shape=(n, width))).view(dtype)

@@ -5,8 +5,6 @@ training without them. What is kept is of slightly older weights than the traine
 seen first among them, it is computed again, so that what that costs is known.
 """
 
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,14 +21,12 @@ from datagradient.influence.derivative import Derivative, tolerance
 from datagradient.influence.glm import ROWS
 from datagradient.influence.modules import argument, evaluation, refuse_head, restored_generators
 from datagradient.influence.projections import Projection, projections_of, with_gradients
-from datagradient.influence.record import Checked, Record
+from datagradient.influence.record import AFTERWARDS, MEMORY, Checked, Record, storage
 from datagradient.influence.solvers import SolverError
 
-MEMORY = 2**30  # bytes; a larger record has half of the precision, and one that is still larger lies on disk
 # Samples, about, that are compared with the trained network: the first ones of the epoch, of its second half, the last.
 CHECKED = (200, 100, 100)
 FITTED = 256  # samples, at least, whose moments the directions of projections are found from
-AFTERWARDS = "score the network afterwards with influence_scores"
 
 
 @dataclass
@@ -96,7 +92,7 @@ class Recording:
         self.network, self.n, self.trains, self.memory = network, n, trains, memory
         self.refusal: str | None = None  # why there is no record: the first reason
         self.projections: dict[str, Projection] = projections_of(network) if parameters == "projected" else {}
-        self._is_projected, self._starts = bool(self.projections), {}
+        self._starts: dict[str, int] = {}  # where the numbers of each layer begin
         self._values: Tensor | None = None
         self._layer = ""
         self._seen, self._count = torch.zeros(n, dtype=torch.bool), 0
@@ -270,9 +266,9 @@ class Recording:
                 raise SolverError(f"sample {int(batch.samples[0])} passed without labels or without gradients; its "
                                   "loss cannot be checked")  # fmt: skip
             current.logits = kept
-            if not self._is_projected:
+            if not self.projections:
                 outputs.register_hook(_Hook(partial(self._check, current)))
-        if not self._is_projected:
+        if not self.projections:
             return self._keep(batch.samples, inputs, 0, inputs.shape[1])
         if not self._starts:
             # Others are used without running themselves, or not at all: they count as held fixed.
@@ -377,28 +373,6 @@ class Recording:
         rows = samples.to(self._values.device)
         self._values[rows, first : first + values.shape[1]] = values.to(self._values.device, self._values.dtype)
         self._parts[samples] += 1
-
-
-def storage(n: int, width: int, like: Tensor, memory: int) -> Tensor:
-    """Return room for n rows, on the device of a tensor like them, or in a file if they take more than some bytes.
-
-    Raises:
-        SolverError: there is no room on disk.
-    """
-    dtype = like.dtype
-    if n * width * dtype.itemsize > memory:
-        dtype = torch.bfloat16
-    size = n * width * dtype.itemsize
-    if size <= memory:
-        return torch.empty((n, width), dtype=dtype, device=like.device)
-    folder = tempfile.gettempdir()
-    if shutil.disk_usage(folder).free < size:
-        raise SolverError(f"{size / 2**30:.1f} GiB are needed in {folder}, which has less free; set TMPDIR, or "
-                          f"{AFTERWARDS}")  # fmt: skip
-    # A file without a name: it is gone when the record is, or when the process ends, however it ends.
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.truncate(size)
-        return torch.from_numpy(np.memmap(file, np.int16, "r+", shape=(n, width))).view(dtype)
 
 
 def _logits(output: Any) -> Any:

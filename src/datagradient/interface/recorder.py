@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from datagradient.errors import UserError
 from datagradient.influence.options import RECORD
-from datagradient.influence.recording import MEMORY, Recording
+from datagradient.influence.record import MEMORY
+from datagradient.influence.recording import Recording
 from datagradient.influence.solvers import AgedRecord
 from datagradient.interface import networks
 from datagradient.interface.adapters import Stated

@@ -15,7 +15,7 @@ from datagradient.data.declared import human_labels_of
 from datagradient.errors import UserError, shown
 from datagradient.files import read_json
 from datagradient.files.strict_yaml import read_yaml
-from datagradient.influence.options import PROBLEM_OPTIONS, RECORD, SOLVERS
+from datagradient.influence.options import PROBLEM_OPTIONS, SOLVERS, record_misfit
 from datagradient.models import Family, declared
 from datagradient.pipeline.layout import (
     JOBS,
@@ -348,10 +348,7 @@ def _misfits(solver: dict, family: Family) -> Iterator[tuple[str, str]]:
     for key in PROBLEM_OPTIONS[1:]:
         if key in solver and key not in family.solver:
             yield key, "this family has no such choice"
-    if solver["name"] == RECORD and not family.records:
-        yield "name", f"{RECORD} is for networks"
-    if solver["name"] == RECORD and solver.get("parameters") == "all":
-        yield "parameters", f"all, and {RECORD} keeps last or projected"
+    yield from filter(None, [record_misfit(solver, family.records)])
     if solver["name"] != "cg" and solver.get("tolerance") == 0:
         yield "tolerance", f"{solver['name']} needs a tolerance above 0"
     if "ekfac" in (solver["name"], solver.get("preconditioner")):

@@ -15,7 +15,7 @@ from datagradient.data.record import Dataset
 from datagradient.data.splits import SplitPlan, flipped_parts, split
 from datagradient.data.training_set import TrainingSet, with_validation
 from datagradient.errors import UserError
-from datagradient.influence.options import PROBLEM_OPTIONS, RECORD, SOLVERS
+from datagradient.influence.options import PROBLEM_OPTIONS, SOLVERS, record_misfit
 from datagradient.metrics import PREFIXES
 from datagradient.models import declared, family
 from datagradient.refine.crossfit import CrossFit, cross_fit
@@ -102,7 +102,7 @@ def refine(
     held = {part: (inputs[part], labels[part]) for part in PREFIXES}
     by_kind = declaration.solver.get(dataset.modality) or {}
     plain = {key: value for key, value in declaration.solver.items() if not isinstance(value, dict)}
-    full = _solver(model, {**plain, **by_kind, **(solver or {})}, policies)
+    full = _solver(model, {**plain, **by_kind}, solver or {}, policies)
     settings = {**declaration.defaults, **(settings or {})}
     crossfits = []
     if needs_crossfit(list(policies)):
@@ -195,22 +195,28 @@ def score_trained(model: str, trained: Trained, held: Held, solver: dict, also: 
     return score_all(work, also)
 
 
-def _solver(model: str, options: dict[str, Any], policies: Sequence[str]) -> dict[str, Any]:
-    """Return a solver with the options that it has.
+def _solver(
+    model: str, defaults: Mapping[str, Any], given: Mapping[str, Any], policies: Sequence[str]
+) -> dict[str, Any]:
+    """Return the options that are given, and the family's defaults for those that the solver has besides.
 
     Raises:
-        UserError: the model or a policy cannot be scored so.
+        UserError: there is no such solver or option, or the model or a policy cannot be scored so.
     """
-    name, parameters = options["name"], options.get("parameters")
+    name = given.get("name", defaults["name"])
     if name not in SOLVERS:
         raise UserError(f"solver: no {name!r}; legal: {', '.join(SOLVERS)}")
-    if name == RECORD and not declared(model).records:
-        raise UserError(f"solver: {RECORD} is for networks, and the model is {model}")
-    if name == RECORD and parameters == "all":
-        raise UserError(f"solver: parameters are all, and {RECORD} keeps last or projected")
-    if parameters == "projected" and needs_crossfit(list(policies)):
+    legal = ("name", *SOLVERS[name], *PROBLEM_OPTIONS)
+    for key in given:
+        if key not in legal:
+            raise UserError(f"solver: {name} has no option {key!r}; legal: {', '.join(legal)}")
+    full = {**{key: value for key, value in defaults.items() if key in legal}, **given}
+    misfit = record_misfit(full, declared(model).records)
+    if misfit:
+        raise UserError(f"solver: {misfit[0]}, for {model}: {misfit[1]}")
+    if full.get("parameters") == "projected" and needs_crossfit(list(policies)):
         raise UserError("solver: parameters are projected, and policies that go by cross-fitting need last or all")
-    return {key: value for key, value in options.items() if key in ("name", *SOLVERS[name], *PROBLEM_OPTIONS)}
+    return full
 
 
 def _check_policies(policies: Sequence[str]) -> None:

@@ -40,7 +40,7 @@ class Work:
 
     def part(self, name: str) -> tuple[Any, np.ndarray]:
         """Return inputs, or what was kept of them, and labels of the part ``"influence"`` or ``"selection"``."""
-        inputs, labels = self.validation if name == "influence" or self.selection is None else self.selection
+        inputs, labels = {"influence": self.validation, "selection": self.selection}[name]
         return self.records.get(name, inputs), labels
 
     def problem(self, shard: slice = EVERY) -> Any:
