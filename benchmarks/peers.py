@@ -44,7 +44,7 @@ OTHERS = {"last": {**CONVERGED, "parameters": "all"}, "all": {**LAST_LAYER, "sam
 LAYERS = {"last": "last layer", "all": "all layers", "projected": "all layers, projected"}
 # The parameters covered by libraries that do not cover all layers.
 COVERS = {
-    "captum TracInCPFast": "last weight", "pyDVL EK-FAC": "linear layers",
+    "captum TracInCPFast": "last weight", "pyDVL EK-FAC": "linear layers", "dattri LoGra": "linear layers",
     "kronfluence EK-FAC": "linear and convolutional layers",
     "dattri-llm EK-FAC": "linear and convolutional layers", "dattri-llm K-FAC": "linear and convolutional layers",
 }  # fmt: skip

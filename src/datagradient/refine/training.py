@@ -62,7 +62,7 @@ def fit(
 ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """Train a model of a family; return it, the record of the training, and what was kept of the samples, by part."""
     given = (samples.inputs, samples.labels, samples.n_classes, settings, samples.seed)
-    if solver is None or solver["name"] != RECORD:
+    if solver is None or solver.get("name") != RECORD:
         return *module.fit(*given), {}
     model, record, kept = module.fit_recorded(*given, parameters=solver.get("parameters", "last"))
     return model, record, {} if kept is None else {"train": kept}
@@ -70,7 +70,7 @@ def fit(
 
 def predict(module: ModuleType, model: Any, inputs: Any, solver: Mapping[str, Any] | None) -> tuple[np.ndarray, Any]:
     """Return class probabilities, and what stands for the inputs where influence is computed with a solver."""
-    if solver is None or solver["name"] != RECORD:
+    if solver is None or solver.get("name") != RECORD:
         return module.probabilities(model, inputs), inputs
     probabilities, kept = module.probabilities_recorded(model, inputs)
     return probabilities, kept if solver.get("parameters", "last") == "last" else inputs
