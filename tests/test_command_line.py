@@ -30,7 +30,7 @@ datasets: {affairs: {max_development: 300, max_test: 100}}
 scalability: {repeats: 1, datasets: {affairs: {models: [logistic], sizes: [200]}}}
 streaming: {dataset: affairs, model: logistic, trained_on: 200, chunk: 100, sizes: [200]}
 fidelity: {halves: 2, single: 2, initialisations: 1}
-trusted: {labels: [0, 20], checked: [10], seeds: 1}
+trusted: {labels: [0, 20], checked: [10], seeds: {logistic: 1}}
 sensitivity: {fractions: [0.1]}
 """
 CONFIG = "--config config.json"

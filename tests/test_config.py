@@ -114,7 +114,11 @@ def test_every_committed_preset_is_valid(tmp_path, preset):
         ("gpu: 2", "mine.yaml: gpu: 2 is not 0 or 1"),
         ("sensitivity: {fractions: [0.1]}", "mine.yaml: sensitivity: needs the models of fidelity"),
         ("fidelity: {halves: 3}", "mine.yaml: fidelity.single: missing"),
-        ("noise: [0.0]\ntrusted: {labels: [0], checked: [10], seeds: 1}", "mine.yaml: trusted: needs wrong labels"),
+        ("noise: [0.0]\ntrusted: {labels: [0], checked: [10], seeds: {neural: 1}}",
+         "mine.yaml: trusted: needs wrong labels"),
+        ("trusted: {labels: [0], checked: [10], seeds: {forest: 1}}", "trusted.seeds.forest: unknown; legal"),
+        ("trusted: {labels: [0], checked: [10], seeds: {}}",
+         "mine.yaml: trusted.seeds: names no family of the preset, which has "),
         ("scalability: {repeats: 1, datasets: {imdb: {models: [logistic], sizes: [100]}}}",
          "mine.yaml: scalability.datasets: imdb with logistic is not among the preset's"),
         ("scalability: {repeats: 1, datasets: {digits: {models: [logistic], sizes: [10]}}}", "sizes.0: 10 is not a"),
@@ -410,7 +414,7 @@ FULL = "\n".join(
         "scalability": "{repeats: 1, datasets: {digits: {models: [neural], sizes: [500]}}}",
         "streaming": "{dataset: digits, model: neural, trained_on: 100, chunk: 100, sizes: [400]}",
         "fidelity": "{halves: 3, single: 2, initialisations: 1}", "sensitivity": "{fractions: [0.1]}",
-        "trusted": "{labels: [0, 20], checked: [10], seeds: 1}",
+        "trusted": "{labels: [0, 20], checked: [10], seeds: {neural: 1}}",
     }.items()
 )  # fmt: skip
 SCALARS = st.one_of(

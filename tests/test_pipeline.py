@@ -29,7 +29,7 @@ datasets:
 scalability: {repeats: 1, datasets: {affairs: {models: [logistic], sizes: [200, 400, 800]}}}
 streaming: {dataset: affairs, model: logistic, trained_on: 300, chunk: 100, sizes: [100, 300]}
 fidelity: {halves: 6, single: 3, initialisations: 2}
-trusted: {labels: [0, 20, 1000], checked: [10], seeds: 2}
+trusted: {labels: [0, 20, 1000], checked: [10], seeds: {logistic: 2}}
 sensitivity: {fractions: [0.05, 0.2]}
 """
 snakemake = functools.partial(conftest.snakemake, config=MICRO)

@@ -39,7 +39,8 @@ def test_twenty_seeds_reach_it_both_ways():
 
 
 def test_the_confirmation_says_what_each_number_of_seeds_and_each_condition_can_reach():
-    confirm = {**validate(*merged(REPOSITORY / "config/confirm.yaml")), "first_seeds": {"neural": 5}}
+    confirm = {**validate(*merged(REPOSITORY / "config/confirm.yaml")), "seeds": list(range(10)),
+               "first_seeds": {"neural": 5}}  # fmt: skip
     everywhere, images = preflight(confirm).split("preflight: ")[1:]
     assert everywhere.startswith("condition 0, 0.2, 0.2-untrusted: families of 18 comparisons")
     assert images.startswith("condition worse_label, worse_label-untrusted: families of 6 comparisons (accuracy and "

@@ -23,7 +23,7 @@ noise: [0.0, 0.2]
 validation: [trusted, untrusted]
 seeds: [3, 4]
 first_seeds: {boosted: 2}
-trusted: {labels: [0, 20, 1000], checked: [10, 30], seeds: 1}
+trusted: {labels: [0, 20, 1000], checked: [10, 30], seeds: {logistic: 1, boosted: 1, neural: 1}}
 """
 
 

@@ -186,7 +186,11 @@ def _experiment_types(families: list[str], datasets: list[str]) -> dict[str, Any
         "streaming": {"dataset": value(tuple(datasets)), "model": value(tuple(families)), **stream_plan()},
         "fidelity": {"halves": value(REPEATS), "single": value(SEVERAL), "initialisations": value(REPEATS)},
         "sensitivity": {"fractions": list_of(SHARE)},
-        "trusted": {"labels": list_of({**COUNT, "ge": 0}), "checked": list_of(COUNT), "seeds": value(COUNT)},
+        "trusted": {
+            "labels": list_of({**COUNT, "ge": 0}),
+            "checked": list_of(COUNT),
+            "seeds": mapping(dict.fromkeys(families, value(COUNT)), needed=()),
+        },
     }
     return {name: mapping(keys, null=True) for name, keys in content.items()}
 
@@ -291,6 +295,9 @@ def _experiments(config: dict) -> Iterator[Problem]:
         yield Problem(("sensitivity",), "needs the models of fidelity")
     if config.get("trusted") and all_conditions(config) == [PUBLISHED]:
         yield Problem(("trusted",), "needs wrong labels: add a noise rate above 0, or human_labels of a data set")
+    if config.get("trusted") and not set(config["models"]) & set(config["trusted"]["seeds"]):
+        text = f"names no family of the preset, which has {', '.join(config['models'])}; say {{a family: seeds}}"
+        yield Problem(("trusted", "seeds"), text)
     scaled = (config["scalability"] or {}).get("datasets", {})
     wanted = [("scalability", name, model) for name, entry in scaled.items() for model in entry["models"]]
     if config["streaming"]:

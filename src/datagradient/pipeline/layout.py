@@ -106,11 +106,12 @@ def varied(config: dict, root: str | Path, kind: str) -> list[Path]:
     """Return the files that sensitivity.csv, fractions.csv or trusted.csv is made from, by `kind`.
 
     For sensitivity, these are of the first seed and the last noise rate; for fractions, of the first three seeds; for
-    trusted, of the first seeds and all conditions in which training labels alone are wrong.
+    trusted, of each family's first seeds and all conditions in which training labels alone are wrong.
     """
     if kind == "trusted":
-        seeds = config["seeds"][: config["trusted"]["seeds"]]
-        models = [keys for seed in seeds for keys in grid(config, iteration=0, seed=seed)
+        numbers = config["trusted"]["seeds"]
+        models = [keys for model in config["models"] for seed in config["seeds"][: numbers.get(model, 0)]
+                  for keys in grid(config, iteration=0, model=model, seed=seed)
                   if keys["noise"] != PUBLISHED and not is_untrusted(keys["noise"])]  # fmt: skip
         return [Cell(root, **keys).file("trusted.json") for keys in models]
     first, noise = config["seeds"][0], noise_names(config)[-1]
