@@ -417,6 +417,22 @@ def test_a_pass_without_gradients_is_no_training(blobs):
         recorder.scores(blobs[1])
 
 
+def test_a_loop_may_use_the_same_tensors_for_every_batch(blobs):
+    (x, y), validation = blobs
+    found = []
+    for again in (False, True):
+        model, size = network(), 30
+        numbers, labels = torch.empty(size, dtype=torch.long), torch.empty(size, dtype=torch.long)
+        recorder = Recorder(model, n=N)
+        with recorder:
+            for rows in torch.randperm(N, generator=torch.Generator().manual_seed(0)).split(size):
+                own = (numbers.copy_(rows), labels.copy_(y[rows])) if again else (rows, y[rows])
+                recorder.batch(*own)
+                cross_entropy(model(x[rows]), own[1]).backward()
+        found.append(recorder.scores(validation).values)
+    assert np.array_equal(*found)
+
+
 def test_weights_by_class_in_batches_of_one_class_are_seen(blobs):
     x, y = blobs[0]
     model, factors = network(), torch.tensor([1.0, 3.0, 5.0])
@@ -427,7 +443,7 @@ def test_weights_by_class_in_batches_of_one_class_are_seen(blobs):
                 recorder.batch(rows, y[rows])
                 (factors[label] * cross_entropy(model(x[rows]), y[rows])).backward()
         for row in range(N):
-            if not recorder._recording._seen[row]:
+            if not recorder._recording._times[row]:
                 recorder.batch([row], y[row : row + 1])
                 cross_entropy(model(x[row : row + 1]), y[row : row + 1]).backward()
     with pytest.raises(ValueError, match="another factor than that of other passes"):

@@ -1,6 +1,7 @@
 """Whether a loss that a training minimises is the cross-entropy of its labels, by its derivative in every pass."""
 
 import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,6 +11,29 @@ from datagradient.influence.solvers import SolverError
 
 SINGLE, HALF = 1e-2, 0.1  # tolerance, by precision
 NOTHING = 1e-6  # size of a sample's derivative below which rounding is all that is left of it
+TOGETHER = 2**15  # numbers, at least, that are compared at once: many small passes take as long as one large
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A pass: numbers of its m samples, the gradient by the logits, logits, labels, and factors of the losses or None.
+
+    Logits and gradient are (m, classes) or (m, 1), the others (m,).
+    """
+
+    samples: Tensor
+    gradient: Tensor
+    logits: Tensor
+    labels: Tensor
+    weights: Tensor | None
+
+    def kept(self) -> "Seen":
+        """Return it with a copy of what the network computed, which may be written into when the pass has ended."""
+        return replace(self, gradient=self.gradient.detach().clone(), logits=self.logits.detach().clone())
+
+    def kind(self) -> tuple:
+        """Return what passes that are compared at once have in common."""
+        return self.gradient.shape, self.gradient.dtype, self.logits.dtype, self.labels.dtype, self.weights is None
 
 
 class Derivative:
@@ -24,39 +48,56 @@ class Derivative:
 
     def __init__(self, n: int):
         self._compared = torch.zeros(n, dtype=torch.bool)
+        self._waiting: list[Seen] = []  # passes of one kind
         self._departures: list[tuple[Tensor, Tensor, float]] = []  # by sample, and what is tolerated
-        self._factors: dict[int, list[tuple[Tensor, Tensor]]] = {}  # by the size of the pass: samples and factor
+        self._factors: dict[int, list[tuple[Tensor, Tensor]]] = {}  # by the size of the pass: first samples and factors
 
-    def see(
-        self, samples: Tensor, gradient: Tensor, logits: Tensor, labels: Tensor, weights: Tensor | None
-    ) -> Tensor:  # fmt: skip
-        """Return the factor of a pass, in single precision: its gradients ÷ those of the sum of its samples' losses.
+    def see(self, seen: Seen) -> None:
+        """Compare a pass, perhaps later, together with others."""
+        if self._waiting and self._waiting[0].kind() != seen.kind():
+            self._compare_waiting()
+        self._waiting.append(seen.kept())
+        if len(self._waiting) * seen.gradient.numel() >= TOGETHER:
+            self._compare_waiting()
 
-        Args:
-            samples: numbers (m,).
-            gradient: by the logits, (m, classes) or (m, 1).
-            logits: of the same shape.
-            labels: (m,).
-            weights: (m,) factors of the losses; None for 1.
-        """
-        self._compared[samples] = True
+    def factor(self, seen: Seen) -> Tensor:
+        """Compare a pass; return its factor in single precision: its gradients ÷ those of the sum of its losses."""
+        found = self._compare([seen])[0]
+        return torch.where(torch.isnan(found), torch.ones_like(found), found).float()
+
+    def _compare_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._compare(waiting)
+
+    def _compare(self, passes: list[Seen]) -> Tensor:
+        """Return the factors of passes of one kind, NaN where there is nothing to compare."""
+        samples = torch.cat([seen.samples for seen in passes])
+        weights = None if passes[0].weights is None else torch.cat([seen.weights for seen in passes])
+        logits, labels = (torch.cat([getattr(seen, name) for seen in passes]) for name in ("logits", "labels"))
         expected = residuals(logits, labels, weights)
-        found = gradient.detach().reshape(expected.shape).to(expected.dtype)
-        size = (expected * expected).sum()
-        factor = (found * expected).sum() / size.clamp(min=1e-30)
-        usual = (size / len(expected)).sqrt()
-        distance = (found - factor * expected).norm(dim=1) / (factor.abs() * usual).clamp(min=1e-30)
-        departures = torch.where(factor > 0, distance, math.inf)
+        m = len(passes[0].samples)
+        found = torch.cat([seen.gradient.detach() for seen in passes]).reshape(expected.shape).to(expected.dtype)
+        found, expected = found.reshape(len(passes), m, -1), expected.reshape(len(passes), m, -1)
+        size = (expected * expected).sum(dim=(1, 2))
+        factors = (found * expected).sum(dim=(1, 2)) / size.clamp(min=1e-30)
+        usual = (size / m).sqrt()
+        distances = (found - factors[:, None, None] * expected).norm(dim=2)
+        departures = distances / (factors.abs() * usual).clamp(min=1e-30)[:, None]
+        departures = torch.where((factors > 0)[:, None], departures, math.inf)
         # Where all samples are fitted there is nothing to compare, nor where a scaled loss overflows: such a step is
         # left out by the caller.
-        silent = (usual < NOTHING) | ~torch.isfinite(found).all()
-        departures = torch.where(silent, torch.zeros_like(departures), departures)
-        self._departures.append((samples, departures, tolerance(gradient, logits)))
-        self._factors.setdefault(len(samples), []).append((samples, torch.where(silent, math.nan, factor)))
-        return torch.where(silent, torch.ones_like(factor), factor).float()
+        silent = (usual < NOTHING) | ~torch.isfinite(found).all(dim=(1, 2))
+        departures = torch.where(silent[:, None], torch.zeros_like(departures), departures)
+        factors = torch.where(silent, math.nan, factors)
+        self._compared[samples] = True
+        self._departures.append((samples, departures.reshape(-1), tolerance(passes[0].gradient, logits)))
+        self._factors.setdefault(m, []).append((samples[::m], factors))
+        return factors
 
     def check(self, remedy: str) -> None:
         """Raise a `SolverError` that names a sample whose loss is another, or was not seen."""
+        self._compare_waiting()
         missing = (~self._compared).nonzero()
         if len(missing):
             raise SolverError(f"record: sample {int(missing[0])} had no backward pass")
@@ -68,14 +109,15 @@ class Derivative:
                     f"say its weights, or {remedy} and its loss"
                 )
         for passes in self._factors.values():
-            powers = torch.stack([factor for _, factor in passes]).double().log2()
+            powers = torch.cat([factors for _, factors in passes]).double().log2()
             usual = powers.nanmedian()
             gaps = powers - usual
             off = torch.nan_to_num((gaps - gaps.round()).abs())
             worst = int(off.argmax())
             if float(off[worst]) > math.log2(1 + HALF):
+                first = torch.cat([samples for samples, _ in passes])[worst]
                 raise SolverError(
-                    f"record: the loss of sample {int(passes[worst][0][0])} and others of its pass has another factor "
+                    f"record: the loss of sample {int(first)} and others of its pass has another factor "
                     f"than that of other passes of as many samples: say its weights, or {remedy}"
                 )
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from datagradient.errors import one_line
-from datagradient.influence.derivative import Derivative, tolerance
+from datagradient.influence.derivative import Derivative, Seen, tolerance
 from datagradient.influence.glm import ROWS
 from datagradient.influence.modules import argument, evaluation, refuse_head, restored_generators
 from datagradient.influence.projections import Projection, projections_of, with_gradients
@@ -26,6 +26,7 @@ from datagradient.influence.solvers import SolverError
 
 # Samples, about, that are compared with the trained network: the first ones of the epoch, of its second half, the last.
 CHECKED = (200, 100, 100)
+ONE = torch.ones((), dtype=torch.int32)
 FITTED = 256  # samples, at least, whose moments the directions of projections are found from
 
 
@@ -49,6 +50,7 @@ class _Pass:
     last: tuple[str, Tensor, Tensor, int] | None = None  # linear layer that ran last: name, inputs, outputs, version
     batch: _Batch | None = None
     logits: Tensor | None = None
+    is_checked: bool = False  # whether the derivative of its loss has been compared
     factor: Tensor | None = None  # by which its gradients are those of the sum of its samples' losses
     inputs: tuple[tuple, dict] | None = None  # what the network was called with
 
@@ -95,30 +97,34 @@ class Recording:
         self._starts: dict[str, int] = {}  # where the numbers of each layer begin
         self._values: Tensor | None = None
         self._layer = ""
-        self._seen, self._count = torch.zeros(n, dtype=torch.bool), 0
-        self._parts = torch.zeros(n, dtype=torch.int16)  # of each sample's values, that have been kept
+        self._times, self._count = (
+            torch.zeros(n, dtype=torch.int32),
+            0,
+        )  # how often each sample was seen, and all together
+        self._parts = torch.zeros(n, dtype=torch.int32)  # of each sample's values, that have been kept
         self._derivative = Derivative(n)
         self._pending: _Batch | None = None
         self._pass: _Pass | None = None
         self._again: list[tuple[int, _Batch, tuple, dict]] = []  # passes to be made again, by group
         self._waiting: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {name: [] for name in self.projections}
-        self._hooks: list[Any] = []
+        self._hooks: dict[str, Any] = {}  # of layers, by name
+        self._around: list[Any] = []  # of the network
 
     def __enter__(self) -> "Recording":
         """Begin to keep."""
         for name, layer in self.network.named_modules():
             if isinstance(layer, nn.Linear) or name in self.projections:
                 hook = _Hook(partial(self._ran, name))
-                self._hooks.append(layer.register_forward_hook(hook, with_kwargs=True))
-        self._hooks.append(self.network.register_forward_pre_hook(_Hook(self._before), with_kwargs=True))
-        self._hooks.append(self.network.register_forward_hook(_Hook(self._after)))
+                self._hooks[name] = layer.register_forward_hook(hook, with_kwargs=True)
+        self._around = [self.network.register_forward_pre_hook(_Hook(self._before), with_kwargs=True),
+                        self.network.register_forward_hook(_Hook(self._after))]  # fmt: skip
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         """Take all hooks away; after an error, drop what was kept."""
-        for hook in self._hooks:
+        for hook in (*self._hooks.values(), *self._around):
             hook.remove()
-        self._hooks, self._pass = [], None
+        self._hooks, self._around, self._pass = {}, [], None
         if kind is not None:
             self.refuse("the epoch was interrupted")
 
@@ -133,15 +139,19 @@ class Recording:
         if self._pending is not None:
             self.refuse(f"the pass over sample {int(self._pending.samples[0])} did not take place{self._compiled}")
         try:
-            numbers = torch.as_tensor(positions).detach().cpu().long().reshape(-1)
-            targets, factors = (None if part is None else torch.as_tensor(part).detach().reshape(len(numbers))
+            # Copies: the caller may use the same tensors for the next batch.
+            numbers = torch.as_tensor(positions).detach().cpu().long().reshape(-1).clone()
+            targets, factors = (None if part is None else torch.as_tensor(part).detach().reshape(len(numbers)).clone()
                                 for part in (labels, weights))  # fmt: skip
         except (TypeError, ValueError, RuntimeError) as error:
             return self.refuse(f"a batch's numbers, labels or weights are not one for each sample: {one_line(error)}")
-        strange = numbers[(numbers < 0) | (numbers >= self.n)]
-        if len(strange):
+        if not len(numbers):
+            return None
+        least, most = numbers.aminmax()
+        if int(least) < 0 or int(most) >= self.n:
+            strange = numbers[(numbers < 0) | (numbers >= self.n)]
             self.refuse(f"there is no sample {int(strange[0])}: there are {self.n}, counted from 0")
-        if len(numbers) and self.refusal is None:
+        if self.refusal is None:
             self._pending = _Batch(numbers, targets, factors)
         return None
 
@@ -163,7 +173,11 @@ class Recording:
             self.refuse(str(error))
         if self.refusal is not None:
             raise SolverError(f"record: {self.refusal}")
-        missing = (~self._seen).nonzero()
+        again = (self._times > 1).nonzero()
+        if len(again):
+            raise SolverError(f"record: sample {int(again[0])} was seen twice; record one epoch, in which every sample "
+                              "comes once")  # fmt: skip
+        missing = (self._times == 0).nonzero()
         if len(missing):
             raise SolverError(f"record: sample {int(missing[0])} was never seen, as {len(missing)} of {self.n}; record "
                               "a whole epoch, and drop no last batch in it (drop_last=False)")  # fmt: skip
@@ -286,12 +300,17 @@ class Recording:
 
     def _last_layer(self, current: _Pass, logits: Any) -> tuple[Tensor, Tensor]:
         """Return what the linear layer that ran last took and gave; or refuse the network."""
+        if current.last is None and self._layer:
+            raise SolverError(f"the last linear layer, {self._layer}, did not run in a pass; {AFTERWARDS} and "
+                              "parameters: all")  # fmt: skip
         if current.last is None:
             raise SolverError(f"the network has no last linear layer with a bias; {AFTERWARDS}{self._compiled}")
         name, inputs, outputs, version = current.last
         if not self._layer:
             refuse_head(self.network, name)
             self._layer = name
+            for other in [other for other in self._hooks if other not in {name, *self.projections}]:
+                self._hooks.pop(other).remove()  # which only the first pass needs
         if inputs.dim() != 2:
             raise SolverError(f"the last linear layer, {name}, takes the shape {tuple(inputs.shape)}; {AFTERWARDS} and "
                               "parameters: all")  # fmt: skip
@@ -307,15 +326,10 @@ class Recording:
         left, group = len(self._pending.samples), self._group()
         if taken > left:
             raise SolverError(f"a pass took {taken} samples, and {left} were named: name those of each pass before it")
-        current.batch = self._pending.part(slice(taken))
-        self._pending = self._pending.part(slice(taken, None)) if left > taken else None
-        known, counts = torch.unique(current.batch.samples, return_counts=True)
-        again = known[(counts > 1) | self._seen[known]]
-        if len(again):
-            raise SolverError(
-                f"sample {int(again[0])} was seen twice; record one epoch, in which every sample comes once"
-            )
-        self._seen[current.batch.samples] = True
+        current.batch, self._pending = self._pending, None
+        if left > taken:
+            current.batch, self._pending = current.batch.part(slice(taken)), current.batch.part(slice(taken, None))
+        self._times.index_put_((current.batch.samples,), ONE, accumulate=True)
         self._count += taken
         if current.inputs is not None and group is not None:
             self._again.append((group, current.batch, *current.inputs))
@@ -326,8 +340,12 @@ class Recording:
         try:
             if self.refusal is None and current.factor is None and current.batch is not None:
                 batch = current.batch
-                about = (current.logits, batch.labels, batch.weights)
-                current.factor = self._derivative.see(batch.samples, gradient, *about)
+                seen = Seen(batch.samples, gradient, current.logits, batch.labels, batch.weights)
+                if self.projections:
+                    current.factor = self._derivative.factor(seen)
+                elif not current.is_checked:
+                    current.is_checked = True
+                    self._derivative.see(seen)
         except Exception as error:  # a record never disturbs the training
             self.refuse(f"labels of sample {int(current.batch.samples[0])} and further: {type(error).__name__}: "
                         f"{one_line(error)}")  # fmt: skip
@@ -372,7 +390,7 @@ class Recording:
             raise SolverError(f"the last layer takes {width} values, and {self._values.shape[1]} before")
         rows = samples.to(self._values.device)
         self._values[rows, first : first + values.shape[1]] = values.to(self._values.device, self._values.dtype)
-        self._parts[samples] += 1
+        self._parts.index_put_((samples,), ONE, accumulate=True)
 
 
 def _logits(output: Any) -> Any:
