@@ -68,8 +68,30 @@ def test_few_trusted_labels_stand_by_their_number(tmp_path):
     columns = ("dataset", "model", "condition", "way", "labels", "share", "low", "high")
     rows = [dict(zip(columns, (dataset, model, "0.2", way, labels, 0.4, 0.3, 0.5), strict=True))
             for dataset, model in (("adult", "pooled"), ("adult", "logistic"), ("pooled", "pooled"))
-            for way in ("influence", "check_random") for labels in ("0", "50", "all")]  # fmt: skip
+            for way in ("influence", "check_random") for labels in ("all", "0", "50")]  # fmt: skip
     write_rows(tmp_path / "trusted_shares.csv", columns, rows)
-    assert confirmation.few_trusted(tmp_path).splitlines()[2:] == [
-        "| 20 % flips, adult | influence | 0: 0.40 [0.30, 0.50], 50: 0.40 [0.30, 0.50], all: 0.40 [0.30, 0.50] |"
+    write_rows(tmp_path / "data.csv", ("dataset", "title"), [{"dataset": "adult", "title": "Adult"}])
+    assert confirmation.few_trusted(tmp_path).splitlines() == [
+        "| labels, data set | way | 0 | 50 | all |",
+        "|---|---|---|---|---|",
+        "| 20 % flips, Adult | influence | 0.40 [0.30, 0.50] | 0.40 [0.30, 0.50] | 0.40 [0.30, 0.50] |",
+    ]
+
+
+def test_in_short_are_the_published_policy_ours_and_the_ceiling(tmp_path):
+    lines = confirmation.in_short(results(tmp_path)).splitlines()
+    assert [line.split("|")[1].strip()[:12] for line in lines[2:]] == ["three rounds", "`repair`: re", "removal of e"]
+
+
+def test_definitions_of_the_contribution_score_stand_with_the_primary_first_and_the_counter_last(tmp_path):
+    columns = ("score", "noise", "correlation", "low", "high")
+    rows = [(score, noise, value, value - 0.1, value + 0.1) for noise, value in (("0", 0.3), ("0.2-untrusted", -0.2))
+            for score in ("dcs", "iteration", "harm_reduction_selection")]  # fmt: skip
+    write_rows(tmp_path / "tracking.csv", columns, [dict(zip(columns, row, strict=True)) for row in rows])
+    assert confirmation.tracking(tmp_path).splitlines() == [
+        "| contribution score | as published | 20% flipped, validation too |",
+        "|---|---|---|",
+        "| `harm_reduction_selection` (primary) | 0.30 [0.20, 0.40] | -0.20 [-0.30, -0.10] |",
+        "| `dcs` | 0.30 [0.20, 0.40] | -0.20 [-0.30, -0.10] |",
+        "| the number of the iteration | 0.30 [0.20, 0.40] | -0.20 [-0.30, -0.10] |",
     ]

@@ -1,13 +1,21 @@
 """What the confirmation says of each question of config/protocol.md, beside its goal, for README and docs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from datagradient.data.conditions import PUBLISHED, TRUSTED, UNTRUSTED
 from datagradient.evidence.recovered import POOLED
 from datagradient.files import read_rows
 from datagradient.refine.policies import ORACLE_REMOVAL, TRUE_LABELS
-from datagradient.report.formats import difference, number, with_interval
+from datagradient.report.formats import (
+    ALL,
+    dataset_titles,
+    difference,
+    noise_words,
+    number,
+    trusted_shares,
+    with_interval,
+)
 
 FLIPS, HUMAN = "0.2", "worse_label"
 LEVEL = 0.05
@@ -23,13 +31,22 @@ SHOWN = {  # policies of the table, in its order
 }  # fmt: skip
 
 
-def recovered(results: Path) -> str:
-    """Return the pooled recovered share of every policy, a column for each condition and validation."""
+IN_SHORT = ("influence", "repair", ORACLE_REMOVAL)
+PRIMARY = "harm_reduction_selection"  # definition of the contribution score
+
+
+def in_short(results: Path) -> str:
+    """Return the table of `recovered` with the published policy, ours, and the ceiling of removal."""
+    return recovered(results, IN_SHORT)
+
+
+def recovered(results: Path, policies: Iterable[str] = tuple(SHOWN)) -> str:
+    """Return the pooled recovered share of policies, a column for each condition and validation."""
     rows = [row for row in read_rows(results / "recovered.csv") if row["dataset"] == POOLED]
     columns = list(dict.fromkeys((row["condition"], row["validation"]) for row in rows))
     head = [f"{_words(condition)}, {validation} validation" for condition, validation in columns]
     lines = ["| policy | trainings | " + " | ".join(head) + " |", "|---" * (2 + len(head)) + "|"]
-    for policy, words in SHOWN.items():
+    for policy, words in ((policy, SHOWN[policy]) for policy in policies):
         own = {(row["condition"], row["validation"]): row for row in rows if row["policy"] == policy}
         if own:
             cells = [_share(own.get(column)) for column in columns]
@@ -103,18 +120,34 @@ def answers(results: Path) -> Iterator[tuple[str, str, str, bool]]:
         )  # fmt: skip
 
 
+def tracking(results: Path) -> str:
+    """Return how definitions of the contribution score follow test accuracy within runs, a column a condition."""
+    rows = read_rows(results / "tracking.csv")
+    conditions = list(dict.fromkeys(row["noise"] for row in rows))
+    scores = sorted(dict.fromkeys(row["score"] for row in rows),
+                    key=lambda score: (score != PRIMARY, score == "iteration"))  # fmt: skip
+    lines = ["| contribution score | " + " | ".join(map(noise_words, conditions)) + " |",
+             "|---" * (1 + len(conditions)) + "|"]  # fmt: skip
+    for score in scores:
+        own = {row["noise"]: row for row in rows if row["score"] == score}
+        name = {PRIMARY: f"`{score}` (primary)", "iteration": "the number of the iteration"}.get(score, f"`{score}`")
+        lines.append(f"| {name} | " + " | ".join(_share(own.get(noise), "correlation") for noise in conditions) + " |")
+    return "\n".join(lines)
+
+
 def few_trusted(results: Path) -> str:
-    """Return the recovered share by the number of trusted validation labels, a line for each condition and way."""
-    rows = [row for row in read_rows(results / "trusted_shares.csv") if row["dataset"] != POOLED]
-    lines = ["| labels, data set | way | by number of trusted labels: recovered share |", "|---|---|---|"]
-    for key in dict.fromkeys((row["condition"], row["dataset"], row["way"]) for row in rows if row["model"] == POOLED):
-        condition, dataset, way = key
-        if way.startswith("check_"):
-            continue
-        own = [row for row in rows
-               if (row["condition"], row["dataset"], row["way"], row["model"]) == (*key, POOLED)]  # fmt: skip
-        shares = ", ".join(f"{row['labels']}: {_share(row)}" for row in own)
-        lines.append(f"| {_words(condition)}, {dataset} | {way} | {shares} |")
+    """Return the recovered share of every way and data set, a column for each number of trusted validation labels."""
+    rows = [
+        row for row in trusted_shares(results, checked=False) if row["dataset"] != POOLED and row["model"] == POOLED
+    ]
+    titles, numbers = dataset_titles(results), list(dict.fromkeys(row["labels"] for row in rows))
+    numbers.sort(key=lambda labels: float("inf") if labels == ALL else int(labels))
+    lines = ["| labels, data set | way | " + " | ".join(numbers) + " |", "|---" * (2 + len(numbers)) + "|"]
+    for condition, dataset, way in dict.fromkeys((row["condition"], row["dataset"], row["way"]) for row in rows):
+        own = {row["labels"]: row for row in rows
+               if (row["condition"], row["dataset"], row["way"]) == (condition, dataset, way)}  # fmt: skip
+        cells = [_share(own.get(labels)) for labels in numbers]
+        lines.append(f"| {_words(condition)}, {titles[dataset]} | {way} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
