@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import REPOSITORY, environment
+from datagradient import __version__
 from datagradient.commands.main import COMMANDS, LIBRARIES, main
 from datagradient.influence.scores import solve
 from datagradient.influence.solvers import SolverError
@@ -200,6 +201,13 @@ def test_conda_and_pip_install_the_same_versions():
     lock = [line for line in (REPOSITORY / "requirements.lock").read_text().splitlines() if "==" in line]
     conda = (REPOSITORY / "environment.yml").read_text().splitlines()
     assert [line.strip().removeprefix("- ") for line in conda if "==" in line] == lock
+
+
+def test_citation_and_changelog_are_of_this_version():
+    citation = (REPOSITORY / "CITATION.cff").read_text()
+    assert f"\nversion: {__version__}\n" in citation
+    newest = re.search(r"^## \[(.+?)\]", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
+    assert newest in ("Unreleased", __version__)
 
 
 @pytest.mark.parametrize("command", [function.__name__.replace("_", "-") for function in COMMANDS])
