@@ -102,16 +102,21 @@ def run_script(script, folder):
 AWKWARD = 'it\'s a "trial" $(touch X) {a}'  # nothing in a folder's name may reach a shell, or count as a wildcard
 
 
+def copy_repository(copy, without=()):
+    """Copy the repository's files, but for some of its folders."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    files = subprocess.run(listed, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.split("\0")
+    for name in filter(None, files):
+        if (REPOSITORY / name).is_file() and name.split("/")[0] not in without:
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, copy / name)
+
+
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory):
     """A copy of the repository's files, in a folder with an awkward name."""
     copy = tmp_path_factory.mktemp("clones") / AWKWARD
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    files = subprocess.run(listed, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout.split("\0")
-    for name in filter(None, files):
-        if (REPOSITORY / name).is_file() and name.split("/")[0] not in ("results", "figures", "paper_tables"):
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, copy / name)
+    copy_repository(copy, without=("results", "figures", "paper_tables"))
     yield copy
     assert not list(copy.parent.rglob("X"))
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -12,10 +11,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from conftest import REPOSITORY
+from conftest import REPOSITORY, copy_repository
 from datagradient import __version__
 
-SOURCES = ("pyproject.toml", "README.md", "LICENSE")
+SOURCES = {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "MANIFEST.in"}
+GENERATED = {"PKG-INFO", "setup.cfg"}
 EXTRAS = ("torch", "xgboost", "snakemake", "mlflow", "matplotlib", "pandas", "pydantic", "yaml")
 # Runs here too, so that it says what the numbers are.
 SCORING = """
@@ -50,6 +50,12 @@ def pip(*arguments, folder, python=sys.executable, check=True):
                check=check)  # fmt: skip
 
 
+def resolved(*arguments, folder, python=sys.executable):
+    """The names of what pip would install; nothing is installed."""
+    report = pip("--dry-run", "--report", "-", *arguments, folder=folder, python=python).stdout
+    return {item["metadata"]["name"].lower() for item in json.loads(report)["install"]}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with what the wheel is built by."""
@@ -66,9 +72,10 @@ def folder(tmp_path_factory):
 def built(folder):
     """The wheel, made from the sdist, which is made from a copy: setuptools writes into the folder that it builds."""
     copy = folder / "sources"
-    shutil.copytree(REPOSITORY / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in SOURCES:
-        shutil.copy2(REPOSITORY / name, copy / name)
+    copy_repository(copy)
+    for data in ("results/quick/scores.npz", "shared/data/adult.data"):  # what a run leaves, and a user's copies
+        (copy / data).parent.mkdir(parents=True)
+        (copy / data).touch()
     # Isolated by hand: `build` would make an environment for the sdist, and one more for the wheel.
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", copy, folder=folder,
         path=folder / "backend")  # fmt: skip
@@ -86,18 +93,20 @@ def scripts(folder, built):
 
 
 def test_wheel_and_sdist_hold_the_package_alone(built):
+    """No tests, which need the whole repository; no results and no data."""
     wheel, sdist = built
     package = {path.relative_to(REPOSITORY / "src").as_posix() for path in (REPOSITORY / "src/datagradient").rglob("*")
                if path.is_file() and "__pycache__" not in path.parts}  # fmt: skip
-    assert "datagradient/py.typed" in package
+    not_code = {"py.typed", "auditing/Snakefile", "report/templates/audit.html"}
+    assert {f"datagradient/{name}" for name in not_code} <= package
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {name for name in names if ".dist-info/" not in name} == package
     assert any(name.endswith("licenses/LICENSE") for name in names)
     with tarfile.open(sdist) as archive:
-        names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {f"src/{name}" for name in package} | set(SOURCES) <= names
-    assert not any(name.startswith("tests") for name in names)
+        names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    names = {name for name in names if not name.startswith("src/datagradient.egg-info/")}
+    assert names == {f"src/{name}" for name in package} | SOURCES | GENERATED
 
 
 def test_scores_without_extras_are_those_with_all(folder, scripts):
@@ -112,6 +121,17 @@ def test_scores_without_extras_are_those_with_all(folder, scripts):
 def test_nothing_of_the_extras_is_installed(folder, scripts):
     script = f"import importlib.util; print([name for name in {EXTRAS} if importlib.util.find_spec(name)])"
     assert run(scripts / "python", "-c", script, folder=folder).stdout.strip() == "[]"
+
+
+def test_the_extra_torch_brings_torch_and_no_other_extra(folder, built, scripts):
+    lock = ("--constraint", REPOSITORY / "requirements.lock")
+    found = resolved(*lock, f"{built[0]}[torch]", folder=folder, python=scripts / "python")
+    assert found & {*EXTRAS, "pyyaml"} == {"torch"}
+
+
+def test_the_versions_of_the_lock_satisfy_all_extras(folder, built):
+    """They are installed here, as test_conda.py checks; to resolve them in an empty environment takes a minute."""
+    assert resolved("--no-index", f"{built[0]}[all,test]", folder=folder) <= {"datagradient"}
 
 
 def test_the_command_line_explains_itself_without_extras(folder, scripts):
