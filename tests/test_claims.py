@@ -112,8 +112,14 @@ def test_too_few_seeds_in_one_comparison_are_too_few_for_the_claim():
     assert "is 0.0625" in row["detail"]
 
 
+def cost(n, ratio, solver="cg", status="converged", default=None, train_ratio=""):
+    return {"dataset": "images", "model": "neural", "solver": solver, "n": str(n), "ratio": str(ratio),
+            "default": str(int(solver == "cg") if default is None else default), "solver_status": status,
+            "three_rounds_ratio": str(3 * ratio), "train_ratio": str(train_ratio)}  # fmt: skip
+
+
 def sizes(ratios, largest=100_000):
-    return [{"n": str(n), "ratio": str(ratio)} for n, ratio in zip((1000, 10_000, largest), ratios, strict=True)]
+    return [cost(n, ratio) for n, ratio in zip((1000, 10_000, largest), ratios, strict=True)]
 
 
 @pytest.mark.parametrize(("ratios", "largest", "expected"), [
@@ -216,9 +222,32 @@ def test_intervals_that_one_seed_cannot_give_are_not_tested():
 
 
 def test_the_most_expensive_model_of_a_size_counts():
-    rows = [{"n": "100000", "ratio": ratio} for ratio in ("9", "0.1")]
+    rows = [cost(100_000, ratio) for ratio in (9, 0.1)]
     row = verdict("C5", scalability=rows, costs=[{"ratio": "0.2"}])
     assert (row["verdict"], row["measured"]) == (NOT_CONFIRMED, 9)
+
+
+def test_the_default_solver_decides_about_the_cost_and_the_others_stand_beside_it():
+    others = [cost(100_000, 0.001, "record", train_ratio=1.02), cost(100_000, 0.9, "cg-all"),
+              cost(100_000, 2, "lissa", "unconverged"), cost(1000, 50, "lissa")]  # fmt: skip
+    row = verdict("C5", scalability=[*sizes((0.1, 0.2, 0.3)), *others], costs=[{"ratio": "0.2"}])
+    assert (row["verdict"], row["measured"], row["high"]) == (CONFIRMED, 0.3, 0.3)
+    assert row["detail"].endswith(
+        "in this run at most 0.20; at 100,000 samples one scoring and three rounds of networks cost, over one "
+        "training, 0.3 and 0.9 by cg, 0.001 and 0.003 by the record of the last epoch (training with it takes 1.02 "
+        "times as long), 0.9 and 2.7 by a converged solve over all layers, 2 and 6 by LiSSA as in the paper "
+        "(unconverged)"
+    )
+
+
+def test_a_record_that_is_the_default_decides():
+    rows = [cost(100_000, 0.6, default=0), cost(100_000, 0.01, "record", default=1)]
+    assert verdict("C5", scalability=rows, costs=[])["measured"] == 0.01
+
+
+def test_families_with_one_solver_have_no_costs_by_solver():
+    row = verdict("C5", scalability=sizes((0.1, 0.2, 0.3)), costs=[{"ratio": "0.2"}])
+    assert row["detail"].endswith("in this run at most 0.20")
 
 
 def test_nothing_measured_is_not_tested_and_every_claim_has_a_row():

@@ -7,18 +7,10 @@ from scipy.stats import spearmanr
 from conftest import blobs
 from datagradient.data.splits import SplitPlan
 from datagradient.errors import UserError
-from datagradient.experiments.cost_model import forward_passes
 from datagradient.experiments.datamodeling import agreement, correlation_interval, datamodeling_score, random_halves
 from datagradient.experiments.enlarge import batches, enlarged, variant
 from datagradient.experiments.fidelity import single_rows, single_table
-from datagradient.experiments.scalability import (
-    gather_sizes,
-    in_fresh_processes,
-    log_slope,
-    memory_mib,
-    samples_of,
-    slope_rows,
-)
+from datagradient.experiments.scalability import gather_sizes, in_fresh_processes, memory_mib, samples_of
 from datagradient.experiments.sensitivity import gather_rows, variations
 from datagradient.influence.refits import proximal_refit
 from datagradient.influence.scores import score
@@ -62,33 +54,6 @@ def test_more_samples_than_there_are_variants_are_refused(images, random):
         enlarged(*images, 113)
     with pytest.raises(UserError, match=r"11 samples are wanted, and there are 10$"):
         enlarged(random.normal(size=(10, 3)), np.arange(10), 11)
-
-
-def test_the_slope_of_a_power_law_is_its_exponent():
-    n = [100, 1000, 10_000, 100_000]
-    slope, low, high = log_slope(n, [3 * k**0.7 for k in n])
-    assert slope == pytest.approx(0.7)
-    assert low <= slope <= high
-
-
-def test_steps_have_slopes_beyond_the_curvature_sample_alone():
-    n, steps = [100, 200, 400, 800, 1600], ("setup", "val_gradient", "solve", "projection")
-    seconds = {f"{step}_seconds": 1.0 for step in (*steps, "influence", "train")}
-    table = [{"dataset": "a", "model": "neural", "n": k, "n_curvature": min(k, 200), **seconds} for k in n]
-    for row in table:
-        row["projection_seconds"] = 0.001 if row["n"] <= 200 else row["n"]
-    slopes = {row["what"]: row for row in slope_rows(table)}
-    assert slopes["projection"]["slope"] == pytest.approx(1) and slopes["projection"]["sizes"] == 3
-    assert slopes["influence"]["sizes"] == 5
-
-
-def test_the_cost_model_counts_passes():
-    last = {"name": "cg", "parameters": "last", "samples": 500}
-    assert forward_passes(1000, 100, last, 20) == pytest.approx((100 + 500 + 1000) / 1000)
-    assert forward_passes(400, 100, last, 20) == pytest.approx((100 + 400) / 400)
-    every = {"name": "cg", "parameters": "all", "samples": None}
-    assert forward_passes(1000, 0, every, 4) == pytest.approx(2.5 + 5 * 6)
-    assert forward_passes(10_000, 0, {**every, "samples": 1000}, 4) < forward_passes(1000, 0, every, 4)
 
 
 def test_refits_near_the_optimum_are_the_exact_refits_of_logistic_regression(random):

@@ -62,8 +62,9 @@ def test_experiments_run_and_leave_tables_and_figures(clone, undisturbed, tmp_pa
             "fractions",
         )
     }
-    assert [(row["model"], row["n"], row["solver_status"]) for row in rows["scalability"]] == [
-        ("logistic", n, "converged") for n in ("200", "400", "800")
+    names = ("model", "solver", "default", "n", "solver_status")
+    assert [tuple(row[name] for name in names) for row in rows["scalability"]] == [
+        ("logistic", "cg", "1", n, "converged") for n in ("200", "400", "800")
     ]
     assert [row["n"] for row in rows["streamed"]] == ["100", "300"]
     # Logistic regression has no initialisation, and its proximal refit is exact.

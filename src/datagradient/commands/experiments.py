@@ -9,7 +9,7 @@ from datagradient.pipeline.layout import SCALE, SCALE_ROWS, noise_names, scale_r
 
 
 def scalability(args: argparse.Namespace) -> None:
-    """Train a model on training sets of given sizes, and measure the cost of each step of scoring: rows as JSON."""
+    """Train a model on training sets of given sizes, and measure what scoring costs by each solver: rows as JSON."""
     from datagradient.experiments.scalability import measure_sizes
     from datagradient.pipeline.config import model_settings
     from datagradient.pipeline.progress import progress

@@ -11,6 +11,7 @@ SOLVERS = {
     "lissa": ("damping", "tolerance", "max_iterations", "batch_size", "repeats"),
     "ekfac": ("damping",),
 }
+SOUND = ("converged", "truncated", "approximate")  # statuses of solves that did what they were asked for
 PROBLEM_OPTIONS = ("samples", "curvature", "parameters")
 # "projected": all, by projected gradients and their second moment.
 CURVATURES, PARAMETERS = ("ggn", "hessian"), ("last", "all", "projected")

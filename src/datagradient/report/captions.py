@@ -33,6 +33,12 @@ _CHECKED = (
     "certain prediction. Harmful: the largest influence on the folds that a model was not trained on, whose labels are "
     "as wrong as the others."
 )
+_SOLVERS = (
+    "Networks are scored in several ways: by the family's own solver for the kind of data, after training (cg, or "
+    "ekfac+cg with EK-FAC for a preconditioner); by the record of what the last layer took in the last epoch of "
+    "training (record); by a converged solve over all layers, where the own one is not that (cg-all); and by LiSSA "
+    "over all layers, as in the paper (lissa). Other families have their own solver alone."
+)
 _FEW_SEEDS = "over the first seeds of the preset, whose number is named; few seeds cover far less than 95 %"
 
 TABLES = {
@@ -101,21 +107,24 @@ TABLES = {
     "data": "Data sets: samples of each part, features, and samples of one part that are in another one too (range "
             "over seeds).",
     "environment": "What the results were made with: code, libraries, machine, data.",
-    "scalability": "What influence costs as the training set grows, and what the cost model predicts: one training, "
-                   "and the median of repeated scorings of the same model, alone on the machine, on one thread. "
-                   "Curvature is the number of samples that it is averaged over; where these are all, one pass over "
-                   "them serves both the solve and the projection of a last layer, and counts as part of the solve. "
-                   "Three rounds is the other reading of the paper's ratio, extrapolated from this one in proportion "
-                   "to the samples that are left: all influence of three iterations over one training, and with the "
-                   "three trainings that follow. Forward passes is the cost in plain forward passes over the training "
-                   "set; the cost model predicts it from the number of solver steps that were taken, without the "
-                   "fixed cost of calls and small matrices. Enlarged sets hold mirror images and shifts too, for cost "
-                   "alone. Memory is that of a process that only scores: the training samples, what scoring adds to "
-                   "all that is loaded, the peak of scoring.",
-    "slopes": "How training and influence grow with the training set: the least-squares slope of log seconds against "
-              "log n, with Student's t interval. 1 is growth in proportion; less means that a fixed part still "
-              "counts. Slopes of single steps are over the sizes above the sample that curvature is averaged over, if "
-              "there is one.",
+    "scalability": "What influence costs as the training set grows: one training, and the median of repeated scorings "
+                   f"of the same model by each solver, alone on the machine, on one thread. {_SOLVERS} Seconds of "
+                   "training, and all shares of it, are those of training that keeps nothing; how much longer training "
+                   "takes where it keeps a record is apart, and so is the record's size. Where a record is too old, "
+                   "scoring takes a pass, and the row says so; a solver that fails has no row. Curvature is the number "
+                   "of samples that it is averaged over; where these are all, one pass over them serves both the solve "
+                   "and the projection of a last layer, and counts as part of the solve. Three rounds is the other "
+                   "reading of the paper's ratio, extrapolated from this one in proportion to the samples that are "
+                   "left: all influence of three iterations over one training, and with the three trainings that "
+                   "follow. Forward passes is the cost in plain forward passes over the training set. Enlarged sets "
+                   "hold mirror images and shifts too, for cost alone. Memory is that of a process that only scores: "
+                   "the training samples, what training kept of them, what scoring adds to all that is loaded, the "
+                   "peak of scoring.",
+    "slopes": "How training and influence grow with the training set, by solver: the least-squares slope of log "
+              "seconds against log n, with Student's t interval. 1 is growth in proportion; less means that a fixed "
+              "part still counts. Training does not depend on the solver. Sizes are those of the slope of influence, "
+              "without those at which a record was too old; slopes of single steps are over the ones above the sample "
+              "that curvature is averaged over, if there is one.",
     "streamed": "Scoring more samples than fit in memory: one S, and a stream of images and their variants, a chunk "
                 "at a time, on one thread. Time grows with their number, memory does not. Seconds are those of the "
                 "scores along S. Memory is that of the process, which has trained the model and holds the original "
@@ -223,10 +232,12 @@ FIGURES = {
     "gallery": "Training samples of one unrefined model: those whose influence on the validation loss is largest "
                "(harmful) and smallest (helpful), with their label and influence. A harmful sample need not be wrong: "
                "rare or ambiguous ones are often among them.",
-    "scalability": "Above: seconds of one training and of one scoring as the training set grows, alone on the "
-                   "machine, and what the cost model predicts for networks. Below: influence over training, by its "
-                   "parts, with the paper's 0.44 and our target. Below the dashed line, influence costs less than the "
-                   "paper says.",
+    "scalability": "Influence over training as the training set grows, both axes logarithmic: one scoring over one "
+                   f"training of the same model, alone on the machine, on one thread. {_SOLVERS} Below the dashed "
+                   "line, influence costs less than the paper says. A line that falls has a fixed part, which more "
+                   "training outweighs; a level one grows as training does. What keeping a record adds to training is "
+                   "not in its line. Hollow: the solve missed its tolerance, or the record was too old and scoring "
+                   "took a pass.",
     "streamed": "Scoring a stream of images and their variants with one S, a chunk in memory at a time: time grows in "
                 "proportion, memory does not.",
     "fidelity": "Rank correlation of predicted with actual change of the validation loss, 95 % bootstrap intervals. "

@@ -1,14 +1,14 @@
 """Figures of the experiments: cost as the training set grows, fidelity, few trusted labels, sensitivity."""
 
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib import pyplot as plt
-from matplotlib.ticker import NullFormatter
 
 from datagradient.files import read_rows
-from datagradient.models import declared
+from datagradient.influence.options import SOUND
 from datagradient.report.formats import (
     POOLED,
     dataset_titles,
@@ -28,15 +28,22 @@ from datagradient.report.style import (
     new_panels,
     one_legend,
     panel_of,
+    plain_log_scale,
     share_scale,
     values_and_errors,
 )
 
 PAPER_RATIO = 0.44  # influence over training
+OWN = "the family's own solver"
+# Solver of scalability.csv -> label and style; all others are `OWN`.
+COST_STYLE = {
+    OWN: {"label": OWN, "color": "#0072B2", "marker": "o"},
+    "record": {"label": "record of the last epoch", "color": "#009E73", "marker": "^"},
+    "cg-all": {"label": "all layers, converged", "color": "#CC79A7", "marker": "P"},
+    "lissa": {"label": "LiSSA, as in the paper", "color": "#D55E00", "marker": "s"},
+}
 METHOD_STYLE = {"influence": POLICY_STYLE["influence"], "gradient": POLICY_STYLE["gradient"],
                 "loss": POLICY_STYLE["loss"]}  # fmt: skip
-STEP_COLOURS = {"setup": "#999999", "val_gradient": "#56B4E9", "solve": "#0072B2", "projection": "#E69F00"}
-STEP_WORDS = {"setup": "setting up", "val_gradient": "gradient of V", "solve": "solve", "projection": "projection"}
 AXIS_LABELS = {
     "damping": "Damping", "curvature samples": "Samples that curvature is averaged over",
     "validation samples": "Validation samples", "solver": "Solver", "curvature": "Curvature, three steps",
@@ -48,43 +55,39 @@ METHOD_WORDS = {"proximal": "refit nearby", "retrained": "retrained"}
 
 
 def scalability(results: Path) -> plt.Figure:
-    """Influence against training as the training set grows: seconds, their ratio, and its parts."""
+    """Influence over training as the training set grows: a row for each model family, a column for each data set."""
     rows, titles = read_rows(results / "scalability.csv"), dataset_titles(results)
-    cells = list(dict.fromkeys((row["dataset"], row["model"]) for row in rows))
-    drawing, axes = plt.subplots(2, len(cells), figsize=(1.75 * len(cells) + 0.5, 3.6), squeeze=False, sharex="col")
-    for (dataset, model), (above, below) in zip(cells, axes.T, strict=True):
+    datasets, models = (list(dict.fromkeys(row[key] for row in rows)) for key in ("dataset", "model"))
+    models.sort(key=lambda model: -len({row["solver"] for row in rows if row["model"] == model}))
+    size = (PANEL[0] * max(len(datasets), 2) + 0.4, PANEL[1] * len(models) + 0.9)
+    drawing, axes = plt.subplots(len(models), len(datasets), figsize=size, squeeze=False, sharex=True, sharey=True)
+    panels = dict(zip(itertools.product(models, datasets), axes.flat, strict=True))
+    for (model, dataset), axis in panels.items():
         cell_rows = [row for row in rows if (row["dataset"], row["model"]) == (dataset, model)]
-        n = [int(row["n"]) for row in cell_rows]
-
-        def column(name: str, cell_rows: list[dict] = cell_rows) -> list[float]:
-            return [float(row[name]) for row in cell_rows]
-
-        above.plot(n, column("train_seconds"), "s-", color="#D55E00", markersize=3, linewidth=1, label="training")
-        above.plot(n, column("influence_seconds"), "o-", color="#0072B2", markersize=3, linewidth=1, label="influence")
-        if cell_rows[0]["predicted_seconds"] != "nan":  # only for families covered by the cost model
-            above.plot(n, column("predicted_seconds"), "x:", color="black", markersize=4, linewidth=0.8,
-                       label="influence, by the cost model")  # fmt: skip
-        bottom = [0.0] * len(cell_rows)
-        for step, colour in STEP_COLOURS.items():
-            parts = [
-                value / train for value, train in zip(column(f"{step}_seconds"), column("train_seconds"), strict=True)
-            ]
-            top = [low + part for low, part in zip(bottom, parts, strict=True)]
-            below.fill_between(n, bottom, top, color=colour, label=STEP_WORDS[step], linewidth=0)
-            bottom = top
-        below.axhline(PAPER_RATIO, color="black", linewidth=0.8, linestyle="--", label=f"paper: {PAPER_RATIO}")
-        if declared(model).target:
-            below.axhline(declared(model).target, color="black", linewidth=0.8, linestyle=":", label="our target")
-        below.set_ylim(0, max(0.5, 1.1 * max(bottom)))
-        above.set_xscale("log")
-        above.set_yscale("log")
-        above.xaxis.set_minor_formatter(NullFormatter())
-        above.set_title(f"{titles[dataset]},\n{model}", fontsize=7)
-    axes[0, 0].set_ylabel("Seconds")
-    axes[1, 0].set_ylabel("Influence / training")
-    drawing.supxlabel("Training samples", fontsize=8)
-    one_legend(drawing, axes.flat, 5)
+        for solver in dict.fromkeys(row["solver"] for row in cell_rows):
+            _draw_cost(axis, [row for row in cell_rows if row["solver"] == solver], solver)
+        axis.axhline(PAPER_RATIO, color="black", linewidth=0.8, linestyle="--", label=f"paper: {PAPER_RATIO}")
+        axis.set_title(f"{titles[dataset]}, {model}")
+        axis.tick_params(labelsize=7)
+        axis.set_visible(bool(cell_rows))
+    for strip, side in [*((strip, "left") for strip in axes), *((strip[::-1], "bottom") for strip in axes.T)]:
+        next(axis for axis in strip if axis.get_visible()).tick_params(**{f"label{side}": True})
+    for which in "xy":
+        plain_log_scale(axes[0, 0], which)
+    drawing.supxlabel("Training samples (hollow: not converged, or no record)", fontsize=8)
+    drawing.supylabel("Influence / training", fontsize=8)
+    one_legend(drawing, sorted(axes.flat, key=lambda axis: -len(axis.lines)), 3)
     return drawing
+
+
+def _draw_cost(axis: plt.Axes, line: list[dict], solver: str) -> None:
+    """Draw one solver's cost: a marker is hollow where the solve missed its tolerance, or there was no record."""
+    style = COST_STYLE.get(solver, COST_STYLE[OWN])
+    points = [(int(row["n"]), float(row["ratio"]), row["solver_status"] in SOUND) for row in line]
+    axis.plot([n for n, *_ in points], [ratio for _, ratio, _ in points], linewidth=1, markersize=3.5, **style)
+    for n, ratio, sound in points:
+        if not sound:
+            axis.plot(n, ratio, style["marker"], markersize=3.5, markerfacecolor="white", color=style["color"])
 
 
 def streamed(results: Path) -> plt.Figure:

@@ -11,6 +11,7 @@ from datagradient.report.formats import (
     number_of_labels,
     percent,
     trusted_shares,
+    with_default,
     with_interval,
 )
 
@@ -20,41 +21,47 @@ MEASUREMENTS = {"scalability": "scalability", "slopes": "scalability", "streamed
 
 
 def scalability(results: Path) -> list[dict]:
-    """Cost of training and influence by size of the training set."""
+    """Cost of training and influence by size of the training set and solver."""
     titles = dataset_titles(results)
     return [
         {
             "Data set": titles[row["dataset"]],
             "Model": row["model"],
             "n": row["n"] + (" (enlarged)" if row["n"] != row["originals"] else ""),
+            "Solver": with_default(row, "solver"),
             "Validation": row["n_validation"],
             "Curvature": row["n_curvature"],
             "Training [s]": number(row["train_seconds"], 2),
+            "Training with a record / without": number(row["train_ratio"], 3) if row["train_ratio"] else "",
             "Influence [s]": number(row["influence_seconds"], 3),
             "Set up / V / solve / project [s]": " / ".join(
                 number(row[f"{step}_seconds"], 3) for step in ("setup", "val_gradient", "solve", "projection")),
-            "Influence / training": number(row["ratio"], 3),
+            "Influence / training": number(row["ratio"], 4),
             "Three rounds / one training": number(row["three_rounds_ratio"], 3),
             "and retraining": number(row["three_rounds_with_training_ratio"], 2),
             "Forward passes": number(row["forward_passes"], 1),
-            "By the cost model": number(row["predicted_forward_passes"], 1).replace("nan", ""),
-            "Solver": f"{row['solver_iterations']} steps, {row['solver_status']}",
-            "Data / scoring / peak [MiB]": " / ".join(
-                number(row[f"{what}_mib"], 0) for what in ("data", "scoring", "peak")),
+            "Solve": f"{row['solver_iterations']} steps, {row['solver_status']}",
+            "Data / record / scoring / peak [MiB]": " / ".join(
+                number(row[f"{what}_mib"], 0) for what in ("data", "record", "scoring", "peak")),
         }
         for row in read_rows(results / "scalability.csv")
     ]  # fmt: skip
 
 
 def slopes(results: Path) -> list[dict]:
-    """Growth of time with the size of the training set."""
-    titles, table = dataset_titles(results), {}
-    names = {"influence": "Influence", "train": "Training", "setup": "Setting up", "val_gradient": "Gradient of V",
-             "solve": "Solve", "projection": "Projection"}  # fmt: skip
+    """Growth of time with the size of the training set, by solver; the slope of training stands beside each."""
+    titles, training, table = dataset_titles(results), {}, {}
+    names = {"influence": "Influence", "setup": "Setting up", "val_gradient": "Gradient of V", "solve": "Solve",
+             "projection": "Projection"}  # fmt: skip
     for row in read_rows(results / "slopes.csv"):
-        line = table.setdefault((row["dataset"], row["model"]), {
-            "Data set": titles[row["dataset"]], "Model": row["model"], "Sizes": row["sizes"]})  # fmt: skip
-        line[f"{names[row['what']]} [95 %]"] = f"{number(row['slope'])} [{number(row['low'])}, {number(row['high'])}]"
+        cell, text = (row["dataset"], row["model"]), with_interval(row, "slope", "low", "high")
+        if row["what"] == "train":
+            training[cell] = text
+            continue
+        line = table.setdefault((*cell, row["solver"]), {
+            "Data set": titles[row["dataset"]], "Model": row["model"], "Solver": row["solver"], "Sizes": row["sizes"],
+            "Training [95 %]": training.get(cell, "")})  # fmt: skip
+        line[f"{names[row['what']]} [95 %]"] = text
     return list(table.values())
 
 
@@ -129,7 +136,7 @@ def sensitivity(results: Path) -> list[dict]:
             "Data set": titles[row["dataset"]],
             "Model": row["model"],
             "Varied": row["what"],
-            "Value": row["value"] + (" (default)" if row["default"] == "1" and row["value"] != "default" else ""),
+            "Value": row["value"] if row["value"] == "default" else with_default(row, "value"),
             "Status": row["status"].partition(":")[0],
             "Residual": f"{float(row['residual']):.1e}" if row["residual"] else "",
             "Steps": row["steps"],

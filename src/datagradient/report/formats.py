@@ -1,10 +1,12 @@
 """Formats of numbers in the paper's tables."""
 
+from collections import Counter
 from pathlib import Path
 from statistics import mean, stdev
 
 from datagradient.data.conditions import PUBLISHED, base_of, is_untrusted, rate_of
 from datagradient.files import read_rows
+from datagradient.influence.options import SOUND
 
 POOLED = "pooled"  # for data set and model, in rows over all of them
 ALL = "all"  # for a number of labels
@@ -82,6 +84,17 @@ def number_of_labels(row: dict) -> str:
     if row["labels"] != ALL or row["dataset"] == POOLED:
         return row["labels"]
     return f"{ALL} ({float(row['mean_labels']):.0f})"
+
+
+def with_default(row: dict, column: str) -> str:
+    """Return what a row of a choice names, and whether it is the default."""
+    return row[column] + (" (default)" if row["default"] == "1" else "")
+
+
+def shortcomings(rows: list[dict]) -> str:
+    """Return how many of some solves missed their tolerance, or took a pass where a record should be; "" for none."""
+    counts = Counter(row["solver_status"] for row in rows if row["solver_status"] not in SOUND)
+    return "; ".join(f"{count} of {len(rows)} {status}" for status, count in counts.items())
 
 
 def dataset_titles(results: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from datagradient.files import replacing
 from datagradient.models import declared
@@ -94,6 +94,15 @@ def share_scale(axes: plt.Axes, which: str) -> None:
     axis = getattr(axes, f"{which}axis")
     axis.set_major_locator(FixedLocator([-100, -10, -1, -0.5, 0, 0.5, 1, 10, 100]))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def plain_log_scale(axes: plt.Axes, which: str) -> None:
+    """Make the axis "x" or "y" logarithmic, with plain numbers at its ticks, more of them where it is short."""
+    getattr(axes, f"set_{which}scale")("log")
+    axis, (low, high) = getattr(axes, f"{which}axis"), getattr(axes, f"get_{which}lim")()
+    axis.set_major_locator(LogLocator(subs=(1,) if high / low > 50 else (1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10f}".rstrip("0").rstrip(".")))
     axis.set_minor_locator(NullLocator())
 
 
