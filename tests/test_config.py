@@ -320,7 +320,6 @@ DECLARATION = """FAMILY = {
         ('"features"', '"vectors"', "mine.py: FAMILY: inputs: 'vectors' is not 'features' or 'raw'$"),
         ('"random": False', '"random": 0', "mine.py: FAMILY: random: 0 is not True or False$"),
         ('"random": False', '"random": False, "colour": "blue"', "colour: 'blue' is not a colour like '#0072B2', or"),
-        ('"random": False', '"random": False, "target": 0', "target: 0 is not a number above 0, or None$"),
         ("False", "not True", "mine.py: FAMILY is read without running the file: write plain words"),
         ('"gt": 0, ', "", r"FAMILY: settings.l2: needs one lower limit, gt or ge, and has at most one upper limit"),
         ('"gt": 0', '"gte": 0', "FAMILY: settings.l2: 'gte' is unknown; legal: type, gt, ge, lt, le, null, default$"),

@@ -168,7 +168,7 @@ EDITS = [
     ("commands/removal.py", "if not cell.iteration", "if cell.iteration < 1", {"prune"}),
     # What families and policies look like.
     ("models/logistic.py", '"colour": "#0072B2"', '"colour": "#000000"', FIGURE),
-    ("models/boosted.py", '"target": 0.25', '"target": 0.1', FIGURE),
+    ("models/boosted.py", '"marker": "^"', '"marker": "v"', FIGURE),
     ("refine/policies.py", 'colour="#E69F00"', 'colour="#000000"', FIGURE),
     ("refine/policies.py", 'description="The largest training', 'description="The training', FIGURE),
     # What does nothing.

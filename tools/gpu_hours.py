@@ -1,8 +1,10 @@
 """GPU hours of a preset's networks, from operation counts: python tools/gpu_hours.py [PRESET], by default paper.
 
-Torch counts the floating-point operations of one forward pass; the cost model gives the number of forward passes of
-training and scoring. Networks on tables and texts are so small that launching kernels takes longer than the arithmetic;
-the hours do not include this. Writes results/benchmarks/gpu_hours.csv, which `make readme` shows.
+Torch counts the floating-point operations of one forward pass. Training takes about three times as many for each sample
+and epoch, one forward and twice as much backward; scoring by the last layer takes one pass over the training samples,
+the validation samples and those that curvature is averaged over. Experiments are not counted. Networks on tables and
+texts are so small that launching kernels takes longer than the arithmetic; the hours do not include this. Writes
+results/benchmarks/gpu_hours.csv, which `make readme` shows.
 """
 
 import argparse
@@ -11,7 +13,6 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from datagradient.experiments.cost_model import forward_passes, training_passes
 from datagradient.files import write_rows
 from datagradient.models.networks import build
 from datagradient.pipeline.config import validate
@@ -22,7 +23,7 @@ from datagradient.refine.policies import needs_crossfit
 COLUMNS = ("preset", "dataset", "network", "n", "trainings", "scorings", "passes_each_training", "passes_each_scoring",
            "gigaflop_a_sample", "teraflops", "hours")  # fmt: skip
 IMAGES = {"cifar10": (50_000, (3, 32, 32), 10)}  # development samples, shape, classes
-REPEATS = 3  # of scoring in the measurement of cost, in addition to a warm-up, and again for its memory
+GRADIENT = 3  # forward passes
 SUSTAINED = (10, 50)  # TFLOP/s that GPUs may sustain on networks of this size
 SHARE = 1 - 1 / FOLDS  # of the training set, that each of the cross-fitted models is trained on
 
@@ -40,6 +41,8 @@ def main() -> None:
         settings = {key: value[0] if isinstance(value, list) else value
                     for key, value in config["datasets"][dataset]["models"]["neural"].items()}  # fmt: skip
         solver = solver_for(config["model_settings"]["neural"]["solver"], "image")
+        if solver["parameters"] != "last":
+            raise SystemExit(f"{preset}: networks of images are not scored by the last layer, and only that is counted")
         split = config["split"]
         development = config["datasets"][dataset]["max_development"] or development
         n = round(development * (1 - split["influence"] - split["selection"]))
@@ -51,15 +54,14 @@ def main() -> None:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network(torch.zeros((1, *shape), dtype=torch.uint8))
         flop = counter.get_total_flops()
-        scoring = forward_passes(n, round(development * split["influence"]), solver, solver["max_iterations"])
-        total = flop * n * ((models + folds * SHARE) * training_passes(settings) + models * scoring)
-        plan = (config["scalability"] or {"datasets": {}})["datasets"].get(dataset, {"sizes": []})
-        total += flop * sum(plan["sizes"]) * (training_passes(settings) + (2 * REPEATS + 1) * scoring)
+        training = GRADIENT * settings["epochs"]
+        scoring = (n + round(development * split["influence"]) + min(solver["samples"] or n, n)) / n
+        total = flop * n * ((models + folds * SHARE) * training + models * scoring)
         for speed in SUSTAINED:
             rows.append({
                 "preset": preset, "dataset": dataset, "network": settings["network"], "n": n,
                 "trainings": round(models + folds), "scorings": models,
-                "passes_each_training": round(training_passes(settings)), "passes_each_scoring": round(scoring, 2),
+                "passes_each_training": training, "passes_each_scoring": round(scoring, 2),
                 "gigaflop_a_sample": round(flop / 1e9, 3), "teraflops": speed,
                 "hours": round(total / speed / 1e12 / 3600, 1),
             })  # fmt: skip

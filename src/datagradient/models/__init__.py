@@ -62,8 +62,6 @@ class Family:
         gpu: whether its jobs ask for a GPU where the preset says ``gpu: 1``.
         records: whether `fit_recorded` and `probabilities_recorded` keep what the solver ``record`` goes by.
         single_precision: whether it is scored in float32: a converged solve is then less exact.
-        cost_model: whether `datagradient.experiments.cost_model` says what scoring should cost; that is for networks.
-        target: the share of the training time that influence should cost at most, a line in the figure; None for none.
         colour: in figures, like ``"#0072B2"``; None, or the colour of an earlier family, for a free one.
         marker: in figures, one of matplotlib's; as `colour`.
     """
@@ -78,8 +76,6 @@ class Family:
     gpu: bool = False
     records: bool = False
     single_precision: bool = False
-    cost_model: bool = False
-    target: float | None = None
     colour: str | None = None
     marker: str | None = None
 
@@ -154,8 +150,6 @@ LEGAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "gpu": (_is_flag, "True or False"),
     "records": (_is_flag, "True or False"),
     "single_precision": (_is_flag, "True or False"),
-    "cost_model": (_is_flag, "True or False"),
-    "target": (lambda value: value is None or (_is_number(value) and value > 0), "a number above 0, or None"),
     "colour": (lambda value: value is None or _is_colour(value), "a colour like '#0072B2', or None"),
     "marker": (lambda value: value is None or (isinstance(value, str) and len(value) == 1), "one character, or None"),
 }

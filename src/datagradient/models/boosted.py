@@ -27,7 +27,6 @@ from datagradient.seeds import integer_seed
 FAMILY = {
     "inputs": "features",
     "random": True,
-    "target": 0.25,
     "colour": "#009E73",
     "marker": "^",
     "settings": {

@@ -16,7 +16,6 @@ from datagradient.influence.glm import LinearProblem, rows_times
 FAMILY = {
     "inputs": "features",
     "random": False,
-    "target": 0.25,
     "colour": "#0072B2",
     "marker": "o",
     "settings": {

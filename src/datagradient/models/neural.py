@@ -32,8 +32,6 @@ FAMILY = {
     "gpu": True,
     "single_precision": True,
     "records": True,
-    "cost_model": True,
-    "target": 0.10,
     "colour": "#D55E00",
     "marker": "s",
     "settings": {

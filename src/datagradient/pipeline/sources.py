@@ -12,7 +12,7 @@ RUNS_ALL = ("main", "parser")  # functions of `commands.main` that every command
 # The layout uses only the names of policies, which are in the configuration and thus in the settings of their jobs.
 NAMES_ALONE = ("pipeline/layout.py", f"{NAME}.refine.policies")
 DECLARED = ("FAMILY", "POLICIES")  # the names of the declarations of families and policies
-LOOKS = ("colour", "marker", "target", "description")  # parts of a declaration on which only figures depend
+LOOKS = ("colour", "marker", "description")  # parts of a declaration on which only figures depend
 STYLE = "report/style.py"  # reached by commands that draw; it reads the declarations of all families
 
 

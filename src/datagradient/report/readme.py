@@ -208,14 +208,14 @@ def peers(results: Path) -> str:
 
 
 def gpu_hours(results: Path) -> str:
-    """Return what the preset paper asks of a GPU, by the cost model."""
+    """Return what the preset paper asks of a GPU, counted in operations."""
     rows = read_rows(results / "gpu_hours.csv")
     hours = " to ".join(f"{float(row['hours']):.0f}" for row in sorted(rows, key=lambda row: float(row["hours"])))
     speeds = " and ".join(row["teraflops"] for row in sorted(rows, key=lambda row: -float(row["teraflops"])))
     one = rows[0]
     return _wrapped(
-        f"By the cost model, {one['trainings']} trainings of {one['network']} on {int(one['n']):,} images "
-        f"({one['passes_each_training']} forward passes each) and {one['scorings']} scorings "
+        f"Counted in operations and without experiments, {one['trainings']} trainings of {one['network']} on "
+        f"{int(one['n']):,} images ({one['passes_each_training']} forward passes each) and {one['scorings']} scorings "
         f"({float(one['passes_each_scoring']):.1f} each) at {one['gigaflop_a_sample']} GFLOP a pass and image take "
         f"{hours} GPU hours at {speeds} TFLOP/s sustained."
     )
