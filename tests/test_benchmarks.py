@@ -19,7 +19,7 @@ from datagradient.files import read_rows, write_json, write_rows
 from datagradient.models import declared
 from datagradient.pipeline.config import read_validated
 from datagradient.pipeline.layout import Cell
-from datagradient.report.tables import write_tables
+from datagradient.report.tables import TABLES, write_tables
 
 SCRIPTS = [path for folder in ("benchmarks", "tools") for path in sorted((REPOSITORY / folder).glob("*.py"))]
 NANO = """
@@ -154,3 +154,23 @@ def test_in_run_values_are_what_a_samples_part_of_a_step_does_to_the_validation_
         change[sample] = 1e-3
         expected = (loss_after(1 + change) - loss_after(1 - change)) / 2e-3
         assert float(found.harm[sample]) == pytest.approx(expected, rel=2e-2, abs=1e-9)
+
+
+def test_rates_stand_with_their_range_over_seeds(tmp_path):
+    columns = (
+        "dataset",
+        "schedule",
+        "last_rate",
+        "seed",
+        "rank_correlation",
+        "overlap",
+        "agreement",
+        "refused",
+        "accuracy",
+    )
+    rows = [("adult", "constant", 1.0, seed, 0.9 + seed / 100, 0.8, 0.7, seed, 0.85) for seed in (0, 1)]
+    write_rows(tmp_path / "rates.csv", columns, [dict(zip(columns, row, strict=True)) for row in rows])
+    (line,) = TABLES["rates"](tmp_path)
+    assert list(line.values()) == [
+        "adult", "constant", "1.00", "0.900 to 0.910", "0.80", "0.700", "1 of 2", "85.00",
+    ]  # fmt: skip

@@ -96,7 +96,8 @@ class Record:
                 f"record: by it and by a pass the samples that training saw {words} rank differently, with a "
                 f"correlation of {least:.3f}: the network changed too much in the epoch, or dropout or statistics of "
                 "batches make a pass in training another one; let the learning rate fall to nothing, or score it by a "
-                "pass"
+                "pass",
+                least,
             )
         return least
 

@@ -55,7 +55,16 @@ class SolverError(UserError):
 
 
 class AgedRecord(SolverError):
-    """What training kept of the samples is of too different weights than the trained ones: let them pass again."""
+    """What training kept of the samples is of too different weights than the trained ones: let them pass again.
+
+    Args:
+        message: what is wrong.
+        agreement: the rank correlation of scores that was too low.
+    """
+
+    def __init__(self, message: str, agreement: float):
+        super().__init__(message)
+        self.agreement = agreement
 
 
 def explicit(

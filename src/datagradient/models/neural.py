@@ -138,7 +138,7 @@ def _fitted(
     recorded: str,
 ) -> tuple[NeuralModel, dict, Record | None]:  # fmt: skip
     device, (kind, samples) = best_device(), to_tensor(inputs)
-    network = _fresh(kind, tuple(samples.shape[1:]), n_classes, settings, seed).to(device)
+    network = fresh(kind, tuple(samples.shape[1:]), n_classes, settings, seed).to(device)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"]
     )
@@ -284,7 +284,7 @@ def load(path: Path) -> tuple[NeuralModel, dict]:
     """Read a model that `save` wrote."""
     arrays, meta = read_arrays(path)
     form = (meta["kind"], tuple(meta["shape"]), meta["n_classes"], meta["settings"])
-    network = _fresh(*form, seed=0)
+    network = fresh(*form, seed=0)
     network.load_state_dict({name: torch.from_numpy(value) for name, value in arrays.items()})
     return NeuralModel(network.eval(), *form), meta
 
@@ -294,7 +294,8 @@ def _on(device: torch.device, network: nn.Module) -> nn.Module:
     return network if next(network.parameters()).device == device else copy.deepcopy(network).to(device)
 
 
-def _fresh(kind: str, shape: tuple[int, ...], n_classes: int, settings: dict, seed: int) -> nn.Module:
+def fresh(kind: str, shape: tuple[int, ...], n_classes: int, settings: dict, seed: int) -> nn.Module:
+    """Return the network that a training with these settings and this seed begins with."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(integer_seed(seed, "initialisation"))
         network = build(kind, shape, n_classes, settings)

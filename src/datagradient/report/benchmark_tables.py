@@ -54,6 +54,29 @@ def peers(results: Path) -> list[dict]:
     ]
 
 
+def rates(results: Path) -> list[dict]:
+    """Scores from a record at several final learning rates; results are those of benchmarks/rates.py."""
+    rows, names = read_rows(results / "rates.csv"), ("dataset", "schedule")
+    table = []
+    for key in dict.fromkeys(tuple(row[name] for name in names) for row in rows):
+        own = [row for row in rows if tuple(row[name] for name in names) == key]
+        table.append({
+            "Data set": key[0], "Learning rate after the warm-up": key[1],
+            "Last ÷ highest": number(own[0]["last_rate"]),
+            **{title: _range([float(row[column]) for row in own], digits) for title, column, digits in
+               (("Rank correlation", "rank_correlation", 3), ("Of the 5 % removed, the same", "overlap", 2),
+                ("Least, of the samples compared", "agreement", 3))},
+            "Refused": f"{sum(row['refused'] == '1' for row in own)} of {len(own)}",
+            "Validation accuracy [%]": percent(sum(float(row["accuracy"]) for row in own) / len(own)),
+        })  # fmt: skip
+    return table
+
+
+def _range(values: list[float], digits: int) -> str:
+    least, most = (number(value, digits) for value in (min(values), max(values)))
+    return least if least == most else f"{least} to {most}"
+
+
 def policies(results: Path) -> list[dict]:
     """Candidates for removal and relabelling on development seeds; results are those of benchmarks/policies.py."""
     found = summaries(read_rows(results / "policies.csv"))
@@ -86,6 +109,8 @@ def _or_dash(value: float, text: Callable[[float], str]) -> str:
     return "–" if math.isnan(value) else text(value)
 
 
-TABLES: dict[str, Callable[[Path], list[dict]]] = {"peers": peers, "policies": policies, "solvers": solvers}
+TABLES: dict[str, Callable[[Path], list[dict]]] = {
+    "peers": peers, "policies": policies, "rates": rates, "solvers": solvers,
+}  # fmt: skip
 # Table -> the file that says what its results were made by, where that is not provenance.json.
-PROVENANCE = {"policies": "policies.json"}
+PROVENANCE = {"policies": "policies.json", "rates": "rates.json"}

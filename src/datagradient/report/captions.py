@@ -171,6 +171,10 @@ TABLES = {
                 "of the family that a candidate costs, the unrefined one, those of its folds and the last; folds of "
                 "cheaper families count by their training time divided by that of the family, and folds that only say "
                 "how many to remove do not count. Rows over different data sets and models cannot be compared.",
+    "rates": "What a record of the last epoch costs in exactness where the learning rate is still large then: scores "
+             "by the last layer from the record against those by a pass, of the same networks, with flipped labels; "
+             "ranges are over seeds. Compared: some samples whose values training computes again at the end; below a "
+             "rank correlation of 0.95 in one of their groups the record is refused, and the samples pass again.",
     "solvers": "Cost and quality of solvers and dampings on one model each. Forward passes: cost in plain forward "
                "passes over the training set. AUROC: of finding flipped labels. LDS: linear datamodeling score, the "
                "rank correlation with the loss of models trained on random halves. Rank correlation: with the scores "
