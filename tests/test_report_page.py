@@ -118,7 +118,10 @@ def test_each_claim_has_its_verdict_under_each_condition_as_in_the_readme(pages,
     ("given", "says"),
     [
         (["not confirmed"] * 3, "None of the paper's 3 claims is confirmed in full"),
-        (["confirmed", "partly", "not tested"], "1 of the paper's 3 claims is confirmed in full, 1 is in part"),
+        (
+            ["confirmed", "partly", "not tested"],
+            "1 of the paper's 3 claims is confirmed in full, 1 is in part, 1 is not tested",
+        ),
         (["confirmed", "partly"] * 2, "2 of the paper's 4 claims are confirmed in full, 2 are in part"),
     ],
 )

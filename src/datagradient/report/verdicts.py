@@ -1,6 +1,7 @@
 """Verdicts in few words: under which condition, and by which arm, the paper's numbers appear."""
 
 import re
+from collections import Counter
 
 from datagradient.data.conditions import PUBLISHED, rate_of
 from datagradient.evidence.claims import CONFIRMED, NOT_ATTAINABLE, NOT_CONFIRMED, NOT_TESTED, PARTLY
@@ -42,10 +43,13 @@ def measured(claim: dict) -> str:
 
 
 def headline(claims: list[dict]) -> str:
-    """Return how many claims are confirmed, in full and in part."""
-    full, partly = (sum(claim["verdict"] == verdict for claim in claims) for verdict in (CONFIRMED, PARTLY))
-    text = f"{full or 'None'} of the paper's {len(claims)} claims {_are(full or 1)} confirmed in full"
-    return f"{text}, {partly} {_are(partly)} in part" if partly else text
+    """Return how many claims are confirmed, in full and in part, and how many are not tested."""
+    counts = Counter(claim["verdict"] for claim in claims)
+    full = counts[CONFIRMED]
+    whole = f"{full or 'None'} of the paper's {len(claims)} claims {_are(full or 1)} confirmed in full"
+    others = [f"{counts[verdict]} {_are(counts[verdict])} {words}"
+              for verdict, words in ((PARTLY, "in part"), (NOT_TESTED, NOT_TESTED)) if counts[verdict]]  # fmt: skip
+    return ", ".join([whole, *others])
 
 
 def in_two_sentences(claims: list[dict]) -> str:
