@@ -6,27 +6,32 @@ BIN := .venv/bin
 BENCHMARK_DATA := adult imdb cifar10
 PRESETS := $(filter-out defaults claims,$(notdir $(basename $(wildcard config/*.yaml))))
 CONFIG := --configfile config/$(PRESET).yaml
-REPORT := results/$(PRESET)/report.html
+WORKFLOW := results/$(PRESET)/workflow.html
 
 .PHONY: reproduce experiments report test lint benchmark policies peers gpu readme ui lock clean
 
 reproduce: .venv/installed
 	@test -f config/$(PRESET).yaml || { echo "config/$(PRESET).yaml: not found; presets are: $(PRESETS)"; exit 1; }
-	$(BIN)/python -m snakemake --cores $(CORES) $(CONFIG) --report $(REPORT) --report-after-run
+	$(BIN)/python -m snakemake --cores $(CORES) $(CONFIG) --report $(WORKFLOW) --report-after-run
 	$(BIN)/python -m datagradient orchestration --results results/$(PRESET) --out paper_tables/$(PRESET)
 	@echo
+	@echo "Report   results/$(PRESET)/report.html: begin here, in a browser"
 	@echo "Tables   paper_tables/$(PRESET)/*.md (and .csv, .tex)"
 	@echo "Figures  figures/$(PRESET)/*.png (and .pdf)"
 	@echo "Results  results/$(PRESET)/*.csv"
-	@echo "Report   results/$(PRESET)/report.html: open it in a browser"
+	@echo "Workflow results/$(PRESET)/workflow.html: Snakemake's report on its jobs"
 	@echo "MLflow   results/mlflow.db: run 'make ui', open http://127.0.0.1:5000, choose 'Model training'"
 
-# Fidelity, sensitivity, trusted labels and streaming, which take about as long as the run itself, and a report that includes them.
+# Fidelity, sensitivity, trusted labels and streaming, which take about as long as the run itself, and the page with them.
 experiments: .venv/installed
-	$(BIN)/python -m snakemake all experiments --cores $(CORES) $(CONFIG) --report $(REPORT) --report-after-run
+	$(BIN)/python -m snakemake all experiments --cores $(CORES) $(CONFIG) --report $(WORKFLOW) --report-after-run
 
+# The page from the tables, figures and results that are there, be they committed ones; nothing is run.
 report: .venv/installed
-	$(BIN)/python -m snakemake --cores 1 $(CONFIG) --report $(REPORT)
+	$(BIN)/python -m datagradient report --results results/$(PRESET) \
+		--tables $(wildcard paper_tables/$(PRESET)/*.csv) --figures $(wildcard figures/$(PRESET)/*.png) \
+		--csv $(wildcard results/$(PRESET)/*.csv) --out results/$(PRESET)/report.html
+	@echo "results/$(PRESET)/report.html: open it in a browser"
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder  # two processes of one thread

@@ -43,7 +43,7 @@ CONFIG = validated_config(config, [BASE / "config/defaults.yaml", *PRESETS])
 include: "workflow/grid.smk"
 
 
-# Renew the stamp of a data set whose source files have changed, and write the captions that the report reads.
+# Renew the stamp of a data set whose source files have changed, and write the captions that Snakemake's report reads.
 for name in CONFIG["datasets"]:
     changes.notice_changes(f"{ROOT}/{name}")
 
@@ -86,12 +86,14 @@ rule all:
         expand(f"{ROOT}/tracked/{{model}}", model=CONFIG["models"]),
         f"{ROOT}/tracked/report",
         f"{ROOT}/provenance.json",
+        f"{ROOT}/report.html",
 
 
 rule experiments:
     input:
         expand(f"{TABLES}/{{name}}.{{kind}}", name=EXPERIMENT_TABLES, kind=["csv", "md", "tex"]),
         expand(f"{FIGURES}/{{name}}.{{kind}}", name=EXPERIMENT_FIGURES, kind=["png", "pdf"]),
+        f"{ROOT}/report_has_experiments",
 
 
 include: "workflow/prepare.smk"

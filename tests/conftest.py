@@ -22,6 +22,8 @@ settings.register_profile("tests", deadline=None, derandomize=True, database=Non
 settings.load_profile("tests")
 
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 380, "height": 800}
 LONGEST = ("test_pipeline", "test_jobs", "test_models", "test_golden")
 
 
@@ -138,3 +140,49 @@ def finish(process):
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
     return output
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip(f"no browser is installed: none of {', '.join(BROWSERS)}")
+    with sync_api.sync_playwright() as playwright:
+        # As root, as in containers, Chromium starts without its sandbox alone.
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        started = playwright.chromium.launch(executable_path=executable, args=options)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser, files):
+    """Open one of `files`, a folder, without a network; it must ask for nothing, and the console must stay empty."""
+    contexts, wrong = [], []
+
+    def open_page(name, viewport=WIDE, **options):
+        context = browser.new_context(viewport=viewport, offline=True, **options)
+        context.set_default_timeout(120_000)  # milliseconds, for a busy machine
+        contexts.append(context)
+        page = context.new_page()
+        address = (files / f"{name}.html").as_uri()
+        page.on("request", lambda request: wrong.append(request.url) if request.url != address
+                and not request.url.startswith("data:") else None)  # fmt: skip
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+def inaccessible(page):
+    """The serious breaches of axe's rules, each with the elements."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    return [(rule["id"], [node["html"][:200] for node in rule["nodes"][:3]])
+            for rule in axe.run(page).response["violations"] if rule["impact"] in ("serious", "critical")]  # fmt: skip

@@ -1,9 +1,9 @@
-"""Words under tables and figures: one source, which Snakemake's report can read."""
+"""Words under tables and figures: one source, for pages and for Snakemake's report."""
 
 import pytest
 from docutils.core import publish_parts
 
-from datagradient.report import captions, figures, tables
+from datagradient.report import captions, figures, report_page, tables
 
 TEXTS = {**captions.TABLES, **captions.FIGURES}
 
@@ -11,6 +11,13 @@ TEXTS = {**captions.TABLES, **captions.FIGURES}
 def test_each_table_and_figure_has_a_caption():
     assert captions.TABLES.keys() == tables.TABLES.keys()
     assert captions.FIGURES.keys() == figures.FIGURES.keys() | {"gallery"}
+
+
+def test_each_figure_that_a_page_begins_with_answers_a_question():
+    first = {name for place in report_page.PLACES for name in place}
+    assert captions.QUESTIONS.keys() == first | {report_page.COST_TABLE}
+    assert first <= captions.FIGURES.keys() and report_page.COST_TABLE in captions.TABLES
+    assert all(question.endswith("?") and how.endswith(".") for question, how in captions.QUESTIONS.values())
 
 
 @pytest.mark.parametrize("name", TEXTS)

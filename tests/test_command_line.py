@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from conftest import write_preset
+from conftest import REPOSITORY, write_preset
 from datagradient.commands.main import main
 
 PRESET = """
@@ -79,6 +79,13 @@ READS = {
     "table main --results . --out tables": ["tests.csv"],
     "figure accuracy --results . --out figures": ["iterations.csv"],
     f"gallery {CONFIG} --out figures": [f"{FIRST}/scores.npz"],
+    "report --results . --figures accuracy.png --out page.html": [
+        "claims.json",
+        "provenance.json",
+        "data.csv",
+        "costs.csv",
+        "accuracy.png",
+    ],
 }
 WRONG = ("missing", "folder", "empty", "text", "bytes", "pickled", "objects.npz", "array.npy", "cut.npz", "list.json",
          "deep.json", "twice.json", "scalars.json", "other.csv", "ragged.csv", "words.csv")  # fmt: skip
@@ -96,7 +103,8 @@ def results(tmp_path_factory):
                     f"project {CELL} --shard 1-of-2", f"project {CELL} --shard 2-of-2", f"halves {CELL}",
                     f"single {CELL}", f"sensitivity {CELL}", *(f"fractions {CELL[:-1]}{seed}" for seed in (0, 1)),
                     f"trusted {CELL}", f"concatenate trusted {CONFIG}", f"scalability {DATA} --model logistic",
-                    f"collect {CONFIG}", "statistics --results ."):  # fmt: skip
+                    f"collect {CONFIG}", "statistics --results .", "figure accuracy --results . --out .",
+                    f"claims --claims {REPOSITORY}/config/claims.yaml --results ."):  # fmt: skip
         assert main(command.split()) == 0, command
     (path / "claims.yaml").write_text("C1: {}\n")
     wrong = path / "wrong"

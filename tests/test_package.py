@@ -138,7 +138,7 @@ def package(tmp_path_factory):
         for function in (sources.source_hash, sources._tree, sources._dump, sources._imports_of, sources._file):
             function.cache_clear()
         return {"train": source_hash("train", "models.logistic"), "prune": source_hash("prune"),
-                "figure": source_hash("figure")}  # fmt: skip
+                "figure": source_hash("figure"), "report": source_hash("report")}  # fmt: skip
 
     def edited(file, old, new):
         path, text = copy / file, (copy / file).read_text()
@@ -154,7 +154,7 @@ def package(tmp_path_factory):
     hashes()
 
 
-ALL, TRAIN, FIGURE, NONE = {"train", "prune", "figure"}, {"train"}, {"figure"}, set()
+ALL, TRAIN, FIGURE, NONE = {"train", "prune", "figure", "report"}, {"train"}, {"figure"}, set()
 EDITS = [
     # What every command runs through, and the options of one.
     ("commands/options.py", "return config, path.parent", "return config, path.parents[0]", ALL),
@@ -164,13 +164,14 @@ EDITS = [
     ("models/logistic.py", 'settings["tolerance"]', '2 * settings["tolerance"]', TRAIN),
     ("metrics.py", "axis=1", "axis=-1", ALL),
     ("pipeline/training.py", "len(clean)", "len(clean[:])", {"train", "prune"}),
-    ("refine/policies.py", "score=None, keeps_mix=True", "score=None, keeps_mix=False", {"prune", "figure"}),
+    ("refine/policies.py", "score=None, keeps_mix=True", "score=None, keeps_mix=False", ALL - TRAIN),
     ("commands/removal.py", "if not cell.iteration", "if cell.iteration < 1", {"prune"}),
     # What families and policies look like.
     ("models/logistic.py", '"colour": "#0072B2"', '"colour": "#000000"', FIGURE),
     ("models/boosted.py", '"marker": "^"', '"marker": "v"', FIGURE),
-    ("refine/policies.py", 'colour="#E69F00"', 'colour="#000000"', FIGURE),
-    ("refine/policies.py", 'description="The largest training', 'description="The training', FIGURE),
+    ("refine/policies.py", 'colour="#E69F00"', 'colour="#000000"', {"figure", "report"}),
+    ("refine/policies.py", 'description="The largest training', 'description="The training', {"figure", "report"}),
+    ("report/templates/report.html", "What was run", "What had been run", {"report"}),
     # What does nothing.
     ("files/__init__.py", "Reading and writing result files", "Writing and reading result files", NONE),
     ("refine/removal.py", "Remove the most harmful samples: the largest", "Remove the largest", NONE),

@@ -7,15 +7,15 @@ import json
 import math
 import re
 
-import html5lib
 import numpy as np
 import pytest
 
 from audit_examples import EMOJI, HEADLINES, HEBREW, NASTY, clean_file, example, only, replaced
-from datagradient.report import amounts, offline
+from datagradient.report import amounts, offline, report_page
 from datagradient.report.audit_rows import ROWS, table_data
 from datagradient.report.charts import Mark, dot_plot, histogram
 from datagradient.report.page import NOT_JUDGED, SCRIPTS, STYLES, audit_page, write_audit_page
+from pages import parsed, text_of, words
 
 TEMPLATES = offline.resources.files("datagradient.report") / "templates"
 LONG = "a class with a long name " * 12
@@ -42,19 +42,10 @@ CASES = {
 }
 
 
-def parsed(page):
-    """The tree of a page, which a strict reader accepts."""
-    return html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(page)
-
-
 def embedded(page):
     """The data that the script of a page reads."""
     (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     return json.loads(found)
-
-
-def text_of(page):
-    return words("".join(parsed(page).find("body").itertext()))
 
 
 def texts_of(content):
@@ -63,10 +54,6 @@ def texts_of(content):
         return [content]
     parts = content.values() if isinstance(content, dict) else content if isinstance(content, (list, tuple)) else ()
     return [text for part in parts for text in texts_of(part)]
-
-
-def words(text):
-    return " ".join(text.split())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -303,7 +290,7 @@ def test_characters_that_html_does_not_allow_do_no_harm(tmp_path):
 
 def test_scripts_write_text_and_never_html():
     forbidden = r"(inner|outer)HTML|insertAdjacent|document\.write|(eval|Function|fetch|url)\(|https?:|@import|</|<!--"
-    for name in (*SCRIPTS, *STYLES):
+    for name in {*SCRIPTS, *STYLES, *report_page.SCRIPTS, *report_page.STYLES}:
         source = (TEMPLATES / name).read_text(encoding="utf-8")
         assert not re.search(forbidden, source)
 
@@ -317,11 +304,12 @@ def luminance(colour):
 @pytest.mark.parametrize("scheme", [0, 1])
 def test_letters_stand_out_from_what_is_behind_them(scheme):
     colours = {}
-    for name in STYLES:
+    for name in (*STYLES, *report_page.STYLES):
         block = re.findall(r":root \{(.*?)\}", (TEMPLATES / name).read_text(encoding="utf-8"), re.DOTALL)[scheme]
         colours |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
     for behind in ("page", "panel"):
-        for letters in ("ink", "soft", "accent", "drop", "relabel", "look", "keep"):
+        for letters in ("ink", "soft", "accent", "drop", "relabel", "look", "keep", "confirmed",
+                        "partly", "missed"):  # fmt: skip
             light, dark = sorted((luminance(colours[letters]), luminance(colours[behind])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (letters, behind)
 

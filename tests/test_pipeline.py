@@ -1,6 +1,7 @@
 """The whole workflow on a micro configuration, in a clone with an awkward name."""
 
 import functools
+import re
 import shutil
 import subprocess
 import sys
@@ -85,6 +86,15 @@ def test_experiments_run_and_leave_tables_and_figures(clone, undisturbed, tmp_pa
     for name in ("scalability", "streamed", "fidelity", "single", "trusted", "checked", "fractions", "damping",
                  "lissa-steps"):  # fmt: skip
         assert (folder / f"figures/micro/{name}.png").stat().st_size > 0
+    page = (folder / "results/micro/report.html").read_text()
+    assert {"fidelity", "trusted", "damping", "accuracy"} <= on_page(page, "figure")
+    assert {"fidelity", "checked", "sensitivity", "main"} <= on_page(page, "table")
+    assert 'download="micro-fractions.csv"' in page
+
+
+def on_page(page, kind):
+    """The names of the figures or tables of a page."""
+    return set(re.findall(f' id="{kind}-([^"]+)"', page))
 
 
 def test_every_cell_is_in_the_tables_and_nothing_is_left_to_do(clone, undisturbed):
@@ -224,11 +234,20 @@ def test_mlflow_mirrors_the_files_and_can_be_rebuilt(undisturbed):
     assert store() == before
 
 
-def test_the_report_holds_every_figure_and_caption(clone, undisturbed):
-    finish(snakemake(clone, undisturbed, "--report", "report.html"))
-    report = (undisturbed / "report.html").read_text()
+def test_snakemakes_report_holds_every_figure_and_caption(clone, undisturbed):
+    finish(snakemake(clone, undisturbed, "--report", "workflow.html"))
+    report = (undisturbed / "workflow.html").read_text()
     assert "Cohen&#x27;s d" in report or "Cohen's d" in report
     assert len(report) > 1_000_000
+
+
+def test_the_page_holds_every_figure_and_table_of_the_run(undisturbed):
+    page = (undisturbed / "results/micro/report.html").read_text()
+    assert on_page(page, "figure") == {path.stem for path in (undisturbed / "figures/micro").glob("*.png")}
+    assert on_page(page, "table") == {path.stem for path in (undisturbed / "paper_tables/micro").glob("*.csv")} - {
+        "orchestration"  # which is written after it
+    }
+    assert 'download="micro-metrics.csv"' in page
 
 
 def test_a_second_run_in_the_same_folder_is_refused(clone, undisturbed):

@@ -119,8 +119,8 @@ def test_orchestration_by_hand(tmp_path):
     values = [("influence", 10, 1, 2, 1), ("loss", 20, 2, 4, 2), ("guarded", 99, 99, 99, 99)]
     write_rows(tmp_path / "metrics.csv", columns, [dict(zip(columns, row, strict=True)) for row in values])
     write_json(tmp_path / "a/crossfit.json", {"seconds": {"fit": 4.0, "score": 2.0}})
-    (tmp_path / "report.html").touch()
-    end = (tmp_path / "report.html").stat().st_mtime
+    (tmp_path / "workflow.html").touch()
+    end = (tmp_path / "workflow.html").stat().st_mtime
     runs = [{"started": 0.0, "finished": 100.0, "cores": 2}, {"started": end - 50, "finished": end - 10, "cores": 2}]
     write_json(tmp_path / "clock.json", {"runs": runs})
     orchestration.write_orchestration(tmp_path)

@@ -439,6 +439,7 @@ def test_a_store_made_again_in_a_moved_folder_holds_the_same(store, tmp_path, mo
     figure = Path("figures/tiny/accuracy.png")
     figure.parent.mkdir(parents=True)
     figure.write_bytes(b"a figure")
+    Path("results/tiny/report.html").write_bytes(b"a page")
     tracking.track_cells(CONFIG)
     earlier = set(tracking.ARTEFACTS.iterdir())
     moved = tmp_path / AWKWARD
@@ -454,6 +455,9 @@ def test_a_store_made_again_in_a_moved_folder_holds_the_same(store, tmp_path, mo
     assert [file.path for file in listed] == ["iter-1/removed.csv"]
     assert [file.path for file in client().list_artifacts(stored[tracking.REPORT], "figures")] == [
         "figures/accuracy.png"
+    ]
+    assert [file.path for file in client().list_artifacts(stored[tracking.REPORT], "results")] == [
+        "results/report.html"
     ]
     assert not {folder.name for folder in earlier} & {folder.name for folder in tracking.ARTEFACTS.iterdir()}
     assert not (tmp_path / "results").exists()

@@ -29,7 +29,7 @@ MODEL_LOG = f"logs/{PRESET}/{{dataset}}/{{model}}/noise-{{noise}}/{{policy}}/see
 UNREFINED_KEYS = ("--config {CONFIG_FILE} --dataset {wildcards.dataset} --model {wildcards.model} "
                   "--noise {wildcards.noise} --seed {wildcards.seed}")
 MODEL_KEYS = UNREFINED_KEYS + " --policy {wildcards.policy} --iteration {wildcards.iteration}"
-# Tables and figures by section of the report.
+# Tables and figures by section of Snakemake's report.
 SECTIONS = {
     "1. Verdict": (["verdict"], ["pipeline"]),
     "2. Main results": (["main", "pooled"], ["accuracy", "f1", "effects"]),
@@ -50,6 +50,7 @@ if CONFIG["scalability"]:
     SECTIONS["6. Cost"][1].append("scalability")
 TABLE_NAMES = [name for tables, figures in SECTIONS.values() for name in tables]
 FIGURE_NAMES = [name for tables, figures in SECTIONS.values() for name in figures]
+GALLERIES = [f"gallery-{dataset}" for dataset in CONFIG["datasets"]]
 RUN_FIGURES = [name for name in FIGURE_NAMES if name != "scalability"]
 # For each experiment of `rule experiments`: section, tables and figures, and the results that these are made from.
 VARIED = ["damping", "solver", "curvature-samples", "validation-samples", "lissa-steps", "lissa-batch"]

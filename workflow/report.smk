@@ -1,4 +1,4 @@
-# Small tables, statistics, verdicts, MLflow, tables and figures from the results.
+# Small tables, statistics, verdicts, MLflow, tables, figures and the page of the preset from the results.
 
 
 rule mlflow_init:
@@ -38,6 +38,7 @@ rule track_report:
         figures=expand(f"{FIGURES}/{{name}}.png", name=FIGURE_NAMES),
         galleries=expand(f"{FIGURES}/gallery-{{dataset}}.png", dataset=CONFIG["datasets"]),
         tables=expand(f"{TABLES}/{{name}}.csv", name=TABLE_NAMES),
+        page=f"{ROOT}/report.html",
     output:
         touch(f"{ROOT}/tracked/report"),
     log:
@@ -47,7 +48,8 @@ rule track_report:
     conda:
         ENVIRONMENT
     shell:
-        "python -m datagradient track --report {input.figures:q} {input.galleries:q} {input.tables:q} 2> {log:q}"
+        "python -m datagradient track --report {input.figures:q} {input.galleries:q} {input.tables:q} {input.page:q} "
+        "2> {log:q}"
 
 
 rule collect:
@@ -208,3 +210,38 @@ rule galleries:
         ENVIRONMENT
     shell:
         "python -m datagradient gallery --config {CONFIG_FILE} --out {params.out:q} 2> {log:q}"
+
+
+rule page:
+    input:
+        facts=[f"{ROOT}/claims.json", f"{ROOT}/provenance.json"],
+        csv=expand(f"{ROOT}/{{name}}.csv", name=["metrics", *SMALL_TABLES, *SCALABILITY]),
+        tables=expand(f"{TABLES}/{{name}}.csv", name=TABLE_NAMES),
+        figures=expand(f"{FIGURES}/{{name}}.png", name=[*FIGURE_NAMES, *GALLERIES]),
+    output:
+        f"{ROOT}/report.html",
+    log:
+        f"logs/{PRESET}/page.log",
+    params:
+        results=ROOT,
+        out=f"{ROOT}/report.html",
+        source=source_hash("report"),
+    conda:
+        ENVIRONMENT
+    shell:
+        "python -m datagradient report --results {params.results:q} --tables {input.tables:q} "
+        "--figures {input.figures:q} --csv {input.csv:q} --out {params.out:q} 2> {log:q}"
+
+
+# The same page, with the experiments. Two rules cannot have one output, so this one's is a mark. With experiments among
+# the inputs of `page`, `rule all` would run them too.
+use rule page as page_with_experiments with:
+    input:
+        page=f"{ROOT}/report.html",
+        csv=expand(f"{ROOT}/{{name}}.csv", name=["metrics", *SMALL_TABLES, *SCALABILITY, *EXPERIMENT_RESULTS]),
+        tables=expand(f"{TABLES}/{{name}}.csv", name=[*TABLE_NAMES, *EXPERIMENT_TABLES]),
+        figures=expand(f"{FIGURES}/{{name}}.png", name=[*FIGURE_NAMES, *EXPERIMENT_FIGURES, *GALLERIES]),
+    output:
+        touch(f"{ROOT}/report_has_experiments"),
+    log:
+        f"logs/{PRESET}/page_with_experiments.log",

@@ -55,8 +55,8 @@ def mlflow_init(args: argparse.Namespace) -> None:
 def track(args: argparse.Namespace) -> None:
     """Mirror results in MLflow: one run per (data set, model, noise, policy, seed), with iterations as steps.
 
-    With --rebuild the whole store is rebuilt from the result files under results/; with --report figures and
-    tables become artefacts of one run.
+    With --rebuild the whole store is rebuilt from the result files under results/; with --report figures, tables and
+    the page become artefacts of one run.
     """
     if not (args.rebuild or args.report or args.config):
         raise UserError("needs --config, or --report, or --rebuild")
@@ -85,7 +85,7 @@ COMMANDS = {
         (CONFIG[0], {"help": CONFIG[1]["help"]}),
         ("--dataset", {"nargs": "+", "help": "data sets to log; without it: all"}),
         ("--model", {"nargs": "+", "help": "model families to log; without it: all"}),
-        ("--report", {"nargs": "+", "help": "figures and tables of a preset, figures/<preset>/… and so on"}),
+        ("--report", {"nargs": "+", "help": "figures, tables and page of a preset, figures/<preset>/… and so on"}),
         ("--rebuild", {"action": "store_true", "help": "rebuild the whole store from the result files"}),
     ],
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tables, figures, galleries and the tables of README and docs."""
+"""Tables, figures, galleries, the page of a preset, and the tables of README and docs."""
 
 import argparse
 from pathlib import Path
@@ -34,6 +34,14 @@ def gallery(args: argparse.Namespace) -> None:
         write_gallery(cell.file("scores.npz"), cell.data, Path(args.folder) / f"gallery-{dataset}.png")
 
 
+def report(args: argparse.Namespace) -> None:
+    """Write the page of a preset: verdicts, figures, tables, method, provenance and the numbers in one offline file."""
+    from datagradient.report.report_page import write_report_page
+
+    tables, figures, files = ([Path(name) for name in names] for names in (args.tables, args.figures, args.csv))
+    write_report_page(Path(args.out), Path(args.results), tables, figures, files)
+
+
 def readme(args: argparse.Namespace) -> None:
     """Write the tables of committed results between the markers of README and docs."""
     from datagradient.report.readme import update_files
@@ -51,6 +59,13 @@ COMMANDS = {
         OUT_FOLDER,
     ],
     gallery: [CONFIG, OUT_FOLDER],
+    report: [
+        RESULTS,
+        ("--tables", {"nargs": "*", "default": [], "help": "its tables, paper_tables/<preset>/*.csv"}),
+        ("--figures", {"nargs": "*", "default": [], "help": "its figures, figures/<preset>/*.png"}),
+        ("--csv", {"nargs": "*", "default": [], "help": "files that readers can save, results/<preset>/*.csv"}),
+        ("--out", {"required": True, "help": "the page, results/<preset>/report.html"}),
+    ],
     readme: [
         ("--files", {"required": True, "nargs": "+", "help": "Markdown files that hold each block once between them"}),
         ("--results", {"required": True, "help": "the folder with one folder per preset"}),

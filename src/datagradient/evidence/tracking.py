@@ -135,7 +135,8 @@ def rebuild(results: Path) -> None:
     presets: dict[str, list[MirroredRun]] = {}
     for config_file in configs:
         preset, runs = read_json(config_file, "preset")["preset"], read_runs(config_file)
-        report = [*Path("figures", preset).glob("*.png"), *Path("paper_tables", preset).glob("*.csv")]
+        report = [*Path("figures", preset).glob("*.png"), *Path("paper_tables", preset).glob("*.csv"),
+                  *Path("results", preset).glob("report.html")]  # fmt: skip
         presets[preset] = [*runs, _report_run(sorted(report))] if report else runs
         print(f"{preset}: {len(runs)} runs to log")
     with _store() as uri:

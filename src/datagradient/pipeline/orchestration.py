@@ -56,7 +56,7 @@ def write_orchestration(results: Path) -> None:
     """
     path = results / "clock.json"
     runs = read_json(path, "runs")["runs"]
-    report = results / "report.html"
+    report = results / "workflow.html"  # Snakemake's, which is made when its jobs are done
     made = report.stat().st_mtime if report.exists() else 0.0
     if runs[-1]["finished"] < made < runs[-1]["finished"] + AFTERWARDS:
         runs[-1]["finished"] = made

@@ -12,8 +12,9 @@ RUNS_ALL = ("main", "parser")  # functions of `commands.main` that every command
 # The layout uses only the names of policies, which are in the configuration and thus in the settings of their jobs.
 NAMES_ALONE = ("pipeline/layout.py", f"{NAME}.refine.policies")
 DECLARED = ("FAMILY", "POLICIES")  # the names of the declarations of families and policies
-LOOKS = ("colour", "marker", "description")  # parts of a declaration on which only figures depend
+LOOKS = ("colour", "marker", "description")  # parts of a declaration on which only figures and pages depend
 STYLE = "report/style.py"  # reached by commands that draw; it reads the declarations of all families
+PAGES = "report/offline.py"  # reached by commands that make pages, from templates, which are no Python
 
 
 @functools.cache
@@ -22,7 +23,8 @@ def source_hash(command: str, *modules: str) -> str:
 
     The code is the command's function in its file of `commands` and its options there, the functions that every command
     runs, and all modules of the package that these can reach. Imports are read from the source, including those inside
-    functions; nothing is imported. The looks declared by families and policies count only for commands that draw.
+    functions; nothing is imported. The looks declared by families and policies count only for commands that draw or
+    make pages, and templates for the latter.
 
     Args:
         command: the name of its function.
@@ -41,9 +43,11 @@ def source_hash(command: str, *modules: str) -> str:
         for part in used:
             digest.update(ast.dump(part).encode())
     reached = _reach(imported)
-    draws = PACKAGE / STYLE in reached
+    draws, makes_pages = PACKAGE / STYLE in reached, PACKAGE / PAGES in reached
     for path in sorted(reached):
-        digest.update(str(path.relative_to(PACKAGE)).encode() + _dump(_tree(path, draws)))
+        digest.update(str(path.relative_to(PACKAGE)).encode() + _dump(_tree(path, draws or makes_pages)))
+    for path in sorted((PACKAGE / PAGES).with_name("templates").iterdir()) if makes_pages else ():
+        digest.update(path.name.encode() + path.read_bytes())
     for path in sorted((PACKAGE / "models").glob("[a-z]*.py")) if draws else ():
         declarations = [node for node in _tree(path, draws).body if "FAMILY" in _defined(node)]
         digest.update(path.stem.encode() + "".join(map(ast.dump, declarations)).encode())

@@ -64,9 +64,15 @@ def _direction(value: float) -> tuple[str, str]:
     return text, "better" if value > 0 else "worse"
 
 
+@_of_known
+def size(value: float) -> str:
+    """Return a number of bytes in kB, at least 1."""
+    return f"{max(1, round(value / 1000)):,}{SPACE}kB"
+
+
 def capital(text: str) -> str:
     """Return a text with a capital first letter, and the others as they are."""
     return text[:1].upper() + text[1:]
 
 
-FILTERS = (capital, changed, count, counted, decimal, percent)
+FILTERS = (capital, changed, count, counted, decimal, percent, size)

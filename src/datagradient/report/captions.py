@@ -1,4 +1,4 @@
-"""The words under tables and figures: for Markdown, for LaTeX and for Snakemake's report. Imports nothing heavy."""
+"""The words under tables and figures: for Markdown, LaTeX, pages and Snakemake's report. Imports nothing heavy."""
 
 import contextlib
 from pathlib import Path
@@ -272,6 +272,30 @@ FIGURES = {
     "validation-samples": f"What changes with the number of validation samples, {_VARIED}",
     "lissa-steps": f"What changes with the number of LiSSA's steps, {_VARIED}",
     "lissa-batch": f"What changes with the size of LiSSA's batches, {_VARIED}",
+}  # fmt: skip
+# Figure, or table that stands in for one -> the question that it answers, and how to read the answer off it.
+QUESTIONS = {
+    "recovered": ("How much of the harm by wrong labels is undone?",
+                  "The further to the right, the better: at 1 a policy is as good as right labels, left of 0 it does "
+                  "harm."),
+    "accuracy": ("Does removal raise test accuracy?",
+                 "Above zero, the model is better without the removed samples; above uniform, it matters which samples "
+                 "were removed."),
+    "controls": ("Is it influence that helps?",
+                 "Compare influence with uniform, which removes as many samples at random: what is not right of it is "
+                 "not due to influence."),
+    "effects": ("How large are the effects?",
+                "In the shaded band they are as large as the paper says; left of zero, refinement does harm."),
+    "optimism": ("Does validation tell the truth?",
+                 "Below the diagonal, validation gains more than test: removal has fitted the validation samples."),
+    "detection": ("Are wrong labels found?",
+                  "The higher a curve, the sooner a score finds the flipped labels; the diagonal is random order."),
+    "influence": ("Which samples does influence call harmful?",
+                  "Samples right of zero raise the validation loss, the further the more."),
+    "scalability": ("What does influence cost?",
+                    "In the lower panels, below the dashed line influence costs less than the paper says."),
+    "costs": ("What does influence cost?",
+              "Influence / training is the cost of scoring in units of the training of the same models."),
 }  # fmt: skip
 # The first words of Snakemake's report, which fills in the preset.
 REPORT = (

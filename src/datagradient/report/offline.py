@@ -9,6 +9,7 @@ import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -18,6 +19,7 @@ from datagradient.report import amounts
 UNKNOWN = "–"  # stands for None
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")  # characters that HTML does not allow
 # What HTML, or JavaScript of old, would read as more than text. JSON may write any character by its number.
+PLAIN = "!$()*+,/:;=?@"  # what a text in an address may hold as it is, besides letters and digits
 UNSAFE = re.compile(r"[<>&\x7f-\x9f\u2028\u2029]")
 
 
@@ -43,6 +45,21 @@ def write_page(path: Path, text: str) -> None:
     """Write a page to a temporary file that is then renamed, so that `path` never holds a part of one."""
     with replacing(path) as stream:
         stream.write(text)
+
+
+def picture_address(content: bytes) -> str:
+    """Return an address that is the picture itself, a PNG."""
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def text_address(content: bytes, kind: str) -> str:
+    """Return an address that is the text itself; most of it stands as it is, where base64 would make it a third longer.
+
+    Args:
+        content: the text as UTF-8.
+        kind: the second word of its type: csv, json.
+    """
+    return f"data:text/{kind};charset=utf-8,{quote(content, safe=PLAIN)}"
 
 
 def as_json(content: Any) -> str:

@@ -68,15 +68,11 @@ def _block(name: str, results: Path) -> str:
 def verdict(results: Path) -> str:
     """Return the claims and verdicts, in few words: of each detail, the counts alone; and where they are reached."""
     claims = read_json(results / "claims.json")["claims"]
-    besides = {"flipped": "with flipped labels", "human": "with human labels", "as in the paper": "as in the paper"}
-    shown = [name for name in besides if any(verdicts.texts(claim)[name] for claim in claims)]
-    head = ["", "claim", "paper", "measured", "as published", *(besides[name] for name in shown), "verdict"]
-    lines = [f"| {' | '.join(head)} |".replace("|  |", "| |"), "|---" * len(head) + "|"]
-    for claim in claims:
-        counts = re.sub(r" \([^()]*\)", "", claim["detail"]).split("; ")[0]
-        more = [verdicts.texts(claim)[name] or "–" for name in shown]
-        cells = [claim["claim"], claim["statement"], claim["paper"], _measured(claim), counts, *more]
-        lines.append(f"| {' | '.join(cells)} | **{claim['verdict']}** |")
+    rows = verdicts.rows(claims)
+    lines = [f"| {' | '.join(rows[0])} |".replace("|  |", "| |"), "|---" * len(rows[0]) + "|"]
+    for row in rows:
+        *cells, found = row.values()
+        lines.append(f"| {' | '.join(cells)} | **{found}** |")
     return "\n".join([*lines, "", _wrapped(verdicts.summary(claims))]).rstrip()
 
 
@@ -85,7 +81,8 @@ def verdict_details(results: Path) -> str:
     lines = ["| | claim | paper | measured | verdict |", "|---|---|---|---|---|"]
     for claim in read_json(results / "claims.json")["claims"]:
         arm = verdicts.texts(claim)["as in the paper"]
-        measured = "; ".join(filter(None, (_measured(claim), claim["detail"], arm and f"as in the paper: {arm}")))
+        parts = (verdicts.measured(claim), claim["detail"], arm and f"as in the paper: {arm}")
+        measured = "; ".join(filter(None, parts))
         lines.append(f"| {claim['claim']} | {claim['statement']} | {claim['paper']} | {measured} | "
                      f"**{claim['verdict']}** |")  # fmt: skip
     return "\n".join(lines)
@@ -242,14 +239,6 @@ BLOCKS = {
     "audit checking": ("benchmarks", audit_tables.checking),
     "audit trials": ("benchmarks", audit_tables.trials),
 }
-
-
-def _measured(claim: dict) -> str:
-    values = [claim["measured"], claim["low"], claim["high"]]
-    number, low, high = ("" if value is None else f"{value:.3g}" for value in values)
-    interval = f"[{low}, {high}]" if low else ""
-    what = f"({claim['interval']})" if number else ""
-    return " ".join(filter(None, (number, claim["unit"] if number else "", interval, what)))
 
 
 def _wrapped(text: str) -> str:

@@ -1,11 +1,81 @@
 """Verdicts in few words: under which condition, and by which arm, the paper's numbers appear."""
 
+import re
+from collections import Counter
+
 from datagradient.data.conditions import PUBLISHED, rate_of
-from datagradient.evidence.claims import CONFIRMED, PARTLY
+from datagradient.evidence.claims import CONFIRMED, NOT_ATTAINABLE, NOT_CONFIRMED, NOT_TESTED, PARTLY
+from datagradient.report.amounts import decimal
+from datagradient.report.formats import noise_words
 
 FLIPPED, HUMAN = "0.2", "worse_label"  # the conditions that need no name in their column; others are named
 ARM = "LiSSA over all layers of the networks"
 OURS = "the solvers in config/ and docs/method.md"
+BESIDES = {"flipped": "with flipped labels", "human": "with human labels", "as in the paper": "as in the paper"}
+GAIN = "C1"  # the claim on the change of test accuracy
+
+
+def rows(claims: list[dict]) -> list[dict[str, str]]:
+    """Return each claim in few words, by column; of its detail the counts alone, and no column that says nothing."""
+    told = [texts(claim) for claim in claims]
+    shown = {key: words for key, words in BESIDES.items() if any(text[key] for text in told)}
+    return [
+        {
+            "": claim["claim"],
+            "claim": claim["statement"],
+            "paper": claim["paper"],
+            "measured": measured(claim),
+            "as published": re.sub(r" \([^()]*\)", "", claim["detail"]).split("; ")[0],
+            **{words: text[key] or "–" for key, words in shown.items()},
+            "verdict": claim["verdict"],
+        }
+        for claim, text in zip(claims, told, strict=True)
+    ]
+
+
+def measured(claim: dict) -> str:
+    """Return what was measured, with its unit and interval, and what the interval is."""
+    values = [claim["measured"], claim["low"], claim["high"]]
+    number, low, high = ("" if value is None else f"{value:.3g}" for value in values)
+    interval = f"[{low}, {high}]" if low else ""
+    what = f"({claim['interval']})" if number else ""
+    return " ".join(filter(None, (number, claim["unit"] if number else "", interval, what)))
+
+
+def headline(claims: list[dict]) -> str:
+    """Return how many claims are confirmed, in full and in part, and how many are not tested."""
+    counts = Counter(claim["verdict"] for claim in claims)
+    full = counts[CONFIRMED]
+    whole = f"{full or 'None'} of the paper's {len(claims)} claims {_are(full or 1)} confirmed in full"
+    others = [f"{counts[verdict]} {_are(counts[verdict])} {words}"
+              for verdict, words in ((PARTLY, "in part"), (NOT_TESTED, NOT_TESTED)) if counts[verdict]]  # fmt: skip
+    return ", ".join([whole, *others])
+
+
+def in_two_sentences(claims: list[dict]) -> str:
+    """Return which claims have which verdict, and how refinement changes test accuracy under each condition."""
+    by_verdict = {verdict: [claim["claim"] for claim in claims if claim["verdict"] == verdict]
+                  for verdict in (CONFIRMED, PARTLY, NOT_CONFIRMED, NOT_ATTAINABLE, NOT_TESTED)}  # fmt: skip
+    found = [f"{_listed(names)} {_are(len(names))} {'partly confirmed' if verdict == PARTLY else verdict}"
+             for verdict, names in by_verdict.items() if names]  # fmt: skip
+    gain = next(claim for claim in claims if claim["claim"] == GAIN)
+    changes = [f"{_change(part, gain['unit'])} ({noise_words(part['condition'], 'of labels flipped')})"
+               for part in gain["by_condition"] if part["measured"] is not None]  # fmt: skip
+    effect = f"Refinement by influence changes test accuracy by {_listed(changes)}; in brackets: {gain['interval']}."
+    return f"By one rule for each, {'; '.join(found)}.{f' {effect}' if changes else ''}"
+
+
+def _change(part: dict, unit: str) -> str:
+    number, low, high = (decimal(part[key]) for key in ("measured", "low", "high"))
+    return f"{'+' if part['measured'] > 0 else ''}{number} {unit} [{low}, {high}]"
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1] if words else "")))
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def short(found: dict, unit: str) -> str:

@@ -1,6 +1,7 @@
 "use strict";
 
-/* What any page does: make elements, copy commands, print what is folded. Text goes in as text, never as HTML. */
+/* What any page does: make elements, copy commands, print what is folded unless it is for screens alone. Text goes in as
+   text, never as HTML. */
 const make = (tag, attributes = {}, ...children) => {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -42,7 +43,7 @@ for (const button of document.querySelectorAll("button.copy")) {
 
 let unfolded = [];
 addEventListener("beforeprint", () => {
-  unfolded = [...document.querySelectorAll("details:not([open])")];
+  unfolded = [...document.querySelectorAll("details:not([open], .screen)")];
   for (const part of unfolded) part.open = true;
 });
 addEventListener("afterprint", () => {

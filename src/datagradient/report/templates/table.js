@@ -1,15 +1,17 @@
-/* A table that sorts, filters and pages, and whose rows open.
+/* A table that sorts, filters and pages, and whose rows may open.
 
    into: the element that it is put into.
-   rows: objects; order: the key of the column that they are ordered by.
-   columns: {key, title, value(row), cell(row) or nothing, number, falls: whether the first click puts the largest first}
+   rows: objects; order: the key of the column that they are ordered by; without it they stay as they are until a click.
+   columns: {key, title, value(row), cell(row) or nothing, number, long: whether it is read and not compared,
+     falls: whether the first click puts the largest first}
    filters: {title, value(row), shown(value), options: [value]}, each of which selects rows of one value
-   words(row): what the text filter searches; details(row): what an opened row shows; title(row): its name.
+   words(row): what the text filter searches
+   details(row): what an opened row shows, title(row): its name; without them rows do not open.
 */
 const sortableTable = ({ into, caption, rows, columns, order, filters, words, details, title, things }) => {
   const narrow = matchMedia("screen and (max-width: 700px)"); // where the style sheet makes a card of each row
   const size = () => (narrow.matches ? 10 : 25);
-  const state = { key: order, falls: false, page: 0, text: "", chosen: filters.map(() => ""), open: new Set() };
+  const state = { key: order ?? null, falls: false, page: 0, text: "", chosen: filters.map(() => ""), open: new Set() };
   const collator = new Intl.Collator("en", { numeric: true });
   const compare = (a, b) => (typeof a === "number" ? a - b : collator.compare(a, b));
   const unknown = (value) => value === null || value === undefined || value === "";
@@ -20,20 +22,22 @@ const sortableTable = ({ into, caption, rows, columns, order, filters, words, de
   };
 
   const chosenRows = () => {
-    const { value } = columns.find((column) => column.key === state.key);
     const chosen = rows.filter((row) => (!state.text || found(row))
       && filters.every((filter, k) => !state.chosen[k] || String(filter.value(row)) === state.chosen[k]));
+    if (state.key === null) return chosen;
+    const { value } = columns.find((column) => column.key === state.key);
     const valued = chosen.map((row) => [row, value(row)]);
     const known = valued.filter(([, own]) => !unknown(own));
     known.sort(([, a], [, b]) => (state.falls ? compare(b, a) : compare(a, b)));
     return [...known, ...valued.filter(([, own]) => unknown(own))].map(([row]) => row);
   };
 
-  const classOf = (column) => `of-${column.key}${column.number ? " number" : ""}`;
+  const classOf = (column) => `of-${column.key}${column.number ? " number" : ""}${column.long ? " long" : ""}`;
+  const width = columns.length + (details ? 1 : 0);
 
   const body = make("tbody", { role: "rowgroup" });
   const heads = new Map();
-  const head = make("tr", { role: "row" }, make("th", { scope: "col", role: "columnheader", class: "opener" }, make("span", { class: "visually-hidden" }, "Details")));
+  const head = make("tr", { role: "row" }, details ? make("th", { scope: "col", role: "columnheader", class: "opener" }, make("span", { class: "visually-hidden" }, "Details")) : null);
   const sortBy = (key, falls) => {
     Object.assign(state, { key, falls, page: 0 });
     draw();
@@ -58,8 +62,8 @@ const sortableTable = ({ into, caption, rows, columns, order, filters, words, de
       if (key === state.key) cell.setAttribute("aria-sort", state.falls ? "descending" : "ascending");
       else cell.removeAttribute("aria-sort");
     }
-    body.replaceChildren(...visible.flatMap(both));
-    if (!visible.length) body.append(make("tr", { role: "row" }, make("td", { role: "cell", colspan: columns.length + 1 }, `No ${things} fit the filters.`)));
+    body.replaceChildren(...visible.flatMap(details ? both : (row) => [lineOf(row)]));
+    if (!visible.length) body.append(make("tr", { role: "row" }, make("td", { role: "cell", colspan: width }, `No ${things} fit the filters.`)));
     const first = state.page * length + 1;
     const range = visible.length ? `${things} ${first} to ${first + visible.length - 1} of ${chosen.length}` : `no ${things}`;
     shown.textContent = `Showing ${range}${chosen.length < rows.length ? `, filtered from ${rows.length}` : ""}`;
@@ -69,13 +73,18 @@ const sortableTable = ({ into, caption, rows, columns, order, filters, words, de
     choice.value = `${state.key} ${state.falls}`;
   };
 
+  const lineOf = (row, ...before) => make("tr", { role: "row", class: "main" }, ...before, ...columns.map((column) => {
+    const content = column.cell ? column.cell(row) : unknown(column.value(row)) ? "–" : String(column.value(row));
+    return make("td", { role: "cell", class: classOf(column), "data-title": column.title }, make("div", { class: "value" }, content));
+  }));
+
   const both = (row) => {
     const id = `details-${rows.indexOf(row)}`;
     const isOpen = state.open.has(row);
     const button = make("button", { type: "button", class: "open", "aria-expanded": String(isOpen), "aria-controls": id,
       "aria-label": `Details of ${title(row)}` }, make("span", { class: "arrow", "aria-hidden": "true" }));
     const inner = make("div", { class: "inner" });
-    const below = make("tr", { id, role: "row", class: "details", hidden: !isOpen }, make("td", { role: "cell", colspan: columns.length + 1 }, inner));
+    const below = make("tr", { id, role: "row", class: "details", hidden: !isOpen }, make("td", { role: "cell", colspan: width }, inner));
     const fill = () => { if (!inner.hasChildNodes()) inner.append(...details(row).filter(Boolean)); };
     below.fill = fill;
     if (isOpen) fill();
@@ -87,11 +96,7 @@ const sortableTable = ({ into, caption, rows, columns, order, filters, words, de
       below.hidden = !opens;
       button.setAttribute("aria-expanded", String(opens));
     });
-    const cells = columns.map((column) => {
-      const content = column.cell ? column.cell(row) : unknown(column.value(row)) ? "–" : String(column.value(row));
-      return make("td", { role: "cell", class: classOf(column), "data-title": column.title }, make("div", { class: "value" }, content));
-    });
-    return [make("tr", { role: "row", class: "main" }, make("td", { role: "cell", class: "opener" }, button), ...cells), below];
+    return [lineOf(row, make("td", { role: "cell", class: "opener" }, button)), below];
   };
 
   addEventListener("beforeprint", () => {
@@ -119,11 +124,12 @@ const sortableTable = ({ into, caption, rows, columns, order, filters, words, de
     select.addEventListener("change", () => { state.chosen[k] = select.value; state.page = 0; draw(); });
     return field(filter.title, select);
   });
-  const choice = make("select", {}, ...columns.flatMap((column) => [false, true].map((falls) =>
+  const choice = make("select", {}, order ? null : make("option", { value: "null false" }, "as listed"), ...columns.flatMap((column) => [false, true].map((falls) =>
     make("option", { value: `${column.key} ${falls}` }, `${column.title}, ${falls ? "descending" : "ascending"}`))));
   choice.addEventListener("change", () => {
     const [key, falls] = choice.value.split(" ");
-    sortBy(key, falls === "true");
+    if (key !== "null") sortBy(key, falls === "true");
+    else { Object.assign(state, { key: null, falls: false, page: 0 }); draw(); }
   });
   const clear = make("button", { type: "button" }, "Clear filters");
   clear.addEventListener("click", () => {
