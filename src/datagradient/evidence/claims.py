@@ -219,10 +219,11 @@ def significance(claim: dict, tables: Tables) -> Finding:
     if not published:
         return Finding(NOT_TESTED, "tests")
     one, two = significant(published, "one_sided"), significant(published, "two_sided")
-    smallest = max(float(test["smallest_p_two_sided"]) for test in published)
+    fewest = max(published, key=lambda test: float(test["smallest_p_two_sided"]))  # seeds
+    smallest = float(fewest["smallest_p_two_sided"])
     detail = (
         f"{one} of {len(published)} comparisons (accuracy and F1) one-sided, {two} two-sided; "
-        f"the smallest two-sided p of {published[0]['n']} seeds is {smallest:g}"
+        f"the smallest two-sided p of {fewest['n']} seeds is {smallest:g}"
     )
     if noisy:
         detail += f"; with flipped labels {significant(noisy, 'one_sided')} of {len(noisy)} one-sided"
