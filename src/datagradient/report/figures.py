@@ -23,6 +23,7 @@ from datagradient.report.style import (
     SOLVER_STYLE,
     STYLE,
     finish,
+    in_lines,
     new_panels,
     one_legend,
     panel_of,
@@ -142,7 +143,7 @@ def optimism(results: Path) -> plt.Figure:
                           markerfacecolor=face, label=label, **style)  # fmt: skip
         axis.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0)
         axis.axhline(0, color="0.85", linewidth=0.8, zorder=0)
-        axis.set_title(f"{titles[dataset]}, {noise_words(noise)}")
+        axis.set_title(in_lines(titles[dataset], noise_words(noise), 36))
     drawing.supxlabel("Gain of validation accuracy [points]", fontsize=8)
     drawing.supylabel("Gain of test accuracy [points]", fontsize=8)
     one_legend(drawing, list(axes.flat), 3)
@@ -230,7 +231,7 @@ def controls(results: Path) -> plt.Figure:
         axis.set_yticks(range(len(policies)), policies)
     axes[0, 0].invert_yaxis()
     drawing.supxlabel("Change of test accuracy against the unrefined baseline [points]", fontsize=8)
-    one_legend(drawing, list(axes.flat), len(noises))
+    one_legend(drawing, list(axes.flat), min(len(noises), 3))
     return drawing
 
 

@@ -117,10 +117,15 @@ def new_panels(results: Path, rows: list[dict]) -> tuple[plt.Figure, dict]:
     panels = {}
     for (dataset, noise), strip in zip(strips, axes, strict=True):
         for model, axis in zip(models, strip, strict=True):
-            axis.set_title(f"{titles[dataset]}, {model}, {noise_words(noise)}", fontsize=6)
+            axis.set_title(in_lines(f"{titles[dataset]}, {model}", noise_words(noise), 48), fontsize=6)
             axis.yaxis.set_major_locator(MaxNLocator(5))
             panels[dataset, model, noise] = axis
     return drawing, panels
+
+
+def in_lines(first: str, second: str, letters: int) -> str:
+    """Return the two parts of a panel's title: in two lines if one line would have more letters than fit."""
+    return f"{first},\n{second}" if len(first + second) + 2 > letters else f"{first}, {second}"
 
 
 def finish(drawing: plt.Figure, panels: dict, x_label: str, y_label: str) -> None:
