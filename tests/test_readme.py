@@ -92,6 +92,37 @@ def test_the_readmes_counts_are_those_of_the_results():
     assert rows["random", "0.2"]["better_comparisons"] == rows["uniform", "0.2"]["better_comparisons"] == "0"
 
 
+def test_what_readme_and_results_say_of_the_confirmation_is_so():
+    folder = RESULTS.parent / "confirm"
+    pooled = {(row["condition"], row["validation"], row["policy"]): float(row["share"])
+              for row in read_rows(folder / "recovered.csv") if row["dataset"] == "pooled"}  # fmt: skip
+    for condition, quarter, half in (("0.2", 0.28, 0.49), ("worse_label", 0.28, 0.40)):
+        assert pooled[condition, "trusted", "influence"] == pytest.approx(quarter, abs=0.05)
+        assert pooled[condition, "trusted", "repair"] == pytest.approx(half, abs=0.1)
+        assert pooled[condition, "trusted", "added"] == pytest.approx(pooled[condition, "trusted", "repair"], abs=0.05)
+        assert pooled[condition, "untrusted", "repair"] == pytest.approx(0.2, abs=0.05)
+    assert pooled["0.2", "untrusted", "influence"] < -0.1
+    assert (
+        float(
+            next(
+                row
+                for row in read_rows(folder / "pooled.csv")
+                if row["policy"] == "repair"
+                and (row["noise"], row["against"], row["metric"]) == ("0", "baseline", "accuracy")
+            )["t_high"]
+        )
+        > 0
+    )
+    trusted = {(row["condition"], row["dataset"], row["way"], row["labels"]): float(row["share"])
+               for row in read_rows(folder / "trusted_shares.csv") if row["model"] == "pooled"}  # fmt: skip
+    for condition, dataset in {key[:2] for key in trusted}:
+        shares = {(way, labels): share for (*where, way, labels), share in trusted.items()
+                  if where == [condition, dataset]}  # fmt: skip
+        assert shares["influence", "1250"] > shares["loss", "1250"]
+        assert shares["influence", "500"] < shares["loss", "500"] + 0.02
+        assert all(shares[way, labels] < 0 for way in ("influence", "crossfit", "repair") for labels in ("50", "250"))
+
+
 @pytest.mark.parametrize(("page", "target"), LINKS, ids=[f"{page}-{target}" for page, target in LINKS])
 def test_a_link_leads_to_a_file_and_a_heading(page, target):
     path, _, anchor = target.partition("#")
