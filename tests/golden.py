@@ -105,8 +105,8 @@ def differences(found: list[dict], stored: list[dict]) -> list[str]:
         allowed = dict(COUNTS)
         allowed |= {name: SAMPLES_ALLOWED[iteration] / sizes[part] for name, part in SAMPLES.items()}
         relative = ALLOWED[model] * (10 if iteration else 1)
-        # dcs is a mean of numbers of size one that nearly cancel: its error is relative to these.
-        allowed |= {name: relative * (0.1 if name == "dcs" else abs(float(expected[name]))) for name in RELATIVE}
+        # dcs is a mean of numbers of size one that may nearly cancel: its error is then relative to these.
+        allowed |= {name: relative * max(abs(float(expected[name])), 0.1 * (name == "dcs")) for name in RELATIVE}
         for name, most in allowed.items():
             if abs(float(row[name]) - float(expected[name])) > most + 1e-12:
                 wrong.append(f"{where}: {name} is {row[name]}, stored {expected[name]}, allowed {most:.2g}")

@@ -417,6 +417,32 @@ def test_a_pass_without_gradients_is_no_training(blobs):
         recorder.scores(blobs[1])
 
 
+def test_labels_that_are_none_are_refused_by_a_samples_number(blobs):
+    (x, y), validation = blobs
+    model = network()
+    recorder = Recorder(model, n=N)
+    with recorder:
+        for rows in torch.arange(N).split(30):
+            labels = torch.where(rows == 35, -100, y[rows])  # left out by the loss
+            recorder.batch(rows, labels)
+            cross_entropy(model(x[rows]), labels).backward()
+    with pytest.raises(ValueError, match=r"record: labels of sample 0 and further: RuntimeError"):
+        recorder.scores(validation)
+
+
+def test_an_epoch_that_is_repeated_is_not_kept_to_the_end(blobs):
+    (x, y), _ = blobs
+    model = network()
+    recording = Recording(model, N)
+    with recording:
+        for _ in range(2):
+            for rows in torch.arange(N).split(30):
+                recording.batch(rows, y[rows])
+                cross_entropy(model(x[rows]), y[rows]).backward()
+                kept = recording._values
+    assert kept is None and "sample 0 was seen twice" in recording.refusal
+
+
 def test_a_loop_may_use_the_same_tensors_for_every_batch(blobs):
     (x, y), validation = blobs
     found = []

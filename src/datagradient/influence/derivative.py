@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from datagradient.errors import one_line
 from datagradient.influence.losses import residuals
 from datagradient.influence.solvers import SolverError
 
 SINGLE, HALF = 1e-2, 0.1  # tolerance, by precision
 NOTHING = 1e-6  # size of a sample's derivative below which rounding is all that is left of it
-TOGETHER = 2**15  # numbers, at least, that are compared at once: many small passes take as long as one large
+# Numbers, or passes, that are compared at once: many small passes take as long as one large.
+TOGETHER, PASSES = 2**15, 256
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Seen:
 
     def kind(self) -> tuple:
         """Return what passes that are compared at once have in common."""
-        return self.gradient.shape, self.gradient.dtype, self.logits.dtype, self.labels.dtype, self.weights is None
+        tensors = (self.gradient, self.logits, self.labels, *([] if self.weights is None else [self.weights]))
+        return self.gradient.shape, *((part.dtype, part.device) for part in tensors)
 
 
 class Derivative:
@@ -53,11 +56,15 @@ class Derivative:
         self._factors: dict[int, list[tuple[Tensor, Tensor]]] = {}  # by the size of the pass: first samples and factors
 
     def see(self, seen: Seen) -> None:
-        """Compare a pass, perhaps later, together with others."""
+        """Compare a pass, perhaps later, together with others.
+
+        Raises:
+            SolverError: the labels of a pass that waited are none.
+        """
         if self._waiting and self._waiting[0].kind() != seen.kind():
             self._compare_waiting()
         self._waiting.append(seen.kept())
-        if len(self._waiting) * seen.gradient.numel() >= TOGETHER:
+        if len(self._waiting) * seen.gradient.numel() >= TOGETHER or len(self._waiting) >= PASSES:
             self._compare_waiting()
 
     def factor(self, seen: Seen) -> Tensor:
@@ -67,8 +74,12 @@ class Derivative:
 
     def _compare_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
-        if waiting:
-            self._compare(waiting)
+        try:
+            if waiting:
+                self._compare(waiting)
+        except Exception as error:  # by labels that are none, above all
+            raise SolverError(f"labels of sample {int(waiting[0].samples[0])} and further: "
+                              f"{type(error).__name__}: {one_line(error)}") from error  # fmt: skip
 
     def _compare(self, passes: list[Seen]) -> Tensor:
         """Return the factors of passes of one kind, NaN where there is nothing to compare."""
@@ -97,7 +108,10 @@ class Derivative:
 
     def check(self, remedy: str) -> None:
         """Raise a `SolverError` that names a sample whose loss is another, or was not seen."""
-        self._compare_waiting()
+        try:
+            self._compare_waiting()
+        except SolverError as error:
+            raise SolverError(f"record: {error}") from error
         missing = (~self._compared).nonzero()
         if len(missing):
             raise SolverError(f"record: sample {int(missing[0])} had no backward pass")

@@ -173,10 +173,10 @@ class Recording:
             self.refuse(str(error))
         if self.refusal is not None:
             raise SolverError(f"record: {self.refusal}")
-        again = (self._times > 1).nonzero()
-        if len(again):
-            raise SolverError(f"record: sample {int(again[0])} was seen twice; record one epoch, in which every sample "
-                              "comes once")  # fmt: skip
+        try:
+            self._refuse_repeated()
+        except SolverError as error:
+            raise SolverError(f"record: {error}") from error
         missing = (self._times == 0).nonzero()
         if len(missing):
             raise SolverError(f"record: sample {int(missing[0])} was never seen, as {len(missing)} of {self.n}; record "
@@ -193,6 +193,13 @@ class Recording:
                 what = "the gradient" if self.projections else "what the last layer takes"
                 raise SolverError(f"record: {what} of sample {sample} is not finite")
         return Record(self._layer, self._values, self._checked() if self.trains else None, self.projections or None)
+
+    def _refuse_repeated(self) -> None:
+        again = (self._times > 1).nonzero()
+        if len(again):
+            raise SolverError(
+                f"sample {int(again[0])} was seen twice; record one epoch, in which every sample comes once"
+            )
 
     @property
     def _compiled(self) -> str:
@@ -331,6 +338,8 @@ class Recording:
             current.batch, self._pending = current.batch.part(slice(taken)), current.batch.part(slice(taken, None))
         self._times.index_put_((current.batch.samples,), ONE, accumulate=True)
         self._count += taken
+        if self._count > self.n:  # a long training is not kept to its end for nothing
+            self._refuse_repeated()
         if current.inputs is not None and group is not None:
             self._again.append((group, current.batch, *current.inputs))
             current.inputs = None
@@ -346,6 +355,8 @@ class Recording:
                 elif not current.is_checked:
                     current.is_checked = True
                     self._derivative.see(seen)
+        except SolverError as error:
+            self.refuse(str(error))
         except Exception as error:  # a record never disturbs the training
             self.refuse(f"labels of sample {int(current.batch.samples[0])} and further: {type(error).__name__}: "
                         f"{one_line(error)}")  # fmt: skip

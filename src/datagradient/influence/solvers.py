@@ -62,7 +62,7 @@ class AgedRecord(SolverError):
         agreement: the rank correlation of scores that was too low.
     """
 
-    def __init__(self, message: str, agreement: float):
+    def __init__(self, message: str, agreement: float = float("nan")):
         super().__init__(message)
         self.agreement = agreement
 
