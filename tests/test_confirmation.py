@@ -26,10 +26,12 @@ def results(folder, share=0.8, least=0.1, untrusted=0.5, change=0.0005, worse=Fa
     write_rows(folder / "recovered.csv", COLUMNS, rows)
     keys = ("policy", "against", "noise", "metric")
     changes = [{**dict(zip(keys, (policy, "baseline", "0", "accuracy"), strict=True)), "mean_difference": change,
-                "t_low": change - 0.001, "t_high": change + 0.001, "q_two_sided": 0.01 if worse else 0.5}
+                "t_low": change - 0.001, "t_high": change + (0.0001 if worse else 0.001)}
                for policy in ("repair", "crossfit", "guarded")]  # fmt: skip
     for name in ("pooled.csv", "tests.csv"):
         write_rows(folder / name, tuple(changes[0]), changes)
+    runs = [{"policy": row["policy"], "noise": "0", "runs": 33, "acted": 15} for row in changes]
+    write_rows(folder / "safety.csv", tuple(runs[0]), runs)
     return folder
 
 
@@ -39,17 +41,17 @@ def reached(folder):
 
 def test_every_goal_is_reached_where_shares_are_high(tmp_path):
     found = reached(results(tmp_path, share=0.95, least=0.9))
-    assert found == [True] * 11
+    assert found == [True] * 15
     text = confirmation.goals(tmp_path)
     assert "| 20 % flips: recovered share of `repair` | at least 0.70 | 0.95 [0.90, 1.00] | reached |" in text
-    assert "+0.05 [-0.05, +0.15]; 0 significantly below" in text
+    assert "+0.05 [-0.05, +0.15]; 0 of 1 t intervals below 0; acted in 15 of 33 runs" in text
 
 
 @pytest.mark.parametrize(("changed", "missed"), [
     ({"share": 0.6, "least": 0.9}, {0, 2, 3, 4, 5}), ({"least": -0.1, "share": 0.95}, {1, 3}),
-    ({"share": 0.95, "least": 0.9, "untrusted": 0.3}, {6, 7}),
-    ({"share": 0.95, "least": 0.9, "change": -0.002}, {8, 9, 10}),
-    ({"share": 0.95, "least": 0.9, "change": -0.0005, "worse": True}, {8, 9, 10}),
+    ({"share": 0.95, "least": 0.9, "untrusted": 0.3}, {6, 8, 9, 10, 11}),
+    ({"share": 0.95, "least": 0.9, "change": -0.002}, {12, 13, 14}),
+    ({"share": 0.95, "least": 0.9, "change": -0.0005, "worse": True}, {12, 13, 14}),
 ])  # fmt: skip
 def test_a_goal_that_is_missed_is_said_to_be(tmp_path, changed, missed):
     found = reached(results(tmp_path, **changed))

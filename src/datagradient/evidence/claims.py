@@ -273,7 +273,7 @@ def by_solver(rows: list[dict]) -> str:
         if row["train_ratio"]:
             notes.append(f"training with it takes {float(row['train_ratio']):.2f} times as long")
         words.append(
-            f"{float(row['ratio']):.2g} and {float(row['three_rounds_ratio']):.2g} {names.get(solver, f'by {solver}')}"
+            f"{float(row['ratio']):.3g} and {float(row['three_rounds_ratio']):.3g} {names.get(solver, f'by {solver}')}"
             + (f" ({', '.join(notes)})" if notes else "")
         )
     if not words:

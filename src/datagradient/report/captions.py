@@ -210,8 +210,9 @@ FIGURES = {
                  "linear up to ±1 and logarithmic beyond.",
     "accuracy": f"Change of test accuracy {_OVER_ITERATIONS}",
     "f1": f"Change of test F1 {_OVER_ITERATIONS}",
-    "controls": "Every policy after the last iteration against the unrefined baseline, all removing equally many "
-                f"samples except guarded. {_BARS} Gradient is influence with the identity for the Hessian: where it "
+    "controls": "Every policy after the last iteration against the unrefined baseline. Those that go round by round "
+                "remove equally many samples, except guarded; of those that decide once, crossfit and its controls do. "
+                f"{_BARS} Gradient is influence with the identity for the Hessian: where it "
                 "does as well, the Hessian is not what helps. Loss removes the largest training losses, confident the "
                 "lowest label quality by confident learning.",
     "effects": "Cohen's d (standard deviation pooled over seeds) of test accuracy after the last iteration: "
@@ -279,11 +280,11 @@ QUESTIONS = {
                   "The further to the right, the better: at 1 a policy is as good as right labels, left of 0 it does "
                   "harm."),
     "accuracy": ("Does removal raise test accuracy?",
-                 "Above zero, the model is better without the removed samples; above uniform, it matters which samples "
-                 "were removed."),
+                 "Above zero, the model is better without the removed samples; above removal at random, it matters "
+                 "which samples were removed."),
     "controls": ("Is it influence that helps?",
-                 "Compare influence with uniform, which removes as many samples at random: what is not right of it is "
-                 "not due to influence."),
+                 "Compare influence with uniform, and crossfit with crossfit_uniform, which remove as many samples at "
+                 "random: what is not right of them is not due to influence."),
     "effects": ("How large are the effects?",
                 "In the shaded band they are as large as the paper says; left of zero, refinement does harm."),
     "optimism": ("Does validation tell the truth?",
@@ -293,7 +294,7 @@ QUESTIONS = {
     "influence": ("Which samples does influence call harmful?",
                   "Samples right of zero raise the validation loss, the further the more."),
     "scalability": ("What does influence cost?",
-                    "In the lower panels, below the dashed line influence costs less than the paper says."),
+                    "Below the dashed line influence costs less than the paper says."),
     "costs": ("What does influence cost?",
               "Influence / training is the cost of scoring in units of the training of the same models."),
 }  # fmt: skip

@@ -1,11 +1,12 @@
 """What the confirmation says of each question of config/protocol.md, beside its goal, for README and docs."""
 
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from datagradient.data.conditions import PUBLISHED, TRUSTED, UNTRUSTED
 from datagradient.evidence.recovered import POOLED
-from datagradient.files import read_rows
+from datagradient.files import read_json, read_rows
 from datagradient.refine.policies import ORACLE_REMOVAL, TRUE_LABELS
 from datagradient.report.formats import (
     ALL,
@@ -18,10 +19,10 @@ from datagradient.report.formats import (
 )
 
 FLIPS, HUMAN = "0.2", "worse_label"
-LEVEL = 0.05
 # What the protocol asks for; config/protocol.md was committed before the run.
 SHARE, OF_ORACLE, OF_TRUE_LABELS, LOSS = 0.70, 0.80, 0.90, -0.1
 TEXTS = "imdb"
+VALIDATION_WORDS = {TRUSTED: "", UNTRUSTED: ", validation as wrong"}
 SHOWN = {  # policies of the table, in its order
     "influence": "three rounds by influence (published)", "guarded": "the same, guarded",
     "crossfit": "`crossfit`: removal by cross-fitted influence", "repair": "`repair`: relabelling and removal",
@@ -42,7 +43,8 @@ def in_short(results: Path) -> str:
 
 def recovered(results: Path, policies: Iterable[str] = tuple(SHOWN)) -> str:
     """Return the pooled recovered share of policies, a column for each condition and validation."""
-    rows = [row for row in read_rows(results / "recovered.csv") if row["dataset"] == POOLED]
+    every = read_rows(results / "recovered.csv")
+    rows = [row for row in every if row["dataset"] == POOLED]
     columns = list(dict.fromkeys((row["condition"], row["validation"]) for row in rows))
     head = [f"{_words(condition)}, {validation} validation" for condition, validation in columns]
     lines = ["| policy | trainings | " + " | ".join(head) + " |", "|---" * (2 + len(head)) + "|"]
@@ -50,9 +52,27 @@ def recovered(results: Path, policies: Iterable[str] = tuple(SHOWN)) -> str:
         own = {(row["condition"], row["validation"]): row for row in rows if row["policy"] == policy}
         if own:
             cells = [_share(own.get(column)) for column in columns]
-            trainings = max(float(row["trainings"]) for row in own.values())
-            lines.append(f"| {words} | {trainings:.0f} | " + " | ".join(cells) + " |")
+            counts = [round(float(row["trainings"])) for row in every if row["policy"] == policy]
+            trainings = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
+            lines.append(f"| {words} | {trainings} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def human_verdicts(results: Path) -> str:
+    """Return the verdicts on the paper's claims with labels that people gave, by the same rules, in words."""
+    claims = read_json(results / "claims.json")["claims"]
+    own = {claim["claim"]: part for claim in claims for part in claim["by_condition"] if part["condition"] == HUMAN}
+    verdicts: dict[str, list[str]] = {}
+    for claim, part in own.items():
+        verdicts.setdefault(part["verdict"], []).append(claim)
+    words = "; ".join(f"**{verdict}** {', '.join(names)}" for verdict, names in verdicts.items())
+    gain, low, high = (own["C1"][name] for name in ("measured", "low", "high"))
+    return textwrap.fill(
+        f"With labels that people gave to CIFAR-10 (`{HUMAN}`, right validation labels, the seeds of the confirmation) "
+        f"three rounds of influence change test accuracy by {gain:+.2f} points [{low:.2f}, {high:.2f}]. By the same "
+        f"rules: {words}.", 120,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def goals(results: Path) -> str:
@@ -63,61 +83,83 @@ def goals(results: Path) -> str:
     return "\n".join(lines)
 
 
-def answers(results: Path) -> Iterator[tuple[str, str, str, bool]]:
-    """Yield questions, goals and what was measured in words, and whether the goal was reached."""
+Answer = tuple[str, str, str, bool]  # question, goal, what was measured, in words, and whether the goal was reached
+
+
+def answers(results: Path) -> Iterator[Answer]:
+    """Yield the protocol's questions with goals, what was measured, and whether a goal was reached.
+
+    Without trusted validation labels the goals are half of those with them: of the goals, which is the stricter reading
+    of the protocol, not of what was measured.
+    """
     rows = read_rows(results / "recovered.csv")
-    flips, human = (_pooled(rows, condition, TRUSTED) for condition in (FLIPS, HUMAN))
-    repair = flips["repair"]
-    yield (
-        "20 % flips: recovered share of `repair`", f"at least {SHARE:.2f}", _share(repair),
-        float(repair["share"]) >= SHARE,
-    )  # fmt: skip
+    for validation, part in ((TRUSTED, 1.0), (UNTRUSTED, 0.5)):
+        yield from _of_flips(rows, validation, part)
+        yield _of_human_labels(rows, validation, part)
+    yield from _as_published(results)
+
+
+def _of_flips(rows: list[dict], validation: str, part: float) -> Iterator[Answer]:
+    """Yield the questions on flipped labels; goals are multiplied by `part`."""
+    pooled, where = _pooled(rows, FLIPS, validation), f"20 % flips{VALIDATION_WORDS[validation]}"
+    repair, goal = pooled["repair"], part * SHARE
+    yield f"{where}: recovered share of `repair`", _at_least(goal), _share(repair), float(repair["share"]) >= goal
     cells = [row for row in rows if row["dataset"] != POOLED
-             and (row["condition"], row["validation"], row["policy"]) == (FLIPS, TRUSTED, "repair")]  # fmt: skip
+             and (row["condition"], row["validation"], row["policy"]) == (FLIPS, validation, "repair")]  # fmt: skip
     least = min(cells, key=lambda row: float(row["share"]))
     yield (
-        "the same, of the data set and model with the least", "at least 0",
+        f"{where}: the same, of the data set and model with the least", "at least 0",
         f"{_share(least)}, {least['dataset']} {least['model']}", float(least["share"]) >= 0,
     )  # fmt: skip
-    by_removal = flips["crossfit"]
+    removal, goal = pooled["crossfit"], part * OF_ORACLE
     yield (
-        "20 % flips, removal alone: gain of `crossfit` ÷ gain of exact removal", f"at least {OF_ORACLE:.2f}",
-        _share(by_removal, "share_of_oracle", "oracle_low", "oracle_high"),
-        float(by_removal["share_of_oracle"]) >= OF_ORACLE,
+        f"{where}, removal alone: gain of `crossfit` ÷ gain of exact removal", _at_least(goal), _of_exact(removal),
+        float(removal["share_of_oracle"]) >= goal,
     )  # fmt: skip
     for which, wanted in (("logistic regression", {"model": "logistic"}), ("texts", {"dataset": TEXTS})):
-        part = [row for row in cells if wanted.items() <= row.items()]
-        gained, lost = (sum(float(row[name]) - float(row["noisy"]) for row in part)
+        own, goal = [row for row in cells if wanted.items() <= row.items()], part * OF_TRUE_LABELS
+        gained, lost = (sum(float(row[name]) - float(row["noisy"]) for row in own)
                         for name in ("refined", TRUE_LABELS))  # fmt: skip
-        yield (f"20 % flips, {which}: recovered share of `repair`", f"at least {OF_TRUE_LABELS:.2f}",
-               number(gained / lost), gained / lost >= OF_TRUE_LABELS)  # fmt: skip
-    ours = human["repair"]
-    others = {name: float(human[name]["share_of_oracle"]) for name in ("crossfit_loss", "crossfit_uniform")}
+        share = gained / lost
+        yield f"{where}, {which}: recovered share of `repair`", _at_least(goal), number(share), share >= goal
+
+
+def _of_human_labels(rows: list[dict], validation: str, part: float) -> Answer:
+    pooled, goal = _pooled(rows, HUMAN, validation), part * SHARE
+    ours = pooled["repair"]
+    others = {name: float(pooled[name]["share_of_oracle"]) for name in ("crossfit_loss", "crossfit_uniform")}
     beside = ", ".join(f"{SHOWN[name]} {value:.2f}" for name, value in others.items())
-    yield (
-        "human labels: gain of `repair` ÷ gain of exact removal",
-        f"at least {SHARE:.2f}, above 0 and above loss and chance",
-        f"{_share(ours, 'share_of_oracle', 'oracle_low', 'oracle_high')}; {beside}",
-        float(ours["share_of_oracle"]) >= max(SHARE, *others.values()) and float(ours["oracle_low"]) > 0,
+    return (
+        f"human labels{VALIDATION_WORDS[validation]}: gain of `repair` ÷ gain of exact removal",
+        f"{_at_least(goal)}, above 0 and above loss and chance", f"{_of_exact(ours)}; {beside}",
+        float(ours["share_of_oracle"]) >= max(goal, *others.values()) and float(ours["oracle_low"]) > 0,
     )  # fmt: skip
-    for condition, trusted in ((FLIPS, flips), (HUMAN, human)):
-        row, half = _pooled(rows, condition, UNTRUSTED)["repair"], float(trusted["repair"]["share"]) / 2
-        yield (
-            f"{_words(condition)}, validation as wrong: recovered share of `repair`",
-            f"half of that with right validation labels, {half:.2f}", _share(row), float(row["share"]) >= half,
-        )  # fmt: skip
-    pooled, tests = read_rows(results / "pooled.csv"), read_rows(results / "tests.csv")
+
+
+def _as_published(results: Path) -> Iterator[Answer]:
+    """Yield the change by each policy; t intervals stand for significance, which so few seeds cannot reach."""
+    tests, pooled, safety = (read_rows(results / f"{name}.csv") for name in ("tests", "pooled", "safety"))
     for policy in ("repair", "crossfit", "guarded"):
         keys = {"policy": policy, "against": "baseline", "noise": PUBLISHED, "metric": "accuracy"}
         change = next(row for row in pooled if keys.items() <= row.items())
-        worse = [row for row in tests if keys.items() <= row.items() and float(row["mean_difference"]) < 0
-                 and float(row["q_two_sided"]) <= LEVEL]  # fmt: skip
+        own = [row for row in tests if keys.items() <= row.items()]
+        worse = sum(float(row["t_high"]) < 0 for row in own)
+        runs = next(row for row in safety if (row["policy"], row["noise"]) == (policy, PUBLISHED))
         yield (
             f"as published: change of test accuracy by `{policy}`, in points",
-            f"at least {LOSS:g}, and no data set and model significantly below 0",
-            f"{difference(change)}; {len(worse)} significantly below",
+            f"at least {LOSS:g}, and no data set and model below 0",
+            f"{difference(change)}; {worse} of {len(own)} t intervals below 0; acted in {runs['acted']} of "
+            f"{runs['runs']} runs",
             100 * float(change["mean_difference"]) >= LOSS and not worse,
         )  # fmt: skip
+
+
+def _at_least(goal: float) -> str:
+    return f"at least {goal:.2f}"
+
+
+def _of_exact(row: dict) -> str:
+    return _share(row, "share_of_oracle", "oracle_low", "oracle_high")
 
 
 def found(results: Path) -> str:

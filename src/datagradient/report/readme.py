@@ -139,13 +139,13 @@ def scale(results: Path) -> str:
         own = [row for row in rows if keys.items() <= row.items()]
         slope, words = _one(slopes, **keys, what="influence"), [with_default(own[0], "solver"), shortcomings(own)]
         if own[0]["train_ratio"]:
-            words.append(f"training takes {_range(own, 'train_ratio', 2)} times as long with it")
+            words.append(f"training takes {_range(own, 'train_ratio', '.2f')} times as long with it")
         growth = with_interval(slope, "slope", "low", "high") if slope else ""
         sizes = f"{min(int(row['n']) for row in own):,} to {max(int(row['n']) for row in own):,}"
         cells = [f"{titles[keys['dataset']]}, {keys['model']}", "; ".join(filter(None, words)), sizes,
-                 *(_range(own, column, digits) for column, digits in
-                   (("ratio", 4), ("three_rounds_ratio", 3), ("forward_passes", 1))),
-                 growth, f"{_range(own, 'scoring_mib', 0)} MiB"]  # fmt: skip
+                 *(_range(own, column, form) for column, form in
+                   (("ratio", ".2g"), ("three_rounds_ratio", ".2g"), ("forward_passes", ".1f"))),
+                 growth, f"{_range(own, 'scoring_mib', '.0f')} MiB"]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -226,6 +226,7 @@ BLOCKS = {
     "seeds": ("seeds", seeds),
     "recovered in short": ("confirm", confirmation.in_short),
     "recovered": ("confirm", confirmation.recovered),
+    "human labels": ("confirm", confirmation.human_verdicts),
     "goals": ("confirm", confirmation.goals),
     "found": ("confirm", confirmation.found),
     "tracking": ("confirm", confirmation.tracking),
@@ -245,9 +246,9 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
-def _range(rows: list[dict], column: str, digits: int) -> str:
+def _range(rows: list[dict], column: str, form: str) -> str:
     values = [float(row[column]) for row in rows]
-    return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
+    return f"{min(values):{form}} to {max(values):{form}}"
 
 
 def _words(noise: str) -> str:
