@@ -2,8 +2,8 @@
 
 The record of the last epoch is of slightly older weights than the trained ones, the more so the larger the learning
 rate still is. Networks of a preset, of which `make benchmark` has prepared the data, are trained with several schedules
-(of the learning rate alone, not of AdamW's first moment, which the family's own cycle changes too) on 20 % flipped labels, two seeds each, and scored by their last layer from the record and by a pass. No test sample is
-read.
+(of the learning rate alone, not of AdamW's first moment, which the family's own cycle changes too) on 20 % flipped
+labels, two seeds each, and scored by their last layer from the record and by a pass. No test sample is read.
 
 Writes, below results/benchmarks/: rates.csv, one row a data set, schedule and seed: the rank correlation of the two
 scores, the share of the 5 % most harmful samples that both name, the least rank correlation over the samples that a
