@@ -209,4 +209,4 @@ def test_tables_have_a_line_a_solver(results):
     ]
     text = readme.scale(results)
     assert "| A, neural | record; training takes 1.02 to 1.02 times as long with it | 1,000 to 100,000 |" in text
-    assert "| A, neural | lissa; 1 of 3 unconverged | 1,000 to 100,000 | 2.0000 to 2.0000 |" in text
+    assert "| A, neural | lissa; 1 of 3 unconverged | 1,000 to 100,000 | 2 to 2 |" in text
