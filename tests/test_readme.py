@@ -3,6 +3,7 @@
 import ast
 import re
 import shutil
+import statistics
 
 import pytest
 
@@ -121,6 +122,16 @@ def test_what_readme_and_results_say_of_the_confirmation_is_so():
         assert shares["influence", "1250"] > shares["loss", "1250"]
         assert shares["influence", "500"] < shares["loss", "500"] + 0.02
         assert all(shares[way, labels] < 0 for way in ("influence", "crossfit", "repair") for labels in ("50", "250"))
+
+
+def test_seeds_differ_by_as_little_as_the_page_on_the_paper_says():
+    accuracies = {}
+    for row in read_rows(RESULTS.parent / "confirm/metrics.csv"):
+        if (row["policy"], row["noise"]) == ("baseline", "0"):
+            accuracies.setdefault((row["dataset"], row["model"]), []).append(100 * float(row["accuracy"]))
+    spreads = {cell: statistics.stdev(values) for cell, values in accuracies.items()}
+    assert spreads.pop(("cifar10", "neural")) == pytest.approx(1, abs=0.2)
+    assert max(spreads.values()) < 0.4
 
 
 @pytest.mark.parametrize(("page", "target"), LINKS, ids=[f"{page}-{target}" for page, target in LINKS])
