@@ -8,6 +8,7 @@ import os
 import pickle
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -521,7 +522,7 @@ def test_a_workflow_gives_the_same_bytes(here, capsys, undisturbed):
     assert (status, len(lines)) == (2, 1)
     assert "not done yet: whole, fold-1, fold-2; run: snakemake -s" in lines[0]
     (here / "elsewhere").mkdir()
-    done = subprocess.run(f"{sys.executable} -m {first}", shell=True, cwd=here / "elsewhere", env=environment(),
+    done = subprocess.run(f"{shlex.quote(sys.executable)} -m {first}", shell=True, cwd=here / "elsewhere", env=environment(),
                           check=False, capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 0, done.stderr
     status, output, lines = called(capsys, "audit", "--collect", folder.name, "--fail-if", "wrong > 0.01")

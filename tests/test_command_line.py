@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -104,8 +105,8 @@ def results(tmp_path_factory):
                     f"single {CELL}", f"sensitivity {CELL}", *(f"fractions {CELL[:-1]}{seed}" for seed in (0, 1)),
                     f"trusted {CELL}", f"concatenate trusted {CONFIG}", f"scalability {DATA} --model logistic",
                     f"collect {CONFIG}", "statistics --results .", "figure accuracy --results . --out .",
-                    f"claims --claims {REPOSITORY}/config/claims.yaml --results ."):  # fmt: skip
-        assert main(command.split()) == 0, command
+                    f"claims --claims {shlex.quote(str(REPOSITORY))}/config/claims.yaml --results ."):  # fmt: skip
+        assert main(shlex.split(command)) == 0, command
     (path / "claims.yaml").write_text("C1: {}\n")
     wrong = path / "wrong"
     (wrong / "folder").mkdir(parents=True)
