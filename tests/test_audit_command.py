@@ -522,8 +522,9 @@ def test_a_workflow_gives_the_same_bytes(here, capsys, undisturbed):
     assert (status, len(lines)) == (2, 1)
     assert "not done yet: whole, fold-1, fold-2; run: snakemake -s" in lines[0]
     (here / "elsewhere").mkdir()
-    done = subprocess.run(f"{shlex.quote(sys.executable)} -m {first}", shell=True, cwd=here / "elsewhere", env=environment(),
-                          check=False, capture_output=True, text=True)  # fmt: skip
+    command = f"{shlex.quote(sys.executable)} -m {first}"
+    done = subprocess.run(command, shell=True, cwd=here / "elsewhere", env=environment(), check=False,
+                          capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 0, done.stderr
     status, output, lines = called(capsys, "audit", "--collect", folder.name, "--fail-if", "wrong > 0.01")
     assert status == 1
