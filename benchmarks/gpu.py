@@ -62,9 +62,9 @@ def main() -> None:
         for row in measured(train, validation, len(dataset.class_names), settings):
             rows.append({"network": network, "n": len(train[1]), "epochs": settings["epochs"], **row})
             print({key: rows[-1].get(key, "") for key in COLUMNS}, flush=True)
-    if not args.cpu:
-        write_rows(OUT / "gpu.csv", COLUMNS, rows)
-        write_json(OUT / "provenance.json", stamp(seed=0, dataset="cifar10", device=card(), torch=torch.__version__))
+        if not args.cpu:  # after each network, so that what was measured stays when the next one is interrupted
+            write_rows(OUT / "gpu.csv", COLUMNS, rows)
+            write_json(OUT / "provenance.json", stamp(seed=0, dataset="cifar10", device=card()))
 
 
 def measured(train: tuple, validation: tuple, n_classes: int, settings: dict) -> list[dict[str, Any]]:
