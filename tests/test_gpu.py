@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
+from torch import nn
 
 from datagradient import Recorder, influence_scores
 from datagradient.influence.scores import score
@@ -81,13 +82,22 @@ def test_training_with_a_record_gives_the_same_weights(images, parameters, monke
     assert all(torch.equal(plain[name], recorded[name]) for name in plain)
 
 
-def test_a_network_of_ones_own_stays_where_it_is():
+def convolutions():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Unflatten(1, (1, 8)), nn.Conv1d(1, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(96, 3))
+
+
+@pytest.mark.parametrize("make", [network, convolutions])
+@pytest.mark.parametrize("parameters", ["last", "all"])
+def test_a_network_of_ones_own_is_scored_where_it_is(make, parameters):
     (x, y), validation = samples()
-    model = network().cuda()
+    model, solver = make().cuda(), {**SOLVER, "parameters": parameters}
     recorder = Recorder(model)
     train(model, shuffled((x.cuda(), y.cuda())), recorder)
-    expected = influence_scores(copy.deepcopy(model).cpu(), (x, y), validation, solver=SOLVER).values
-    for found in (recorder.scores(validation, solver=SOLVER), influence_scores(model, (x, y), validation,
-                                                                               solver=SOLVER)):  # fmt: skip
-        np.testing.assert_allclose(found.values, expected, rtol=1e-2, atol=1e-3 * expected.std())
+    expected = influence_scores(copy.deepcopy(model).cpu(), (x, y), validation, solver=solver).values
+    found = [influence_scores(model, (x, y), validation, solver=solver).values]
+    if parameters == "last":
+        found.append(recorder.scores(validation, solver=SOLVER).values)
+    for values in found:
+        np.testing.assert_allclose(values, expected, rtol=1e-2, atol=1e-2 * expected.std())
     assert next(model.parameters()).is_cuda

@@ -14,7 +14,7 @@ from datagradient.errors import UserError, one_line
 from datagradient.influence.batches import Arrays, Batches, Inputs, Samples, leaves, length, mapped
 from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.influence.losses import takes_logits
-from datagradient.influence.modules import first_pass, logits_of
+from datagradient.influence.modules import first_pass, logits_of, single_precision
 from datagradient.influence.network import NetworkProblem
 from datagradient.influence.projected import ProjectedProblem
 from datagradient.influence.record import Record
@@ -93,13 +93,15 @@ def _checked(problem: LastLayerProblem, stated: Stated) -> LastLayerProblem:
 
 @contextmanager
 def scoring(model: nn.Module) -> Iterator[None]:
-    """Within this context gradients can be computed, whatever the caller has switched off; errors are one sentence.
+    """Within this context gradients can be computed, in full single precision, whatever the caller has switched off.
+
+    Errors are one sentence.
 
     Raises:
         UserError: the network, the loss or the caller's samples fail.
     """
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), single_precision():
             yield
     except (UserError, MemoryError):
         raise

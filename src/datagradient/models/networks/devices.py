@@ -12,6 +12,7 @@ from typing import IO
 import torch
 
 from datagradient.errors import UserError
+from datagradient.influence.modules import set_single_precision
 
 CHOSEN = "DATAGRADIENT_DEVICE"  # tells a job's subprocesses its device
 _held: list[IO] = []  # locks of this process; the system releases them when it ends or is killed
@@ -22,11 +23,13 @@ def best_device() -> torch.device:
     """Return a GPU that no other job of this user holds on this machine, or the CPU if there is no GPU.
 
     If all GPUs are taken it waits. This also works with a scheduler that shows a job only its own GPUs: the locks use
-    the devices' unique names, not their numbers.
+    the devices' unique names, not their numbers. With a GPU, products in this process have the bits of single precision
+    from here on, so that scores agree with those on a processor.
     """
     count = torch.cuda.device_count()
     if not count:
         return torch.device("cpu")
+    set_single_precision()
     if CHOSEN in os.environ:
         return torch.device("cuda", _chosen(os.environ[CHOSEN], count))
     names = [str(getattr(torch.cuda.get_device_properties(i), "uuid", i)) for i in range(count)]
