@@ -1,10 +1,10 @@
-"""Cost of influence on a GPU: python benchmarks/gpu.py [--samples N] [--epochs N] [--cpu]
+"""Cost of influence on a GPU: python benchmarks/gpu.py [NETWORK ...] [--samples N] [--epochs N] [--cpu]
 
 Trains the CNN of the presets, and the ResNet-18 of the preset `paper` in mixed precision, on CIFAR-10, once plainly and
 once with a record, and scores every training sample: from the record, by a pass over the last layer, and by the
 projected gradients of all layers. Times are taken when the device has finished. Writes results/gpu/gpu.csv, one row a
-network and way of scoring, and results/gpu/provenance.json with the card and its clock. `--cpu` is for trying it out
-where there is no GPU; it writes nothing.
+network and way of scoring, where rows of networks that are not measured stay, and results/gpu/provenance.json with the
+card and its clock. `--cpu` is for trying it out where there is no GPU; it writes nothing.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from datagradient.data import sets
 from datagradient.data.features import raw_inputs
 from datagradient.data.splits import SplitPlan, split
 from datagradient.errors import UserError
-from datagradient.files import write_json, write_rows
+from datagradient.files import read_rows, write_json, write_rows
 from datagradient.influence.options import PROBLEM_OPTIONS, RECORD
 from datagradient.influence.scores import curvature_rows, score
 from datagradient.models import declared, neural
@@ -45,6 +45,7 @@ WAYS = {
 def main() -> None:
     """Measure both networks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", help=f"{', '.join(NETWORKS)}; both if left out")
     parser.add_argument("--samples", type=int, help="development samples; all if left out")
     parser.add_argument("--epochs", type=int, help="of both networks; those of the presets if left out")
     parser.add_argument("--cpu", action="store_true")
@@ -55,15 +56,19 @@ def main() -> None:
     parts = split(dataset, 0, SplitPlan(max_development=args.samples))
     inputs = raw_inputs(dataset, parts)
     train, validation = ((inputs[part], dataset.labels[parts[part]]) for part in ("train", "influence"))
-    rows = []
-    for network, changes in NETWORKS.items():
-        settings = {**declared("neural").defaults, **changes}
+    chosen = args.networks or list(NETWORKS)
+    if unknown := set(chosen) - set(NETWORKS):
+        parser.error(f"{', '.join(sorted(unknown))}: no network of {', '.join(NETWORKS)}")
+    path = OUT / "gpu.csv"
+    rows = [row for row in read_rows(path) if row["network"] not in chosen] if path.exists() else []
+    for network in chosen:
+        settings = {**declared("neural").defaults, **NETWORKS[network]}
         settings["epochs"] = args.epochs or settings["epochs"]
         for row in measured(train, validation, len(dataset.class_names), settings):
             rows.append({"network": network, "n": len(train[1]), "epochs": settings["epochs"], **row})
             print({key: rows[-1].get(key, "") for key in COLUMNS}, flush=True)
         if not args.cpu:  # after each network, so that what was measured stays when the next one is interrupted
-            write_rows(OUT / "gpu.csv", COLUMNS, rows)
+            write_rows(path, COLUMNS, rows)
             write_json(OUT / "provenance.json", stamp(seed=0, dataset="cifar10", device=card()))
 
 

@@ -74,6 +74,7 @@ class _GroupNorm(Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         n, channels, height, width = x.shape
+        x = x if x.is_cpu else x.contiguous()  # on a GPU channels-last images are refused; torch's own layer copies too
         return torch.native_group_norm(x, weight, bias, n, channels, height * width, groups, eps)
 
     @staticmethod
