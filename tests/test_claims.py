@@ -371,7 +371,7 @@ def test_the_arm_is_read_where_all_of_its_tables_are_and_shown(tmp_path):
     assert shown["C1"]["as in the paper"].startswith("1.6 points [1, 2.2]; confirmed; 12 of 40 solves unconverged; ")
     assert shown["C1"]["flipped"] == "1.6 points [1, 2.2]; confirmed"
     assert "| as in the paper | verdict |" in readme_verdict(tmp_path / "cpu")
-    assert verdict_summary(tmp_path / "cpu").endswith("with human labels: not run.\n\n")
+    assert verdict_summary(tmp_path / "cpu").endswith("Of its 40 solves 12 miss their tolerance.\n\n")
     assert arm_files(tmp_path / "quick") == []  # has other data
     (tmp_path / "lissa/costs.csv").unlink()
     assert arm_files(tmp_path / "cpu") == []

@@ -1,5 +1,6 @@
 """Formats of numbers in the paper's tables."""
 
+import textwrap
 from collections import Counter
 from pathlib import Path
 from statistics import mean, stdev
@@ -11,6 +12,11 @@ from datagradient.influence.options import SOUND
 POOLED = "pooled"  # for data set and model, in rows over all of them
 ALL = "all"  # for a number of labels
 CHECK = "check_"  # ways of trusted_shares.csv that begin with it give training samples their right labels
+
+
+def wrapped(text: str) -> str:
+    """Return text in lines of at most 120 characters."""
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def extent(rows: list[dict], column: str) -> str:

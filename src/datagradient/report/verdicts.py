@@ -17,7 +17,7 @@ GAIN = "C1"  # the claim on the change of test accuracy
 
 def rows(claims: list[dict]) -> list[dict[str, str]]:
     """Return each claim in few words, by column; of its detail the counts alone, and no column that says nothing."""
-    told = [texts(claim) for claim in claims]
+    told = [{**texts(claim), "as in the paper": _arm_in_short(claim)} for claim in claims]
     shown = {key: words for key, words in BESIDES.items() if any(text[key] for text in told)}
     return [
         {
@@ -107,9 +107,11 @@ def summary(claims: list[dict]) -> str:
     arms = {claim["claim"]: claim["as_in_the_paper"] for claim in claims if claim.get("as_in_the_paper")}
     other = "; ".join(_where({name: arm["by_condition"] for name, arm in arms.items()})) if arms else "not run"
     judged = f"of {', '.join(arms)}, " if arms else ""
+    one = next(iter(arms.values()), {})
+    solves = f" Of its {one['solves']} solves {one['unconverged']} miss their tolerance." if arms else ""
     return (
         "Where the paper's numbers appear, by the same rules; in part means for some data sets and models, or by some "
-        f"measure. Ours ({OURS}), {'; '.join([*where, *without])}. As in the paper ({ARM}), {judged}{other}."
+        f"measure. Ours ({OURS}), {'; '.join([*where, *without])}. As in the paper ({ARM}), {judged}{other}.{solves}"
     )
 
 
@@ -158,6 +160,12 @@ def _arm(claim: dict) -> str:
     found = [f"{part['condition']}: {short(part, unit)}" for part in arm["by_condition"]
              if part["condition"] != PUBLISHED]  # fmt: skip
     return "; ".join([short(arm, unit), *found, _solves(arm), f"the same networks by our solvers: {_ours(claim)}"])
+
+
+def _arm_in_short(claim: dict) -> str:
+    """Return what the arm as in the paper gains or costs, on the data as published where there are conditions."""
+    arm = claim.get("as_in_the_paper")
+    return short(arm, claim["unit"]) if arm else ""
 
 
 def _ours(claim: dict) -> str:
