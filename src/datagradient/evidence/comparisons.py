@@ -253,7 +253,8 @@ def _comparisons(rows: list[dict], last: int, metrics: tuple[str, ...] = METRICS
         if against == BASELINE or (*cell[:3], against) in cells
         for metric in metrics
         # The optimism of a model that was trained on the validation parts says nothing.
-        if metric != "optimism" or not POLICIES[cell[3]].adds_validation
+        if metric != "optimism" or not any(name in POLICIES and POLICIES[name].adds_validation
+                                           for name in (cell[3], against))
     ]  # fmt: skip
 
 

@@ -162,7 +162,8 @@ POLICIES = {
     ),
     "repair": Policy(
         description="Once: relabels the harmful samples whose right label is clear, removes the other harmful ones.",
-        score=None, once=True, joint=True, against=("crossfit_uniform", "crossfit_loss"), colour="#332288", marker="*",
+        score=None, once=True, joint=True, against=("crossfit_uniform", "crossfit_loss", "added"), colour="#332288",
+        marker="*",
     ),
     "crossfit_loss": Policy(
         description="Once: as many samples as crossfit, the largest losses of models that have not seen them.",

@@ -1,6 +1,5 @@
 """What the confirmation says of each question of config/protocol.md, beside its goal, for README and docs."""
 
-import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from datagradient.report.formats import (
     number,
     trusted_shares,
     with_interval,
+    wrapped,
 )
 
 FLIPS, HUMAN = "0.2", "worse_label"
@@ -58,6 +58,14 @@ def recovered(results: Path, policies: Iterable[str] = tuple(SHOWN)) -> str:
     return "\n".join(lines)
 
 
+def against_added(results: Path) -> str:
+    """Return how `repair` compares with training on the validation samples too, under each condition, in words."""
+    keys = {"policy": "repair", "against": "added", "metric": "accuracy"}
+    rows = [row for row in read_rows(results / "pooled.csv") if keys.items() <= row.items()]
+    changes = [f"{difference(row)} points, p {float(row['p_two_sided']):.2g} ({_words(row['noise'])})" for row in rows]
+    return wrapped(f"Test accuracy of `repair` minus that of `added`: {'; '.join(changes)}.")
+
+
 def human_verdicts(results: Path) -> str:
     """Return the verdicts on the paper's claims with labels that people gave, by the same rules, in words."""
     claims = read_json(results / "claims.json")["claims"]
@@ -67,12 +75,11 @@ def human_verdicts(results: Path) -> str:
         verdicts.setdefault(part["verdict"], []).append(claim)
     words = "; ".join(f"**{verdict}** {', '.join(names)}" for verdict, names in verdicts.items())
     gain, low, high = (own["C1"][name] for name in ("measured", "low", "high"))
-    return textwrap.fill(
+    return wrapped(
         f"With labels that people gave to CIFAR-10 (`{HUMAN}`, right validation labels, the seeds of the confirmation) "
         f"three rounds of influence change test accuracy by {gain:+.2f} points [{low:.2f}, {high:.2f}]. By the same "
-        f"rules: {words}.", 120,
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
+        f"rules: {words}."
+    )
 
 
 def goals(results: Path) -> str:
@@ -227,4 +234,6 @@ def _share(row: dict | None, share: str = "share", low: str = "low", high: str =
 
 
 def _words(condition: str) -> str:
-    return {FLIPS: "20 % flips", HUMAN: "human labels (worse_label)"}.get(condition, condition)
+    return {FLIPS: "20 % flips", HUMAN: "human labels (worse_label)", PUBLISHED: "as published"}.get(
+        condition, condition
+    )

@@ -234,6 +234,7 @@ BLOCKS = {
     "recovered in short": ("confirm", confirmation.in_short),
     "recovered": ("confirm", confirmation.recovered),
     "human labels": ("confirm", confirmation.human_verdicts),
+    "against added": ("confirm", confirmation.against_added),
     "goals": ("confirm", confirmation.goals),
     "found": ("confirm", confirmation.found),
     "tracking": ("confirm", confirmation.tracking),
