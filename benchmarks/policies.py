@@ -307,8 +307,8 @@ def missing(config: dict, cells: Sequence[str], rows: list[dict]) -> Missing:
             raise UserError(f"{cell}: preset {config['preset']} has no such data set and model; legal: "
                             f"{', '.join(every)}")  # fmt: skip
     done, lacking = {tuple(row[key] for key in (*KEYS, "candidate")) for row in rows}, {}
-    for dataset, options in config["datasets"].items():
-        for seed in SEEDS:
+    for seed in SEEDS:  # a run that is stopped has whole seeds
+        for dataset, options in config["datasets"].items():
             for condition in [*CONDITIONS, *(options.get("human_labels") or [])]:
                 for model in config["models"]:
                     names = [name for name in candidates_of(model)
