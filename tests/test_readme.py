@@ -128,6 +128,29 @@ def test_what_readme_and_results_say_of_the_confirmation_is_so():
         assert all(shares[way, labels] < 0 for way in ("influence", "crossfit", "repair") for labels in ("50", "250"))
 
 
+def test_what_results_say_of_averaged_weights_is_so():
+    plain, averaged = (
+        {(row["condition"], row["dataset"], row["policy"]): row
+         for row in read_rows(RESULTS.parent / preset / "recovered.csv")
+         if (row["model"], row["validation"]) == ("neural", "trusted")} for preset in ("confirm", "averaging")
+    )  # fmt: skip
+    for condition, dataset, share in (("0.2", "imdb", 1 / 3), ("0.2", "cifar10", 0), ("worse_label", "cifar10", 0)):
+        rows = [found[condition, dataset, "crossfit"] for found in (plain, averaged)]
+        noisy, noisy_too, right = float(rows[0]["noisy"]), float(rows[1]["noisy"]), float(rows[0]["true_labels"])
+        assert (noisy_too - noisy) / (right - noisy) == pytest.approx(share, abs=0.04)
+        change = float(rows[1]["share"]) - float(rows[0]["share"])
+        assert change == pytest.approx(0, abs=0.06) if dataset == "cifar10" else change < -0.08
+
+
+def test_the_sentences_on_cost_as_in_the_paper_are_so():
+    costs = read_rows(RESULTS.parent / "lissa/costs.csv")
+    ratios = [float(row["ratio"]) for row in costs]
+    assert min(ratios) > 0.2 and max(ratios) < 0.6 and min(ratios) < 0.44 < max(ratios)
+    assert sum(int(row["solver_unconverged"]) for row in costs) > 0.85 * sum(
+        int(row["models_trained"]) for row in costs
+    )
+
+
 def test_seeds_differ_by_as_little_as_the_page_on_the_paper_says():
     accuracies = {}
     for row in read_rows(RESULTS.parent / "confirm/metrics.csv"):

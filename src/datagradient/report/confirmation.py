@@ -1,6 +1,7 @@
 """What the confirmation says of each question of config/protocol.md, beside its goal, for README and docs."""
 
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 
 from datagradient.data.conditions import PUBLISHED, TRUSTED, UNTRUSTED
@@ -64,6 +65,26 @@ def against_added(results: Path) -> str:
     rows = [row for row in read_rows(results / "pooled.csv") if keys.items() <= row.items()]
     changes = [f"{difference(row)} points, p {float(row['p_two_sided']):.2g} ({_words(row['noise'])})" for row in rows]
     return wrapped(f"Test accuracy of `repair` minus that of `added`: {'; '.join(changes)}.")
+
+
+def stronger_baseline(results: Path) -> str:
+    """Return accuracies and recovered shares of the networks of `averaging`, without and with averaged weights."""
+    policies = ("influence", "crossfit", ORACLE_REMOVAL)
+    titles = dataset_titles(results / "averaging")
+    found = {
+        preset: {(row["condition"], row["dataset"], row["model"], row["policy"]): row
+                 for row in read_rows(results / preset / "recovered.csv") if row["validation"] == TRUSTED}
+        for preset in ("confirm", "averaging")
+    }  # fmt: skip
+    lines = ["| labels, network | weights | unrefined [%] | right labels [%] | "
+             f"{' | '.join(SHOWN[policy] for policy in policies)} |", "|---" * (4 + len(policies)) + "|"]  # fmt: skip
+    cells = dict.fromkeys(key[:3] for key in found["averaging"] if key[1] != POOLED)
+    for cell, (preset, words) in product(cells, (("confirm", "of the last step"), ("averaging", "averaged"))):
+        own = [found[preset][*cell, policy] for policy in policies]
+        accuracies = [f"{100 * float(own[0][name]):.2f}" for name in ("noisy", TRUE_LABELS)]
+        lines.append(f"| {_words(cell[0])}, {titles[cell[1]]} | {words} | {' | '.join(accuracies)} | "
+                     f"{' | '.join(map(_share, own))} |")  # fmt: skip
+    return "\n".join(lines)
 
 
 def human_verdicts(results: Path) -> str:

@@ -238,6 +238,7 @@ BLOCKS = {
     "goals": ("confirm", confirmation.goals),
     "found": ("confirm", confirmation.found),
     "tracking": ("confirm", confirmation.tracking),
+    "averaging": ("", confirmation.stronger_baseline),
     "few trusted": ("confirm", confirmation.few_trusted),
     "scale": ("cpu", scale),
     "streamed": ("cpu", streamed),
