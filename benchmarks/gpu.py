@@ -2,9 +2,10 @@
 
 Trains the CNN of the presets, and the ResNet-18 of the preset `paper` in mixed precision, on CIFAR-10, once plainly and
 once with a record, and scores every training sample: from the record, by a pass over the last layer, and by the
-projected gradients of all layers. Times are taken when the device has finished. Writes results/gpu/gpu.csv, one row a
-network and way of scoring, where rows of networks that are not measured stay, and results/gpu/provenance.json with the
-card and its clock. `--cpu` is for trying it out where there is no GPU; it writes nothing.
+gradients of all layers, projected in the record. Times are taken when the device has finished. Writes
+results/gpu/gpu.csv, one row a network and way of scoring, and results/gpu/provenance.json with the card and its clock.
+Rows of the other network stay if card and commit are the same. `--cpu` is for trying it out where there is no GPU; it
+writes nothing.
 """
 
 import argparse
@@ -29,7 +30,8 @@ from datagradient.pipeline.provenance import stamp
 
 OUT = Path("results/gpu")
 COLUMNS = ("network", "parameters", "n", "epochs", "scores", "train_seconds", "samples_per_second", "train_ratio",
-           "score_seconds", "ratio", "forward_passes", "train_peak_mib", "score_peak_mib", "status")  # fmt: skip
+           "score_seconds", "ratio", "forward_passes", "train_peak_mib", "score_peak_mib", "status", "card",
+           "git_commit")  # fmt: skip
 NETWORKS = {
     "CNN": {"width": 16, "epochs": 8},
     "ResNet-18": {"network": "resnet18", "epochs": 30, "batch_size": 128, "precision": "bfloat16"},
@@ -59,17 +61,20 @@ def main() -> None:
     chosen = args.networks or list(NETWORKS)
     if unknown := set(chosen) - set(NETWORKS):
         parser.error(f"{', '.join(sorted(unknown))}: no network of {', '.join(NETWORKS)}")
+    facts = stamp(seed=0, dataset="cifar10", device={} if args.cpu else card())
+    made = {"card": facts["device"].get("name", ""), "git_commit": facts["git_commit"]}
     path = OUT / "gpu.csv"
-    rows = [row for row in read_rows(path) if row["network"] not in chosen] if path.exists() else []
+    rows = [row for row in (read_rows(path) if path.exists() else [])
+            if row["network"] not in chosen and made.items() <= row.items()]  # fmt: skip
     for network in chosen:
         settings = {**declared("neural").defaults, **NETWORKS[network]}
         settings["epochs"] = args.epochs or settings["epochs"]
         for row in measured(train, validation, len(dataset.class_names), settings):
-            rows.append({"network": network, "n": len(train[1]), "epochs": settings["epochs"], **row})
+            rows.append({"network": network, "n": len(train[1]), "epochs": settings["epochs"], **row, **made})
             print({key: rows[-1].get(key, "") for key in COLUMNS}, flush=True)
         if not args.cpu:  # after each network, so that what was measured stays when the next one is interrupted
             write_rows(path, COLUMNS, rows)
-            write_json(OUT / "provenance.json", stamp(seed=0, dataset="cifar10", device=card()))
+            write_json(OUT / "provenance.json", facts)
 
 
 def measured(train: tuple, validation: tuple, n_classes: int, settings: dict) -> list[dict[str, Any]]:
@@ -80,25 +85,20 @@ def measured(train: tuple, validation: tuple, n_classes: int, settings: dict) ->
     _, forward, _ = timed(lambda: neural.probabilities(model, train[0]))
     solver = {**declared("neural").solver, **(declared("neural").solver.get("image") or {})}
     for name, way in WAYS.items():
-        options, ratio, held = {**plain(solver), **way}, "", validation
-        features = train[0]
-        if way["name"] == RECORD:
-            try:
-                (_, _, kept), recorded, _ = timed(lambda: neural.fit_recorded(*given, parameters=way["parameters"]))  # noqa: B023
-            except (UserError, torch.OutOfMemoryError) as error:
-                rows.append({"scores": name, "status": f"failed: {str(error).splitlines()[0]}"})
-                continue
-            features, ratio = kept, f"{recorded / seconds:.4f}"
+        options, features = {**plain(solver), **way}, train[0]
         row = {"parameters": sum(value.numel() for value in model.network.parameters()), "scores": name,
-               "train_seconds": f"{seconds:.4g}", "train_ratio": ratio, "train_peak_mib": f"{peak:.0f}",
+               "train_seconds": f"{seconds:.4g}", "train_peak_mib": f"{peak:.0f}",
                "samples_per_second": f"{len(train[1]) * int(settings['epochs']) / seconds:.4g}"}  # fmt: skip
+        rows.append(row)
         try:
-            found, spent, most = timed(lambda: scored(model, features, train[1], held, options))  # noqa: B023
+            if way["name"] == RECORD:
+                (_, _, features), recorded, _ = timed(lambda: neural.fit_recorded(*given, parameters=way["parameters"]))  # noqa: B023
+                row["train_ratio"] = f"{recorded / seconds:.4f}"
+            found, spent, most = timed(lambda: scored(model, features, train[1], validation, options))  # noqa: B023
             row |= {"score_seconds": f"{spent:.4g}", "ratio": f"{spent / seconds:.3g}", "status": found.record.status,
                     "forward_passes": f"{spent / forward:.3g}", "score_peak_mib": f"{most:.0f}"}  # fmt: skip
         except (UserError, torch.OutOfMemoryError) as error:
             row["status"] = f"failed: {str(error).splitlines()[0]}"
-        rows.append(row)
     return rows
 
 

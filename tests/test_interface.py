@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from conftest import blobs, code_blocks, run_script
 from datagradient import InfluenceResult, influence_scores
-from datagradient.influence.modules import FAST_ATTENTION, ROUNDED_PRODUCTS
+from datagradient.influence.modules import FAST_ATTENTION, precision_switches
 
 TRAIN, HELD_OUT = slice(0, 120), slice(120, 180)
 EXACT = {"damping": 0.0, "tolerance": 1e-8, "samples": None}
@@ -466,20 +466,29 @@ def test_scoring_works_whatever_the_caller_has_switched_off_and_in_threads(rando
             np.testing.assert_allclose(score(networks[0]), expected[0], rtol=1e-6, atol=1e-9)
 
 
-def test_products_have_the_bits_of_single_precision_while_a_network_is_scored_and_not_afterwards(random):
-    def precisions():
-        return [getattr(place, name) for place, name, _ in ROUNDED_PRODUCTS]
-
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_products_have_the_bits_of_single_precision_while_a_network_is_scored_and_not_afterwards(
+    random, monkeypatch, one_by_one
+):
     class Watched(nn.Linear):
         def forward(self, x):
-            seen.append(precisions())
+            seen.append([getattr(place, name) for place, name, _ in switches])
+            if not one_by_one:  # then torch itself refuses this
+                with torch.backends.cudnn.flags(enabled=False):
+                    return super().forward(x)
             return super().forward(x)
 
-    seen, before = [], precisions()
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    if one_by_one:
+        if not hasattr(torch.backends.cudnn, "conv"):
+            pytest.skip("from torch 2.9 on")
+        monkeypatch.setattr(torch.backends.cudnn.rnn, "fp32_precision", "ieee")
+    switches, seen = precision_switches(), []
+    before = [getattr(place, name) for place, name, _ in switches]
     result = influence_scores(Watched(4, 3).double(), *parts(*table(random)))
     result.score(table(random))
-    assert all(values == [value for _, _, value in ROUNDED_PRODUCTS] for values in seen)
-    assert precisions() == before != seen[0]
+    assert all(values == [value for _, _, value in switches] for values in seen)
+    assert [getattr(place, name) for place, name, _ in switches] == before != seen[0]
 
 
 def test_balanced_classes_count_the_weights_of_samples_as_scikit_learn_does(random):

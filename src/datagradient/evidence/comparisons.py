@@ -259,7 +259,7 @@ def _comparisons(rows: list[dict], last: int, metrics: tuple[str, ...] = METRICS
 
 
 def _controls(policy: str) -> tuple[str, ...]:
-    """Return the policies that remove as many samples, which a policy is compared with."""
+    """Return the policies that a policy is compared with."""
     if POLICIES[policy].once:
         return POLICIES[policy].against
     # A guarded model may have lost fewer samples than a control, so the two are not comparable.

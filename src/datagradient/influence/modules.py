@@ -28,14 +28,21 @@ FAST_ATTENTION = (
     (torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp),
     (torch.backends.cuda.cudnn_sdp_enabled, torch.backends.cuda.enable_cudnn_sdp),
 )
-# Where torch may round the factors of products in single precision to ten bits (TF32), as for convolutions on a GPU it
-# does by default: the place, its attribute, and the value that forbids it.
-ROUNDED_PRODUCTS = (
-    [(place, "fp32_precision", "ieee")
-     for place in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul)]
-    if hasattr(torch.backends.cudnn, "conv")  # from torch 2.9 on
-    else [(place, "allow_tf32", False) for place in (torch.backends.cudnn, torch.backends.cuda.matmul)]
-)  # fmt: skip
+
+
+def precision_switches() -> list[tuple[Any, str, Any]]:
+    """Return where torch may round the factors of products in single precision to ten bits (TF32).
+
+    That is the place, its attribute, and the value that forbids it. Convolutions on a GPU are rounded by default.
+    """
+    switches = [(torch.backends.cudnn, "allow_tf32", False), (torch.backends.cuda.matmul, "allow_tf32", False)]
+    try:
+        for place, name, _ in switches:
+            getattr(place, name)
+    except RuntimeError:  # set for each operation, as can be done from torch 2.9 on: one switch cannot say how
+        places = (torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul)
+        return [(place, "fp32_precision", "ieee") for place in places]
+    return switches
 
 
 def set_single_precision() -> None:
@@ -43,19 +50,23 @@ def set_single_precision() -> None:
 
     With ten bits two passes over the same samples differ by a thousandth, by the size of the batch alone.
     """
-    for place, name, value in ROUNDED_PRODUCTS:
+    for place, name, value in precision_switches():
         setattr(place, name, value)
 
 
 @contextmanager
 def single_precision() -> Iterator[None]:
-    """Within this context products have the bits of single precision; afterwards they are as they were before."""
-    before = [getattr(place, name) for place, name, _ in ROUNDED_PRODUCTS]
+    """Within this context products on a GPU have the bits of single precision; afterwards they are as before."""
+    if not torch.cuda.is_initialized():  # no network can be on one
+        yield
+        return
+    switches = precision_switches()
+    before = [getattr(place, name) for place, name, _ in switches]
     try:
         set_single_precision()
         yield
     finally:
-        for (place, name, _), value in zip(ROUNDED_PRODUCTS, before, strict=True):
+        for (place, name, _), value in zip(switches, before, strict=True):
             setattr(place, name, value)
 
 

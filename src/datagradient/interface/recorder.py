@@ -16,7 +16,7 @@ from datagradient.influence.recording import Recording
 from datagradient.influence.solvers import AgedRecord
 from datagradient.interface import networks
 from datagradient.interface.adapters import Stated
-from datagradient.interface.scores import InfluenceResult, score_network
+from datagradient.interface.scores import LOCK, InfluenceResult, score_network
 
 
 class Recorder:
@@ -181,7 +181,7 @@ class Recorder:
         if options.setdefault("parameters", self._parameters) != self._parameters:
             raise UserError(f"solver: parameters is {options['parameters']!r}, and {self._parameters} were recorded")
         self._close()
-        with networks.scoring(self._model):
+        with LOCK, networks.scoring(self._model):
             kept = self._recording.record()
         assert self._labels is not None
         stated = Stated(sample_weight=None if self._weights is None else self._weights.numpy())

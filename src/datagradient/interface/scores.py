@@ -19,7 +19,7 @@ from datagradient.interface.adapters import Scorable, Stated
 from datagradient.models import declared
 
 # Scoring switches flags of torch's that a process has once: two threads take turns.
-_LOCK = threading.RLock()
+LOCK = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class InfluenceResult:
         Raises:
             ValueError: the model cannot take them.
         """
-        with _LOCK, self._scorable.scoring():
+        with LOCK, self._scorable.scoring():
             return scores.influence_along(self._scorable.problem_of(new), self._direction)
 
 
@@ -157,7 +157,7 @@ def influence_scores(
         raise UserError(f"seed is {seed!r}; legal is a whole number")
     stated = Stated(loss, class_weight, _numbers(sample_weight))
     adapter = adapters.for_model(model)
-    with _LOCK, adapters.context(adapter, model):
+    with LOCK, adapters.context(adapter, model):
         return _scored(adapter, model, train, validation, stated, _with_defaults(options, adapter.FAMILY), verify, seed)
 
 
@@ -172,7 +172,7 @@ def score_network(
     if options["name"] != name:
         raise UserError(f"solver: a Recorder's is {name}; for {options['name']} use influence_scores")
     adapter = adapters.for_model(model)
-    with _LOCK, adapters.context(adapter, model):
+    with LOCK, adapters.context(adapter, model):
         return _scored(adapter, model, train, validation, stated, _with_defaults(options, adapter.FAMILY), 0, seed)
 
 

@@ -1,10 +1,12 @@
 """What the confirmation says of each question of config/protocol.md, beside its goal, for README and docs."""
 
+import math
 from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
 
 from datagradient.data.conditions import PUBLISHED, TRUSTED, UNTRUSTED
+from datagradient.evidence.candidates import summaries
 from datagradient.evidence.recovered import POOLED
 from datagradient.files import read_json, read_rows
 from datagradient.refine.policies import ORACLE_REMOVAL, TRUE_LABELS
@@ -84,6 +86,22 @@ def stronger_baseline(results: Path) -> str:
         accuracies = [f"{100 * float(own[0][name]):.2f}" for name in ("noisy", TRUE_LABELS)]
         lines.append(f"| {_words(cell[0])}, {titles[cell[1]]} | {words} | {' | '.join(accuracies)} | "
                      f"{' | '.join(map(_share, own))} |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def candidates(results: Path) -> str:
+    """Return what candidates for removal and relabelling recover on development seeds, a column for each condition."""
+    found = summaries(read_rows(results / "policies.csv"))
+    conditions = list(dict.fromkeys(one.condition for one in found))
+    best = [one for one in found if one.condition == FLIPS]  # in whose order they stand
+    lines = [f"| candidate | trainings | {' | '.join(map(_words, conditions))} | of these wrong, 20 % flips |",
+             "|---" * (3 + len(conditions)) + "|"]  # fmt: skip
+    for one in best:
+        own = {other.condition: other for other in found if other.candidate == one.candidate}
+        cells = [f"{100 * own[name].pooled.change:+.2f} points" if name == PUBLISHED else number(own[name].pooled.share)
+                 for name in conditions]  # fmt: skip
+        precision = "–" if math.isnan(one.precision) else f"{one.precision:.0%}"
+        lines.append(f"| {one.candidate} | {one.trainings:.1f} | {' | '.join(cells)} | {precision} |")
     return "\n".join(lines)
 
 

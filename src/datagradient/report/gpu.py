@@ -7,8 +7,8 @@ from datagradient.files import read_json, read_rows
 from datagradient.report.formats import wrapped
 
 SECONDS = 3600  # an hour has
-PAPER = "ResNet-18"  # the network of the preset paper, in gpu.csv
-LAST = "last layer"  # the way of scoring that the preset paper uses
+PASSES = 3  # forward passes that a step of training costs, as tools/gpu_hours.py counts
+PAPER, LAST = "ResNet-18", "last layer"  # in gpu.csv, the network of the preset paper, and how it is scored
 
 
 def measured(results: Path) -> str:
@@ -56,13 +56,13 @@ def hours(results: Path) -> str:
         f"({float(one['passes_each_scoring']):.1f} each) at {one['gigaflop_a_sample']} GFLOP a pass and image take "
         f"{counted} GPU hours at {speeds} TFLOP/s sustained."
     )
-    found = [row for row in read_rows(results / "gpu/gpu.csv") if row["network"] == PAPER and row["scores"] == LAST]
-    for row in found:
-        card = read_json(results / "gpu/provenance.json")["device"]["name"]
-        samples = trainings * n * int(one["passes_each_training"]) / 3  # a step is three passes' operations
+    measured_rows = read_rows(results / "gpu/gpu.csv")
+    row = next((row for row in measured_rows if (row["network"], row["scores"]) == (PAPER, LAST)), None)
+    if row and row["score_seconds"]:
+        samples = trainings * n * int(one["passes_each_training"]) / PASSES
         spent = samples / float(row["samples_per_second"]) + scorings * float(row["score_seconds"]) * n / int(row["n"])
         text += (
-            f" At the throughput measured on an {card}, {float(row['samples_per_second']):,.0f} images a second in "
-            f"training, it is {spent / SECONDS:.0f} hours."
+            f" At the throughput measured on an {row['card']}, {float(row['samples_per_second']):,.0f} images a second "
+            f"in training, it is {spent / SECONDS:.0f} hours."
         )
     return wrapped(text)

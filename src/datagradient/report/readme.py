@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from statistics import mean
 
 from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, reading, replacing
@@ -12,6 +13,7 @@ from datagradient.report.formats import (
     dataset_titles,
     difference,
     noise_words,
+    points,
     shortcomings,
     with_default,
     with_interval,
@@ -89,23 +91,42 @@ def verdict_details(results: Path) -> str:
 
 
 def as_in_the_paper(results: Path) -> str:
-    """Return cost and gains of networks scored by LiSSA over all layers, beside the cost of the same by our solvers."""
+    """Return cost and gains of networks scored by LiSSA over all layers, beside those of the same by our solvers."""
     arm, ours = (read_rows(results / preset / "costs.csv") for preset in ("lissa", "cpu"))
     tests, titles = read_rows(results / "lissa/tests.csv"), dataset_titles(results / "lissa")
+    before, after = (_changes(results / preset / "metrics.csv") for preset in ("cpu", "lissa"))
     keys = {"policy": INFLUENCE, "against": "baseline", "metric": "accuracy"}
     noises = list(dict.fromkeys(row["noise"] for row in tests))
-    heads = [f"{_words(noise)}: change of test accuracy" for noise in noises]
     heads = ["data set", "influence / training", "by our solver", "solves that miss their tolerance", "median residual",
-             *heads]  # fmt: skip
+             *(f"{_words(noise)}: change of test accuracy" for noise in noises)]  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in arm:
-        own = _one(ours, dataset=row["dataset"], model=row["model"])
-        changes = [_one(tests, **keys, dataset=row["dataset"], noise=noise) for noise in noises]
-        cells = [titles[row["dataset"]], f"{float(row['ratio']):.2f}", f"{float(own['ratio']):.2f}" if own else "–",
-                 f"{row['solver_unconverged']} of {row['models_trained']}", f"{float(row['solver_residual']):.2f}",
-                 *(difference(change) if change else "–" for change in changes)]  # fmt: skip
+        where = {"dataset": row["dataset"], "model": row["model"]}
+        own = _one(ours, **where)
+        cells = [titles[row["dataset"]], f"{float(row['ratio']):.2f}", f"{float(own['ratio']):.2f}" if own else "–"]
+        cells += [f"{row['solver_unconverged']} of {row['models_trained']}", f"{float(row['solver_residual']):.2f}"]
+        for noise in noises:
+            test, cell = _one(tests, **keys, **where, noise=noise), (*where.values(), noise)
+            same = [before[cell][seed] for seed in after.get(cell, {}) if seed in before.get(cell, {})]
+            beside = f"; ours {points(mean(same))}" if same and len(same) == len(after[cell]) else ""
+            cells.append(f"{difference(test)}{beside}" if test else "–")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _changes(metrics: Path) -> dict[tuple[str, ...], dict[str, float]]:
+    """Return by data set, model and condition, for each seed, what three rounds of influence do to test accuracy."""
+    rows = read_rows(metrics)
+    last = max(rows, key=lambda row: int(row["iteration"]))["iteration"]
+    ends: dict[tuple[str, ...], dict[str, float]] = {}
+    for row in rows:
+        ends.setdefault((row["policy"], row["iteration"], *(row[name] for name in ("dataset", "model", "noise"))), {})[
+            row["seed"]
+        ] = float(row["accuracy"])
+    return {
+        key[2:]: {seed: value - ends["baseline", "0", *key[2:]][seed] for seed, value in end.items()}
+        for key, end in ends.items() if key[:2] == (INFLUENCE, last)
+    }  # fmt: skip
 
 
 def policies(results: Path) -> str:

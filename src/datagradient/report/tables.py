@@ -206,7 +206,7 @@ def pooled(results: Path) -> list[dict]:
 
 
 def tests(results: Path) -> list[dict]:
-    """Every test, of every policy against the baseline and against random removal."""
+    """Every test, of every policy against the baseline and the policies that it is compared with."""
     titles = dataset_titles(results)
     return [
         {
