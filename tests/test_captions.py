@@ -1,9 +1,11 @@
 """Words under tables and figures: one source, for pages and for Snakemake's report."""
 
+import matplotlib.pyplot as plt
 import pytest
 from docutils.core import publish_parts
 
 from datagradient.report import captions, figures, report_page, tables
+from datagradient.report.style import save
 
 TEXTS = {**captions.TABLES, **captions.FIGURES}
 
@@ -37,3 +39,13 @@ def test_the_report_reads_each_caption_from_a_file_that_follows_it(tmp_path, mon
     monkeypatch.setitem(captions.TABLES, "main", "Other words.")
     captions.write_captions(tmp_path)
     assert file.read_text().startswith("Other words.")
+
+
+def test_a_narrow_figure_is_enlarged_to_its_legend_and_labels(tmp_path):
+    drawing, axis = plt.subplots(figsize=(1, 1))
+    axis.plot([0, 1], label="a line that says a good deal about itself")
+    drawing.legend(loc="outside upper center")
+    drawing.supylabel("a label along the axis that is long")
+    save(drawing, tmp_path / "narrow.png")
+    width, height = drawing.get_size_inches()
+    assert width > 2 and height > 1.5

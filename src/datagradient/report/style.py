@@ -64,7 +64,14 @@ STYLE = {
     "font.size": 8, "axes.titlesize": 8, "axes.spines.top": False, "axes.spines.right": False,
     "figure.constrained_layout.use": True, "legend.frameon": False, "pdf.fonttype": 42,
 }  # fmt: skip
-PANEL, DPI = (2.2, 1.55), 200  # inches; dots per inch
+PANEL, DPI, ROOM = (2.2, 1.55), 200, 0.15  # inches; dots per inch; inches around a legend
+
+
+def _make_room(drawing: plt.Figure, canvas: FigureCanvasAgg) -> None:
+    """Enlarge a figure to the legend and the labels of its axes: of a single column of panels they may be wider."""
+    extents = [part.get_window_extent(canvas.get_renderer()) for part in (*drawing.legends, *drawing.texts)]
+    sizes = [(extent.width / DPI + ROOM, extent.height / DPI + ROOM) for extent in extents]
+    drawing.set_size_inches(max(sides) for sides in zip(drawing.get_size_inches(), *sizes, strict=True))
 
 
 def save(drawing: plt.Figure, out: Path) -> None:
@@ -73,8 +80,10 @@ def save(drawing: plt.Figure, out: Path) -> None:
     The canvases' own methods are used, because `savefig` draws a figure twice for each format.
     """
     drawing.set_dpi(DPI)
+    canvas = FigureCanvasAgg(drawing)
+    _make_room(drawing, canvas)
     with replacing(out.with_suffix(".png"), "wb") as stream:
-        FigureCanvasAgg(drawing).print_png(stream)
+        canvas.print_png(stream)
     drawing.set_layout_engine("none")  # keep the layout: computing it takes half of the time
     with replacing(out.with_suffix(".pdf"), "wb") as stream:
         FigureCanvasPdf(drawing).print_pdf(stream, metadata={"CreationDate": None})
