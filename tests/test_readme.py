@@ -128,6 +128,17 @@ def test_what_readme_and_results_say_of_the_confirmation_is_so():
         assert all(shares[way, labels] < 0 for way in ("influence", "crossfit", "repair") for labels in ("50", "250"))
 
 
+def test_what_is_said_of_repair_with_the_trusted_samples_added_is_so():
+    rows = [row for row in read_rows(RESULTS.parent / "confirm-added/recovered.csv") if row["seeds"] == "3"]
+    share = {(row["condition"], row["dataset"], row["model"], row["policy"]): float(row["share"]) for row in rows}
+    for condition, both, alone in (("0.2", 0.75, 0.5), ("worse_label", 0.6, 0.4)):
+        assert share[condition, "pooled", "pooled", "repair_added"] == pytest.approx(both, abs=0.05)
+        assert share[condition, "pooled", "pooled", "added"] == pytest.approx(alone, abs=0.05)
+    cells = {key[:3] for key in share if key[1] != "pooled"}
+    worse = {cell for cell in cells if share[*cell, "repair_added"] < share[*cell, "added"] - 0.03}
+    assert worse == {("0.2", "adult", "boosted"), ("0.2", "adult", "neural")}
+
+
 def test_what_results_say_of_averaged_weights_is_so():
     plain, averaged = (
         {(row["condition"], row["dataset"], row["policy"]): row

@@ -61,12 +61,12 @@ def recovered(results: Path, policies: Iterable[str] = tuple(SHOWN)) -> str:
     return "\n".join(lines)
 
 
-def against_added(results: Path) -> str:
-    """Return how `repair` compares with training on the validation samples too, under each condition, in words."""
-    keys = {"policy": "repair", "against": "added", "metric": "accuracy"}
+def against_added(results: Path, policy: str = "repair") -> str:
+    """Return how a policy compares with training on the validation samples too, under each condition, in words."""
+    keys = {"policy": policy, "against": "added", "metric": "accuracy"}
     rows = [row for row in read_rows(results / "pooled.csv") if keys.items() <= row.items()]
     changes = [f"{difference(row)} points, p {float(row['p_two_sided']):.2g} ({_words(row['noise'])})" for row in rows]
-    return wrapped(f"Test accuracy of `repair` minus that of `added`: {'; '.join(changes)}.")
+    return wrapped(f"Test accuracy of `{policy}` minus that of `added`: {'; '.join(changes)}.")
 
 
 def stronger_baseline(results: Path) -> str:
@@ -127,6 +127,35 @@ def goals(results: Path) -> str:
     for question, goal, measured, is_reached in answers(results):
         lines.append(f"| {question} | {goal} | {measured} | {'reached' if is_reached else '**missed**'} |")
     return "\n".join(lines)
+
+
+def both_together(results: Path) -> str:
+    """Return the questions of the second protocol, on `repair_added`, beside `added`, which repairs nothing."""
+    rows, pooled = read_rows(results / "recovered.csv"), read_rows(results / "pooled.csv")
+    lines = ["| question | goal | `repair_added` [95 %] | | `added` |", "|---|---|---|---|---|"]
+
+    def add(question: str, goal: float, text: str, value: float, beside: str) -> None:
+        reached = "reached" if value >= goal else "**missed**"
+        lines.append(f"| {question} | at least {goal:g} | {text} | {reached} | {beside} |")
+
+    flips, human = (_pooled(rows, condition, TRUSTED) for condition in (FLIPS, HUMAN))
+    ours, other = flips["repair_added"], flips["added"]
+    add("20 % flips: recovered share", SHARE, _share(ours), float(ours["share"]), _share(other))
+    least, least_too = (
+        min((row for row in rows if row["dataset"] != POOLED and (row["condition"], row["policy"]) == (FLIPS, policy)),
+            key=lambda row: float(row["share"])) for policy in ("repair_added", "added")
+    )  # fmt: skip
+    words = [f"{_share(row)}, {row['dataset']} {row['model']}" for row in (least, least_too)]
+    add("20 % flips: the same, of the data set and model with the least", 0, words[0], float(least["share"]), words[1])
+    ours, other = human["repair_added"], human["added"]
+    add("human labels: gain ÷ gain of exact removal", SHARE, _of_exact(ours), float(ours["share_of_oracle"]),
+        _of_exact(other))  # fmt: skip
+    keys = {"against": "baseline", "noise": PUBLISHED, "metric": "accuracy"}
+    change, too = (next(row for row in pooled if {**keys, "policy": policy}.items() <= row.items())
+                   for policy in ("repair_added", "added"))  # fmt: skip
+    add("as published: change of test accuracy, in points", LOSS, difference(change),
+        100 * float(change["mean_difference"]), difference(too))  # fmt: skip
+    return "\n".join([*lines, "", against_added(results, "repair_added")])
 
 
 Answer = tuple[str, str, str, bool]  # question, goal, what was measured, in words, and whether the goal was reached

@@ -257,6 +257,8 @@ BLOCKS = {
     "human labels": ("confirm", confirmation.human_verdicts),
     "against added": ("confirm", confirmation.against_added),
     "goals": ("confirm", confirmation.goals),
+    "candidates": ("benchmarks", confirmation.candidates),
+    "both together": ("confirm-added", confirmation.both_together),
     "found": ("confirm", confirmation.found),
     "tracking": ("confirm", confirmation.tracking),
     "averaging": ("", confirmation.stronger_baseline),
