@@ -466,29 +466,46 @@ def test_scoring_works_whatever_the_caller_has_switched_off_and_in_threads(rando
             np.testing.assert_allclose(score(networks[0]), expected[0], rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("one_by_one", [False, True])
+PRECISIONS = {
+    "torch's own": lambda: None,
+    "medium": lambda: torch.set_float32_matmul_precision("medium"),
+    "one by one": lambda: [setattr(part, "fp32_precision", value) for part, value in
+                           ((torch.backends.cudnn.rnn, "ieee"), (torch.backends.cuda.matmul, "tf32"))],
+}  # fmt: skip
+
+
+@pytest.fixture
+def precision():
+    """A function that sets the precision of products; afterwards it is torch's own again."""
+    yield lambda name: PRECISIONS[name]()
+    if hasattr(torch.backends.cudnn, "rnn"):
+        torch.backends.cudnn.rnn.fp32_precision = "tf32"
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
+    torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("name", PRECISIONS)
 def test_products_have_the_bits_of_single_precision_while_a_network_is_scored_and_not_afterwards(
-    random, monkeypatch, one_by_one
+    random, monkeypatch, precision, name
 ):
     class Watched(nn.Linear):
         def forward(self, x):
-            seen.append([getattr(place, name) for place, name, _ in switches])
-            if not one_by_one:  # then torch itself refuses this
-                with torch.backends.cudnn.flags(enabled=False):
-                    return super().forward(x)
-            return super().forward(x)
+            seen.append([read() for read, _, _ in switches])
+            if name == "one by one":  # then torch itself refuses this
+                return super().forward(x)
+            with torch.backends.cudnn.flags(enabled=False):
+                return super().forward(x)
 
+    if name == "one by one" and not hasattr(torch.backends.cudnn, "rnn"):
+        pytest.skip("from torch 2.9 on")
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    if one_by_one:
-        if not hasattr(torch.backends.cudnn, "conv"):
-            pytest.skip("from torch 2.9 on")
-        monkeypatch.setattr(torch.backends.cudnn.rnn, "fp32_precision", "ieee")
+    precision(name)
     switches, seen = precision_switches(), []
-    before = [getattr(place, name) for place, name, _ in switches]
+    before = [read() for read, _, _ in switches]
     result = influence_scores(Watched(4, 3).double(), *parts(*table(random)))
     result.score(table(random))
     assert all(values == [value for _, _, value in switches] for values in seen)
-    assert [getattr(place, name) for place, name, _ in switches] == before != seen[0]
+    assert [read() for read, _, _ in switches] == before != seen[0]
 
 
 def test_balanced_classes_count_the_weights_of_samples_as_scikit_learn_does(random):

@@ -22,6 +22,7 @@ PASSES_DIFFER = (
     "two passes over the same samples differ: the network has dropout, batch normalisation or another layer that makes "
     "a sample's loss random or dependent on its batch"
 )
+Switch = tuple[Callable[[], Any], Callable[[Any], None], Any]  # reads it, sets it, and a value
 FAST_ATTENTION = (
     (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
     (torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp),
@@ -30,19 +31,31 @@ FAST_ATTENTION = (
 )
 
 
-def precision_switches() -> list[tuple[Any, str, Any]]:
-    """Return where torch may round the factors of products in single precision to ten bits (TF32).
+def precision_switches() -> list[Switch]:
+    """Return the switches of rounding the factors of products in single precision to ten bits (TF32).
 
-    That is the place, its attribute, and the value that forbids it. Convolutions on a GPU are rounded by default.
+    Each is a function that reads it, one that sets it, and the value that forbids it. Convolutions on a GPU are rounded
+    by default.
     """
-    switches = [(torch.backends.cudnn, "allow_tf32", False), (torch.backends.cuda.matmul, "allow_tf32", False)]
+    convolutions, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    return [
+        *_whole_or_parts(_attribute(convolutions, "allow_tf32", False), lambda: (convolutions.conv, convolutions.rnn)),
+        *_whole_or_parts((torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+                         lambda: (products,)),
+    ]  # fmt: skip
+
+
+def _whole_or_parts(switch: Switch, parts: Callable[[], tuple[Any, ...]]) -> list[Switch]:
+    """Return a switch, or those of its parts where it cannot say how they are set, as can happen from torch 2.9 on."""
     try:
-        for place, name, _ in switches:
-            getattr(place, name)
-    except RuntimeError:  # set for each operation, as can be done from torch 2.9 on: one switch cannot say how
-        places = (torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul)
-        return [(place, "fp32_precision", "ieee") for place in places]
-    return switches
+        switch[0]()
+    except RuntimeError:
+        return [_attribute(part, "fp32_precision", "ieee") for part in parts()]
+    return [switch]
+
+
+def _attribute(place: Any, name: str, value: Any) -> Switch:
+    return lambda: getattr(place, name), lambda new: setattr(place, name, new), value
 
 
 def set_single_precision() -> None:
@@ -50,8 +63,8 @@ def set_single_precision() -> None:
 
     With ten bits two passes over the same samples differ by a thousandth, by the size of the batch alone.
     """
-    for place, name, value in precision_switches():
-        setattr(place, name, value)
+    for _, change, value in precision_switches():
+        change(value)
 
 
 @contextmanager
@@ -61,13 +74,13 @@ def single_precision() -> Iterator[None]:
         yield
         return
     switches = precision_switches()
-    before = [getattr(place, name) for place, name, _ in switches]
+    before = [read() for read, _, _ in switches]
     try:
         set_single_precision()
         yield
     finally:
-        for (place, name, _), value in zip(switches, before, strict=True):
-            setattr(place, name, value)
+        for (_, change, _), value in zip(switches, before, strict=True):
+            change(value)
 
 
 @contextmanager

@@ -94,6 +94,7 @@ def candidates(results: Path) -> str:
     found = summaries(read_rows(results / "policies.csv"))
     conditions = list(dict.fromkeys(one.condition for one in found))
     best = [one for one in found if one.condition == FLIPS]  # in whose order they stand
+    widest = max(len(one.seeds) for one in best)
     lines = [f"| candidate | trainings | {' | '.join(map(_words, conditions))} | of these wrong, 20 % flips |",
              "|---" * (3 + len(conditions)) + "|"]  # fmt: skip
     for one in best:
@@ -101,7 +102,8 @@ def candidates(results: Path) -> str:
         cells = [f"{100 * own[name].pooled.change:+.2f} points" if name == PUBLISHED else number(own[name].pooled.share)
                  for name in conditions]  # fmt: skip
         precision = "–" if math.isnan(one.precision) else f"{one.precision:.0%}"
-        lines.append(f"| {one.candidate} | {one.trainings:.1f} | {' | '.join(cells)} | {precision} |")
+        name = one.candidate if len(one.seeds) == widest else f"{one.candidate} ({', '.join(one.by_family)} alone)"
+        lines.append(f"| {name} | {one.trainings:.1f} | {' | '.join(cells)} | {precision} |")
     return "\n".join(lines)
 
 

@@ -68,7 +68,7 @@ PANEL, DPI, ROOM = (2.2, 1.55), 200, 0.15  # inches; dots per inch; inches aroun
 
 
 def _make_room(drawing: plt.Figure, canvas: FigureCanvasAgg) -> None:
-    """Enlarge a figure to the legend and the labels of its axes: of a single column of panels they may be wider."""
+    """Enlarge a figure to its own legend and labels: those of a single column of panels may be wider than it."""
     extents = [part.get_window_extent(canvas.get_renderer()) for part in (*drawing.legends, *drawing.texts)]
     sizes = [(extent.width / DPI + ROOM, extent.height / DPI + ROOM) for extent in extents]
     drawing.set_size_inches(max(sides) for sides in zip(drawing.get_size_inches(), *sizes, strict=True))
