@@ -154,7 +154,7 @@ def test_all_policies_in_all_conditions_reach_the_tables_and_those_that_decide_o
         compared = {(row["policy"], row["against"]) for row in tests if row["noise"] == condition}
         controls = {(name, against) for name in ("crossfit", "repair")
                     for against in ("crossfit_uniform", "crossfit_loss")}  # fmt: skip
-        controls |= {("repair_added", "added")} if adding <= present else set()
+        controls |= {(name, "added") for name in ("repair", "repair_added")} if adding <= present else set()
         plain = set(product(repeated - {"random", "uniform", "guarded"}, ("random", "uniform")))
         assert compared == {(name, "baseline") for name in present | repeated} | controls | plain
     value = {tuple(row[key] for key in ("model", "noise", "policy", "iteration", "seed")): row for row in rows}

@@ -168,7 +168,8 @@ def test_every_policy_that_decides_once_has_a_decision_and_controls_that_there_a
     for policy in POLICIES.values():
         assert all(POLICIES[name].once for name in policy.against)
         assert not (policy.ideal and policy.needs_crossfit)
-    assert POLICIES["repair"].against == POLICIES["crossfit"].against == ("crossfit_uniform", "crossfit_loss")
+    assert POLICIES["crossfit"].against == ("crossfit_uniform", "crossfit_loss")
+    assert POLICIES["repair"].against == (*POLICIES["crossfit"].against, "added")
 
 
 @pytest.mark.parametrize(

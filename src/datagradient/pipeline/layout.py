@@ -20,7 +20,7 @@ GUARDED = "guarded"  # trains nothing: it stops the policy `influence` according
 # The work of one job: all models of a family on a data set; those of one condition and seed; or one step of one model.
 JOBS = ("family", "seed", "step")
 # Names that no preset can have: those of files in config/, and of folders next to those of presets.
-RESERVED = ("defaults", "claims", "benchmarks", "mlartifacts", "mlflow", "mlruns", "verdict")
+RESERVED = ("defaults", "claims", "benchmarks", "gpu", "mlartifacts", "mlflow", "mlruns", "verdict")
 BASELINE = "baseline"  # the policy of iteration 0, which all policies share
 
 
