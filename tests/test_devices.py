@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from datagradient.errors import UserError
+from datagradient.influence.modules import single_precision
 from datagradient.models.networks import devices
 from datagradient.models.networks.devices import CHOSEN, best_device, take
 
@@ -39,7 +40,10 @@ def gpus(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv(CHOSEN, raising=False)
     monkeypatch.setattr(devices, "_held", [])
-    yield show
+    with monkeypatch.context() as own:
+        own.setattr(torch.cuda, "is_initialized", lambda: True)
+        with single_precision():  # which a GPU sets for the process; restored afterwards
+            yield show
     free()
 
 

@@ -476,12 +476,15 @@ PRECISIONS = {
 
 @pytest.fixture
 def precision():
-    """A function that sets the precision of products; afterwards it is torch's own again."""
+    """A function that sets the precision of products; before and afterwards it is torch's own."""
+
+    def reset():
+        torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("highest")
+
+    reset()
     yield lambda name: PRECISIONS[name]()
-    if hasattr(torch.backends.cudnn, "rnn"):
-        torch.backends.cudnn.rnn.fp32_precision = "tf32"
-        torch.backends.cuda.matmul.fp32_precision = "ieee"
-    torch.set_float32_matmul_precision("highest")
+    reset()
 
 
 @pytest.mark.parametrize("name", PRECISIONS)
