@@ -153,6 +153,17 @@ def test_what_results_say_of_averaged_weights_is_so():
         assert change == pytest.approx(0, abs=0.06) if dataset == "cifar10" else change < -0.08
 
 
+def test_what_is_said_of_a_record_at_larger_rates_is_so():
+    rows = read_rows(RESULTS.parent / "benchmarks/rates.csv")
+    for schedule, least in (("cosine to nothing", 0.99), ("linear to nothing", 0.945)):
+        own = [row for row in rows if row["schedule"] == schedule]
+        assert min(float(row["rank_correlation"]) for row in own) > least
+        assert {row["refused"] for row in own} == {"0"}
+    refused = {dataset: {row["refused"] for row in rows if (row["dataset"], row["schedule"]) == (dataset, "constant")}
+               for dataset in ("adult", "imdb", "cifar10")}  # fmt: skip
+    assert refused == {"adult": {"0"}, "imdb": {"1"}, "cifar10": {"1"}}
+
+
 def test_the_sentences_on_cost_as_in_the_paper_are_so():
     costs = read_rows(RESULTS.parent / "lissa/costs.csv")
     ratios = [float(row["ratio"]) for row in costs]
