@@ -52,6 +52,7 @@ benchmark: .venv/installed
 		--configfile config/cpu.yaml --quiet rules
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/solvers.py cpu --halves
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/solvers.py cpu
+	$(BIN)/python benchmarks/choose.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rates.py cpu
 	$(BIN)/python -m datagradient table solvers rates --results results/benchmarks --out paper_tables/benchmarks
 	$(BIN)/python -m datagradient figure solvers --results results/benchmarks --out figures/benchmarks

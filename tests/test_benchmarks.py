@@ -171,3 +171,27 @@ def test_rates_stand_with_their_range_over_seeds(tmp_path):
     assert list(line.values()) == [
         "adult", "constant", "1.00", "0.900 to 0.910", "0.80", "0.700", "1 of 2", "85.00",
     ]  # fmt: skip
+
+
+def test_the_cheapest_solver_that_is_good_enough_under_each_condition_is_chosen(monkeypatch):
+    """By score it would be the first, by cost the last, which is worse than chance allows where labels are right."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    from choose import by_condition, chosen, passes_added
+
+    def rows(noise, *scores):
+        names = (("cg", "0.1", "5.0"), ("record", "0.1", "0.5"), ("record", "1.0", "0.6"), ("ekfac", "0.1", "0.1"))
+        common = {"dataset": "affairs", "model": "neural", "noise": noise, "curvature": "ggn", "parameters": "last",
+                  "samples": "10", "steps": "3", "status": "converged", "auroc": ""}  # fmt: skip
+        return [{**common, **dict(zip(("solver", "damping", "forward_passes"), name, strict=True)), "lds": lds,
+                 "lds_gap_low": gap} for name, (lds, gap) in zip(names, scores, strict=True)]  # fmt: skip
+
+    table = [*rows("0", ("0.9", "0"), ("0.8", "-0.1"), ("0.7", "-0.1"), ("0.3", "0.2")),
+             *rows("0.2", ("0.9", "0"), ("0.6", "-0.1"), ("0.8", "-0.1"), ("0.9", "0"))]  # fmt: skip
+    assert chosen(by_condition(table, "affairs", "neural", {}))[0::5] == ("record", "1.0")
+    dear = {("affairs", "neural", noise): 9.0 for noise in ("0", "0.2")}  # what the record adds to training
+    assert chosen(by_condition(table, "affairs", "neural", dear))[0::5] == ("cg", "0.1")
+    for row in table[:1]:
+        row["status"] = "unconverged"
+    assert chosen(by_condition(table, "affairs", "neural", dear))[0::5] == ("record", "1.0")
+    overhead = {"ratio": "0.5", "train_seconds": "10", "forward_passes": "2", "train_ratio": "1.1"}
+    assert passes_added(overhead) == pytest.approx(0.4)
