@@ -8,7 +8,7 @@ PRESETS := $(filter-out defaults claims,$(notdir $(basename $(wildcard config/*.
 CONFIG := --configfile config/$(PRESET).yaml
 WORKFLOW := results/$(PRESET)/workflow.html
 
-.PHONY: reproduce experiments report test lint benchmark policies peers gpu readme ui lock clean
+.PHONY: reproduce experiments report test lint everything benchmark audits policies peers gpu readme ui lock clean
 
 reproduce: .venv/installed
 	@test -f config/$(PRESET).yaml || { echo "config/$(PRESET).yaml: not found; presets are: $(PRESETS)"; exit 1; }
@@ -20,7 +20,7 @@ reproduce: .venv/installed
 	@echo "Figures  figures/$(PRESET)/*.png (and .pdf)"
 	@echo "Results  results/$(PRESET)/*.csv"
 	@echo "Workflow results/$(PRESET)/workflow.html: Snakemake's report on its jobs"
-	@echo "MLflow   results/mlflow.db: run 'make ui', open http://127.0.0.1:5000, choose 'Model training'"
+	@echo "MLflow   results/mlflow.db: run 'make ui', which says what to open"
 
 # Fidelity, sensitivity, trusted labels and streaming, which take about as long as the run itself, and the page with them.
 experiments: .venv/installed
@@ -57,6 +57,15 @@ benchmark: .venv/installed
 	$(BIN)/python -m datagradient table solvers rates --results results/benchmarks --out paper_tables/benchmarks
 	$(BIN)/python -m datagradient figure solvers --results results/benchmarks --out figures/benchmarks
 
+# Audits of files whose wrong labels are known, about an hour; `make readme` shows them.
+audits: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/audits.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/checking.py
+
+# All of these and all presets, one after the other; .venv/bin/python tools/everything.py --plan says how long it takes.
+everything: .venv/installed
+	$(BIN)/python tools/everything.py
+
 # Candidates for removal and relabelling on development seeds; what was measured stays when it is interrupted. The script
 # loads the data itself.
 policies: .venv/installed
@@ -84,6 +93,7 @@ readme: .venv/installed
 	cp paper_tables/cpu/verdict.csv paper_tables/cpu/verdict.md paper_tables/cpu/verdict.tex paper_tables/
 
 ui: .venv/installed
+	@$(BIN)/python -m datagradient track --views
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/python -m mlflow ui --workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///results/mlflow.db}"
 
 .venv/installed: requirements.lock pyproject.toml

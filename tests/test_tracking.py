@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import http.server
+import json
 import multiprocessing
 import os
 import resource
@@ -157,6 +158,43 @@ def refused(call, match=ONE_LINE):
         call()
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 700
     return str(caught.value)
+
+
+# What a run says
+
+
+def test_a_policy_that_decides_once_has_a_run_too_and_its_share_of_what_wrong_labels_cost():
+    config = write_results("tiny", 1, ["influence", "repair", "true_labels"], iterations=2)
+    for policy, iteration in (("repair", 1), ("true_labels", 2)):
+        write_cell(Path(CELL.format(root="results/tiny", dataset="toy", model="logistic", noise="0.2", seed=0,
+                                    policy=policy, iteration=1)), 0, iteration)  # fmt: skip
+    found = {run.name: run for run in tracking.read_runs(config)}
+    assert list(found) == [f"toy/logistic/0.2/{policy}/0" for policy in ("influence", "repair", "true_labels")]
+    metrics = {metric.key: metric.value for metric in found["toy/logistic/0.2/repair/0"].metrics}
+    assert (metrics["accuracy_change"], metrics["recovered_share"]) == pytest.approx((10, 0.5))
+    assert metrics["influence_over_training"] == 4
+
+
+def test_metrics_have_one_name_each_and_those_that_runs_are_compared_by_no_section():
+    names = [tracking.called(column) for column in tracking.NUMBERS]
+    assert len(set(names)) == len(names)
+    assert {name for name in names if "/" not in name} <= {*tracking.FIRST, "samples"}
+    assert {"seconds/train", "validation/accuracy", "selection/dcs", "test/loss", "removed/samples"} <= set(names)
+
+
+def test_an_experiment_comes_with_views_whose_columns_are_there(store):
+    tracking.track_cells(CONFIG)
+    run, tags = runs()[0], client().get_experiment_by_name("tiny").tags
+    known = {*(f"metrics.`{name}`" for name in run.data.metrics), *(f"params.`{name}`" for name in run.data.params)}
+    for name in tracking.VIEWS:
+        view = json.loads(tags[tracking.VIEW + name])
+        assert set(view["selectedColumns"]) <= {
+            *known,
+            "metrics.`recovered_share`",
+        }  # where right labels are trained on
+    assert [line.split("  ")[1] for line in tracking.addresses()] == [
+        "eight: runs", "eight: means", "tiny: runs", "tiny: means",
+    ]  # fmt: skip
 
 
 # The store is made

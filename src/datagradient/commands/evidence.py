@@ -56,15 +56,17 @@ def track(args: argparse.Namespace) -> None:
     """Mirror results in MLflow: one run per (data set, model, noise, policy, seed), with iterations as steps.
 
     With --rebuild the whole store is rebuilt from the result files under results/; with --report figures, tables and
-    the page become artefacts of one run.
+    the page become artefacts of one run; --views prints where the interface shows prepared tables of the runs.
     """
-    if not (args.rebuild or args.report or args.config):
-        raise UserError("needs --config, or --report, or --rebuild")
+    if not (args.rebuild or args.report or args.config or args.views):
+        raise UserError("needs --config, or --report, or --rebuild, or --views")
     if args.config:
         config, _ = preset_of(args)  # before the store is touched
-    from datagradient.evidence.tracking import rebuild, track_cells, track_report
+    from datagradient.evidence.tracking import addresses, rebuild, track_cells, track_report
 
-    if args.rebuild:
+    if args.views:
+        print("\n".join(addresses()))
+    elif args.rebuild:
         rebuild(Path("results"))
     elif args.report:
         track_report(Path(args.report[0]).parent.name, [Path(file) for file in args.report])
@@ -86,6 +88,7 @@ COMMANDS = {
         ("--dataset", {"nargs": "+", "help": "data sets to log; without it: all"}),
         ("--model", {"nargs": "+", "help": "model families to log; without it: all"}),
         ("--report", {"nargs": "+", "help": "figures, tables and page of a preset, figures/<preset>/… and so on"}),
+        ("--views", {"action": "store_true", "help": "print the addresses of the views that experiments come with"}),
         ("--rebuild", {"action": "store_true", "help": "rebuild the whole store from the result files"}),
     ],
 }  # fmt: skip

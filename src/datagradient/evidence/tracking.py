@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import json
 import logging
 import os
 import re
@@ -29,12 +30,14 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from datagradient.data.conditions import base_of
 from datagradient.errors import UserError
 from datagradient.evidence.collect import KEYS, METRICS, metrics_row, model_of
 from datagradient.files import read_json
 from datagradient.files.locks import locked
 from datagradient.pipeline import layout
 from datagradient.pipeline.config import model_settings
+from datagradient.refine.policies import TRUE_LABELS
 
 GIVEN_STORE = "MLFLOW_TRACKING_URI"
 STORE, ARTEFACTS = Path("results/mlflow.db"), Path("results/mlartifacts")
@@ -44,6 +47,20 @@ REBUILD = "datagradient track --rebuild"
 WAIT = 20.0  # seconds for another program, such as the interface, to finish writing
 BATCH, FIRST_BATCH = 1000, 900  # metrics that MLflow accepts at once, and together with a run's parameters
 NUMBERS = [name for name in METRICS if name not in (*KEYS, "solver", "solver_status")]
+# MLflow draws the metrics of a prefix in a section of their own, and those without one first.
+FIRST = ("accuracy", "f1", "dcs", "accuracy_change", "recovered_share", "influence_over_training")
+SECTIONS = {"val_": "validation", "selection_": "selection", "test_": "test", "solver_": "solver"}  # by beginning
+# Views that the interface shows at addresses with their name: columns and groups. They are tags of an experiment.
+VIEW = "mlflow.sharedViewState."
+COMPARED = ("dataset", "model", "noise", "policy")
+SHOWN = ("accuracy", "accuracy_change", "recovered_share", "dcs", "removed/samples", "influence_over_training")
+VIEWS = {
+    "runs": {"selectedColumns": [*(f"params.`{key}`" for key in (*COMPARED, "seed")),
+                                 *(f"metrics.`{name}`" for name in SHOWN)]},
+    "means": {"selectedColumns": [f"metrics.`{name}`" for name in SHOWN],
+              "groupBy": {"aggregateFunction": "average",
+                          "groupByKeys": [{"mode": "param", "groupByData": key} for key in COMPARED]}},
+}  # fmt: skip
 # Exceptions of MLflow and its libraries for a store that is broken, refused or out of reach.
 FAILURES = (
     MlflowException, SQLAlchemyError, CommandError, json_format.Error, sqlite3.Error, OSError, ImportError, ValueError,
@@ -298,8 +315,13 @@ def _make_experiment(client: MlflowClient, preset: str) -> str:
     if experiment is not None:
         return _active(client, experiment)
     location = None if os.environ.get(GIVEN_STORE) else ARTEFACTS.absolute().as_uri()
+    # The kind, so that the interface shows runs first, not the traces of language models.
+    tags = {
+        "mlflow.experimentKind": "custom_model_development",
+        **{VIEW + name: json.dumps(view) for name, view in VIEWS.items()},
+    }
     try:
-        return client.create_experiment(preset, artifact_location=location)
+        return client.create_experiment(preset, artifact_location=location, tags=tags)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":  # e.g. another process has created it
             raise
@@ -312,6 +334,17 @@ def _active(client: MlflowClient, experiment: mlflow.entities.Experiment) -> str
         client.restore_experiment(experiment.experiment_id)
         _keep_latest(client, experiment.experiment_id)  # restoring it also restores all replaced runs
     return experiment.experiment_id
+
+
+def addresses(host: str = "http://127.0.0.1:5000") -> list[str]:
+    """Return the addresses of the views of each experiment in the interface, the newest experiment first."""
+    with _store() as uri:
+        _check(uri)
+        return [
+            f"{host}/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey={view}  {experiment.name}: {view}"
+            for experiment in MlflowClient(uri).search_experiments()
+            for view in VIEWS if VIEW + view in experiment.tags
+        ]  # fmt: skip
 
 
 # Runs of the store
@@ -382,7 +415,7 @@ def read_runs(config_file: Path, **fixed: object) -> list[MirroredRun]:
     runs = []
     for policy in config["policies"]:
         like = "influence" if policy == layout.GUARDED else policy
-        for keys in layout.grid(config, policy=like, iteration=config["iterations"], **fixed):
+        for keys in layout.grid(config, policy=like, iteration=layout.rounds_of(config, like), **fixed):
             runs += _read_run(config, root, {**keys, "policy": policy})
     return runs
 
@@ -391,7 +424,7 @@ def _read_run(config: dict, root: Path, keys: dict) -> list[MirroredRun]:
     """Return a list with one run, or an empty list if it is not finished."""
     if keys["policy"] == layout.GUARDED and not Path(layout.GUARD.format(root=root, **keys)).exists():
         return []
-    models = [model_of(root, {**keys, "iteration": k}) for k in range(config["iterations"] + 1)]
+    models = [model_of(root, {**keys, "iteration": k}) for k in range(keys["iteration"] + 1)]
     folders = [layout.Cell(root, **model).folder for model in models]
     if not all((folder / name).exists() for folder in folders for name in RECORDS):
         return []
@@ -416,18 +449,62 @@ def _run_of(config: dict, root: Path, keys: dict, folders: list[Path]) -> Mirror
         "/".join(str(keys[key]) for key in ("dataset", "model", "noise", "policy", "seed")),
         {**tags, "solver_status": str(rows[-1]["solver_status"])},
         [Param(key, str(value)) for key, value in _settings(config, keys, solver).items()],
-        _metrics(rows, folders),
+        _metrics(rows, folders, _with_true_labels(config, root, keys)),
         [(file, f"iter-{step}") for step, file in removed if file.exists()],
     )
 
 
-def _metrics(rows: list[dict], folders: list[Path]) -> list[Metric]:
+def _metrics(rows: list[dict], folders: list[Path], with_true_labels: float | None) -> list[Metric]:
+    """Return the numbers of each iteration, and what one compares runs by: see `compared`."""
     end = int(max((folder / "metrics.json").stat().st_mtime for folder in folders) * 1000)
-    metrics = [Metric(column, float(row[column]), end, step) for step, row in enumerate(rows) for column in NUMBERS]
+    metrics = []
+    for step, row in enumerate(rows):
+        values = {called(column): float(row[column]) for column in NUMBERS}
+        values |= compared(row, rows[0], with_true_labels)
+        metrics += [Metric(name, value, end, step) for name, value in values.items()]
     for k, folder in enumerate(folders):
         losses = read_json(folder / "train.json").get("losses", [])
         metrics += [Metric(f"epoch_loss/iteration_{k}", loss, end, epoch) for epoch, loss in enumerate(losses, start=1)]
     return metrics
+
+
+def called(column: str) -> str:
+    """Return the name in MLflow of a column of metrics.csv."""
+    if column in FIRST:
+        return column
+    if column.endswith("_seconds"):
+        return f"seconds/{column.removesuffix('_seconds')}"
+    for beginning, section in SECTIONS.items():
+        if column.startswith(beginning):
+            return f"{section}/{column.removeprefix(beginning)}"
+    if column.endswith("_selection"):
+        return f"selection/{column.removesuffix('_selection')}"
+    names = {"n_train": "samples", "removed": "removed/samples", "removed_flipped": "removed/flipped",
+             "relabelled": "removed/relabelled"}  # fmt: skip
+    return names.get(column, f"contribution/{column}")
+
+
+def compared(row: dict, baseline: dict, with_true_labels: float | None) -> dict[str, float]:
+    """Return the change of test accuracy in points, its share of what wrong labels cost, and the cost of influence.
+
+    Args:
+        row, baseline: rows of metrics.csv, of an iteration and of the unrefined model.
+        with_true_labels: test accuracy of the model that is trained on the right labels; None: not known.
+    """
+    gained = float(row["accuracy"]) - float(baseline["accuracy"])
+    values = {"accuracy_change": 100 * gained,
+              "influence_over_training": float(row["influence_seconds"]) / float(row["train_seconds"])}  # fmt: skip
+    cost = None if with_true_labels is None else with_true_labels - float(baseline["accuracy"])
+    return {**values, "recovered_share": gained / cost} if cost and cost > 0 else values
+
+
+def _with_true_labels(config: dict, root: Path, keys: dict) -> float | None:
+    """Return the test accuracy of the model of the right labels of the same seed; None if it was not trained."""
+    ideal = {**keys, "policy": TRUE_LABELS, "noise": base_of(keys["noise"])}
+    if TRUE_LABELS not in config["policies"]:
+        return None
+    file = layout.Cell(root, **{**ideal, "iteration": layout.rounds_of(config, TRUE_LABELS)}).file("metrics.json")
+    return read_json(file, "metrics")["metrics"]["accuracy"] if file.exists() else None
 
 
 def _report_run(files: list[Path]) -> MirroredRun:

@@ -9,6 +9,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from datagradient.data.conditions import SUFFIX, TRUSTED
 from datagradient.errors import UserError
 from datagradient.files import read_rows
+from datagradient.influence.options import RECORD
 from datagradient.refine.policies import ORACLE_REMOVAL, TRUE_LABELS
 from datagradient.report import experiment_figures
 from datagradient.report.formats import POOLED, dataset_titles, noise_words
@@ -20,6 +21,8 @@ from datagradient.report.style import (
     OVER_ITERATIONS,
     PAPER_D,
     POLICY_STYLE,
+    PROJECTED,
+    RECORDED,
     SOLVER_STYLE,
     STYLE,
     finish,
@@ -291,7 +294,7 @@ def solvers(results: Path) -> plt.Figure:
     for (i, (column, noise)), (j, dataset) in ((a, b) for a in enumerate(strips) for b in enumerate(datasets)):
         axis, panel_rows = axes[i, j], [row for row in rows if row["dataset"] == dataset and row["noise"] == noise]
         for solver, style in SOLVER_STYLE.items():
-            points = [row for row in panel_rows if (LAST if row["parameters"] == "last" else row["solver"]) == solver]
+            points = [row for row in panel_rows if _called(row) == solver]
             x, y = ([float(row[key]) for row in points] for key in ("forward_passes", column))
             axis.plot(x, y, linestyle="", markersize=4, alpha=0.8, label=solver, **style)
         for row in panel_rows:
@@ -303,8 +306,14 @@ def solvers(results: Path) -> plt.Figure:
         axis.set_title(f"{dataset}, {noise_words(noise)}")
         axis.set_ylabel(words[column] if j == 0 else "")
     drawing.supxlabel("Cost [plain forward passes over the training set]; dotted: 5", fontsize=8)
-    drawing.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=6)
+    drawing.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return drawing
+
+
+def _called(row: dict) -> str:
+    """Return the key of `SOLVER_STYLE` for a row of solvers.csv."""
+    names = {RECORD: RECORDED, f"{RECORD}-all": PROJECTED}
+    return names.get(row["solver"], LAST if row["parameters"] == "last" else row["solver"])
 
 
 FIGURES: dict[str, Callable[[Path], plt.Figure]] = {

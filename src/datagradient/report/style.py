@@ -51,13 +51,16 @@ OVER_ITERATIONS = ("influence", "guarded", "random", "uniform")
 GROUP_COLOURS = {"clean": "#0072B2", "flipped": "#D55E00"}
 NOISE_STYLE = [{"color": colour, "marker": marker} for colour, marker in zip(COLOURS, MARKERS, strict=False)]
 MODEL_STYLE = styles([(name, declared(name).colour, declared(name).marker) for name in modules("models")])
-LAST = "last layer, cg"
+# Solver of solvers.csv, or with its parameters where it is a name of those -> style.
+LAST, RECORDED, PROJECTED = "last layer, cg", "last layer, record", "all layers, record"
 SOLVER_STYLE = {
     "cg": {"color": "#0072B2", "marker": "o"},
     "lissa": {"color": "#D55E00", "marker": "s"},
     "ekfac": {"color": "#009E73", "marker": "^"},
     "ekfac+cg": {"color": "#56B4E9", "marker": "v"},
     LAST: {"color": "#CC79A7", "marker": "P"},
+    RECORDED: {"color": "#000000", "marker": "D"},
+    PROJECTED: {"color": "#E69F00", "marker": "X"},
 }
 PAPER_D = (0.41, 1.12)  # the paper's range of Cohen's d
 STYLE = {

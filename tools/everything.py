@@ -1,0 +1,99 @@
+"""Every committed result, one after the other: python tools/everything.py [--plan] [STEP ...], or make everything
+
+Prints what will be run and how long each step took before, then runs what this version of the code has not run. Killed
+or stopped, it goes on where it was when it is given again: a finished step is not repeated, and within a step the
+workflow or the script goes on with what it had. Steps after a failed one are run all the same; the exit status tells.
+Benchmarks measure time: leave the machine alone while they run. Peers, policies and GPUs need more than this
+environment and have commands of their own (docs/running.md). Writes results/everything.csv, a row for each finished
+step.
+"""
+
+import argparse
+import datetime
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from datagradient.files import read_json, read_rows, write_rows
+from datagradient.pipeline.provenance import machine
+
+RESULTS = Path("results")
+OUT = RESULTS / "everything.csv"
+COLUMNS = ("step", "command", "minutes", "finished", "code", "machine")
+# In the order in which the documents speak of them.
+PRESETS = ("cpu", "seeds", "lissa", "averaging", "confirm", "confirm-added")
+STEPS = {
+    **{preset: f"make reproduce PRESET={preset}" for preset in PRESETS},
+    "experiments": "make experiments PRESET=cpu",
+    "trusted": "make experiments PRESET=confirm",
+    "benchmark": "make benchmark",
+    "audits": "make audits",
+    "readme": "make readme",
+}
+
+
+def main() -> int:
+    """Print the plan, then run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS)}; without: all")
+    parser.add_argument("--plan", action="store_true", help="only print what would be run")
+    args = parser.parse_args()
+    unknown = [step for step in args.steps if step not in STEPS]
+    if unknown:
+        parser.error(f"no step {unknown[0]}; legal: {', '.join(STEPS)}")
+    before = {row["step"]: row for row in (read_rows(OUT) if OUT.exists() else [])}
+    code = code_version()
+    wanted = [step for step in STEPS if step in (args.steps or STEPS)]
+    waiting = [step for step in wanted if before.get(step, {}).get("code") != code]
+    for step in wanted:
+        print(f"{step:14} {words(step, before.get(step), code):44} {STEPS[step]}")
+    if args.plan:
+        return 0
+    failed = [step for step in waiting if not run(step, code)]
+    if failed:
+        print(f"failed: {', '.join(failed)}; give the command again to go on", file=sys.stderr)
+    return bool(failed)
+
+
+def code_version() -> str:
+    """Return git's name for the content of the package: words and tests may change without a new run."""
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD:src/datagradient"], capture_output=True, text=True, check=True
+    )
+    return found.stdout.strip()
+
+
+def words(step: str, row: dict[str, str] | None, code: str) -> str:
+    """Return what is known of a step: whether this code has finished it, and how long it took."""
+    if row is None:
+        return f"about {span(step):.0f} min" if (RESULTS / step / "provenance.json").exists() else "not measured"
+    took = f"{float(row['minutes']):.0f} min on {row['machine'].rpartition(', ')[2]}"
+    return f"done, {took}" if row["code"] == code else f"about {took}"
+
+
+def span(preset: str) -> float:
+    """Return the minutes between the first and the last result of a preset, of whatever version of the code."""
+    facts = read_json(RESULTS / preset / "provenance.json", "started", "finished")
+    start, end = (datetime.datetime.fromisoformat(facts[key]) for key in ("started", "finished"))
+    return (end - start).total_seconds() / 60
+
+
+def run(step: str, code: str) -> bool:
+    """Run a step and note that it has finished; return whether it has."""
+    start = time.monotonic()
+    print(f"--- {step}: {STEPS[step]}", flush=True)
+    if subprocess.run(STEPS[step].split(), check=False).returncode:
+        return False
+    row = {
+        "step": step, "command": STEPS[step], "minutes": f"{(time.monotonic() - start) / 60:.1f}",
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "code": code,
+        "machine": machine(),
+    }  # fmt: skip
+    others = [other for other in (read_rows(OUT) if OUT.exists() else []) if other["step"] != step]
+    write_rows(OUT, COLUMNS, [*others, row])
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
