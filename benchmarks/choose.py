@@ -9,6 +9,12 @@ The rule, written before the seeds were measured. Of each data set and model, by
    mean cost is at most `TIE` times that of the cheapest. What a record adds to training counts as cost.
 3. Of their candidates that are good enough, the one with the highest mean linear datamodeling score is chosen.
 
+Two things were added when seed 0 had been measured, before seed 1. On images and texts no solver of logistic regression
+was good enough by both, since high damping finds flipped labels and none predicts the loss; there the score decides
+alone. And logistic regression and trees have one solver for all kinds of data, of which the rows "any" say what is good
+enough on all data sets. For trees it was not followed: what it chooses saves 7 % and stops after three steps. Nor, when
+seed 1 was known, for texts: there the chosen one predicts nothing where labels are right, so the default stayed.
+
 Writes results/benchmarks/chosen.csv: for each condition the chosen one, the one with the highest score, and the default
 that was measured beside them, with what seed 1 (solvers.csv) says of each.
 """
@@ -21,16 +27,11 @@ from datagradient.files import read_rows, write_rows
 from datagradient.influence.options import RECORD, SOUND
 
 OUT = Path("results/benchmarks")
+ANY, ALIKE = "any", ("logistic", "boosted")  # families with one solver for all kinds of data
 LEEWAY = 0.02  # of AUROC
 TIE = 1.1  # times the cost of the cheapest group
-KEYS = (
-    "solver",
-    "curvature",
-    "parameters",
-    "samples",
-    "limit",
-    "damping",
-)  # of a candidate; all but damping: of a group
+# Of a candidate; all but damping: of a group.
+KEYS = ("solver", "curvature", "parameters", "samples", "limit", "tolerance", "damping")
 COLUMNS = (
     "dataset", "model", "which", *KEYS, "noise", "forward_passes", "lds", "lds_gap", "lds_gap_low", "auroc",
     "judged_forward_passes", "judged_lds", "judged_lds_gap", "judged_lds_gap_low", "judged_auroc",
@@ -46,7 +47,8 @@ def main() -> None:
     overhead = read_rows(OUT / "overhead.csv") if (OUT / "overhead.csv").exists() else []
     added = {(row["dataset"], row["model"], row["noise"]): passes_added(row) for row in overhead}
     rows = []
-    for dataset, model in dict.fromkeys((row["dataset"], row["model"]) for row in choice):
+    cells = [*dict.fromkeys((row["dataset"], row["model"]) for row in choice), *((ANY, model) for model in ALIKE)]
+    for dataset, model in cells:
         ours, theirs = (by_condition(table, dataset, model, added) for table in (choice, judged))
         every = candidates(ours)
         which = {
@@ -81,16 +83,19 @@ def by_condition(
 ) -> Table:  # fmt: skip
     """Return the rows of a data set and model by condition and candidate; the first of equal candidates counts.
 
-    The forward passes of a record include what it adds to training.
+    Of `ANY` data set, a condition is one of those of one data set. The forward passes of a record include what it adds
+    to training.
     """
     found: Table = {}
     for measured in table:
-        if (measured["dataset"], measured["model"]) == (dataset, model):
+        if measured["model"] == model and dataset in (measured["dataset"], ANY):
             row = {**measured, "limit": measured["steps"] if measured["status"] == "truncated" else ""}
+            row["samples"] = "all" if row["samples"] == row["n"] else row["samples"]
             if row["solver"].startswith(RECORD):
-                extra = added.get((dataset, model, row["noise"]), 0.0)
+                extra = added.get((row["dataset"], model, row["noise"]), 0.0)
                 row["forward_passes"] = f"{float(row['forward_passes']) + extra:.3g}"
-            found.setdefault(row["noise"], {}).setdefault(tuple(row[key] for key in KEYS), row)
+            condition = f"{row['dataset']} {row['noise']}" if dataset == ANY else row["noise"]
+            found.setdefault(condition, {}).setdefault(tuple(row[key] for key in KEYS), row)
     return found
 
 
@@ -100,12 +105,14 @@ def candidates(table: Table) -> list[Candidate]:
     return [one for one in first if all(one in other for other in others)]
 
 
-def is_good_enough(table: Table, one: Candidate) -> bool:
-    """Return whether a candidate is as good as the best under each condition, by the first part of the rule."""
-    return all(
-        found[one]["status"] in SOUND and float(found[one]["lds_gap_low"]) <= 0 and is_near(found, one)
-        for found in table.values()
-    )
+def good_enough(table: Table) -> list[Candidate]:
+    """Return the candidates that are as good as the best under each condition, by the first part of the rule."""
+    sound = [
+        one
+        for one in candidates(table)
+        if all(found[one]["status"] in SOUND and float(found[one]["lds_gap_low"]) <= 0 for found in table.values())
+    ]
+    return [one for one in sound if all(is_near(found, one) for found in table.values())] or sound
 
 
 def is_near(found: dict[Candidate, dict[str, str]], one: Candidate) -> bool:
@@ -127,7 +134,7 @@ def mean_of(table: Table, one: Candidate, column: str) -> float:
 
 def chosen(table: Table) -> Candidate:
     """Return the candidate that the rule chooses."""
-    good = [one for one in candidates(table) if is_good_enough(table, one)]
+    good = good_enough(table)
     costs = {one[:-1]: mean(mean_of(table, each, "forward_passes") for each in group)
              for group in groups(good) for one in group[:1]}  # fmt: skip
     cheap = [one for one in good if costs[one[:-1]] <= TIE * min(costs.values())]

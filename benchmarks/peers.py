@@ -22,7 +22,7 @@ from datamodeling import halves
 from inrun import in_run_values
 from peer_methods import METHODS
 from scipy.stats import spearmanr
-from solvers import CONVERGED, JUDGEMENT, LAST_LAYER, OUT, PAIRS, REPEATS, given, replace_rows, timed_scores
+from solvers import CONVERGED, JUDGEMENT, KEPT, OUT, PAIRS, REPEATS, given, replace_rows, timed_scores
 from tqdm import tqdm
 
 from datagradient.data.training_set import TrainingSet
@@ -40,7 +40,7 @@ COLUMNS = (
 OURS, OTHER = "datagradient", "datagradient, not the default"
 IN_RUN = "datagradient, in-run Shapley values for Adam"  # our version, for comparison alone
 # Our second variant, by the parameters that the default uses: it uses the other parameters.
-OTHERS = {"last": {**CONVERGED, "parameters": "all"}, "all": {**LAST_LAYER, "samples": 5000}}
+OTHERS = {"last": {**CONVERGED, "parameters": "all"}, "all": {**KEPT, "samples": 2000}}
 LAYERS = {"last": "last layer", "all": "all layers", "projected": "all layers, projected"}
 # The parameters covered by libraries that do not cover all layers.
 COVERS = {
@@ -76,9 +76,7 @@ def compare(root: Path, config: dict, dataset: str) -> list[dict]:
     ours = {OURS: solver, OTHER: {**OTHERS[solver["parameters"]], "damping": solver["damping"]}}
     covers = {**COVERS, **{name: LAYERS[options["parameters"]] for name, options in ours.items()}}
     for name, options in ours.items():
-        scores, steps = timed_scores(
-            module, model, samples, validation, options, REPEATS if name == OURS else 2, records
-        )
+        scores, steps = timed_scores(module, model, samples, validation, options, REPEATS, records)
         influence[name], seconds[name], status[name] = scores.influence, sum(steps.values()), "done"
     influence[IN_RUN], seconds[IN_RUN] = in_run(module, samples, validation, settings)
     status[IN_RUN], covers[IN_RUN] = "done", "all layers but normalisation"

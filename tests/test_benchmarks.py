@@ -16,6 +16,7 @@ from conftest import REPOSITORY, write_preset
 from datagradient.commands.main import main
 from datagradient.errors import UserError
 from datagradient.files import read_rows, write_json, write_rows
+from datagradient.influence.solvers import AgedRecord
 from datagradient.models import declared
 from datagradient.pipeline.config import read_validated
 from datagradient.pipeline.layout import Cell
@@ -181,17 +182,36 @@ def test_the_cheapest_solver_that_is_good_enough_under_each_condition_is_chosen(
     def rows(noise, *scores):
         names = (("cg", "0.1", "5.0"), ("record", "0.1", "0.5"), ("record", "1.0", "0.6"), ("ekfac", "0.1", "0.1"))
         common = {"dataset": "affairs", "model": "neural", "noise": noise, "curvature": "ggn", "parameters": "last",
-                  "samples": "10", "steps": "3", "status": "converged", "auroc": ""}  # fmt: skip
+                  "samples": "10", "n": "10", "steps": "3", "status": "converged", "auroc": "",
+                  "tolerance": ""}  # fmt: skip
         return [{**common, **dict(zip(("solver", "damping", "forward_passes"), name, strict=True)), "lds": lds,
                  "lds_gap_low": gap} for name, (lds, gap) in zip(names, scores, strict=True)]  # fmt: skip
 
     table = [*rows("0", ("0.9", "0"), ("0.8", "-0.1"), ("0.7", "-0.1"), ("0.3", "0.2")),
              *rows("0.2", ("0.9", "0"), ("0.6", "-0.1"), ("0.8", "-0.1"), ("0.9", "0"))]  # fmt: skip
-    assert chosen(by_condition(table, "affairs", "neural", {}))[0::5] == ("record", "1.0")
+    assert chosen(by_condition(table, "affairs", "neural", {}))[0::6] == ("record", "1.0")
     dear = {("affairs", "neural", noise): 9.0 for noise in ("0", "0.2")}  # what the record adds to training
-    assert chosen(by_condition(table, "affairs", "neural", dear))[0::5] == ("cg", "0.1")
+    assert chosen(by_condition(table, "affairs", "neural", dear))[0::6] == ("cg", "0.1")
     for row in table[:1]:
         row["status"] = "unconverged"
-    assert chosen(by_condition(table, "affairs", "neural", dear))[0::5] == ("record", "1.0")
+    assert chosen(by_condition(table, "affairs", "neural", dear))[0::6] == ("record", "1.0")
     overhead = {"ratio": "0.5", "train_seconds": "10", "forward_passes": "2", "train_ratio": "1.1"}
     assert passes_added(overhead) == pytest.approx(0.4)
+
+
+def test_where_a_record_is_too_old_the_default_is_measured_by_a_pass_and_other_candidates_are_left_out(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    import solvers
+
+    def timed(module, model, samples, validation, options, repeats, records=None):
+        if records:
+            raise AgedRecord("old")
+        return options["name"], {"setup": 1.0, "solve": 2.0}
+
+    monkeypatch.setattr(solvers, "timed_scores", timed)
+    given = (None, None, None, (), {"name": "record"}, 1, {"last": {}})
+    scores, seconds, instead = solvers.as_refined(*given, True)
+    assert (scores, instead, seconds["solve"]) == ("cg", " by a pass", 2.0)
+    assert seconds["setup"] > 1  # trying it took time too
+    with pytest.raises(AgedRecord, match="old"):
+        solvers.as_refined(*given, False)

@@ -83,12 +83,13 @@ def test_every_committed_preset_is_valid(tmp_path, preset):
         ("seeds: [0, one]", "mine.yaml: seeds.1: 'one' is not a whole number"),
         ("seeds: [0]", r"mine.yaml: seeds: \[0\] is not a list without repeats of at least two"),
         ("one_job: some", "mine.yaml: one_job: 'some' is not one of family, seed, step"),
-        ("model_settings: {neural: {solver: {name: ekfac}}}", "neural.solver.parameters: for images: last, and ekfac"),
+        ("model_settings: {neural: {solver: {name: ekfac}}}", "neural.solver.parameters: for tables: last, and ekfac"),
         ("model_settings: {neural: {solver: {text: {parameters: last}}}}", "mine.yaml: model_settings.neural.solver"),
-        ("model_settings: {neural: {solver: {name: lissa}}}", "text.tolerance: for texts: lissa needs a tolerance"),
+        ("model_settings: {neural: {solver: {name: lissa, text: {tolerance: 0}}}}",
+         "text.tolerance: for texts: lissa needs a tolerance"),
         ("model_settings: {boosted: {solver: {preconditioner: ekfac}}}", "for tables: ekfac is for networks"),
         ("model_settings: {logistic: {solver: {name: record}}}", "for tables: record is for networks"),
-        ("model_settings: {neural: {solver: {name: record}}}", "for tables: all, and record keeps last or projected"),
+        ("model_settings: {neural: {solver: {parameters: all}}}", "for images: all, and record keeps last or proj"),
         ("datasets: {digits: }\npolicies: [influence, crossfit]\n"
          "model_settings: {neural: {solver: {image: {parameters: projected}}}}",
          "for images: projected, and crossfit needs last or all"),
@@ -180,12 +181,12 @@ def test_ekfac_is_legal_for_all_parameters(tmp_path):
 
 
 def test_a_kind_of_data_may_have_its_own_solver(tmp_path):
-    text = "model_settings: {neural: {solver: {damping: 0.5, table: {name: lissa}, text: }}}"
+    text = "model_settings: {neural: {solver: {damping: 0.5, table: {name: lissa, samples: 9}, text: }}}"
     solver = validate(*merged(tmp_path, NEURAL + text))["model_settings"]["neural"]["solver"]
     assert solver["image"] == solver["text"] == solver_for(solver, "text")
     assert (solver["image"]["damping"], solver["image"]["parameters"]) == (0.5, "last")
     table = solver["table"]
-    assert (table["name"], table["parameters"], table["samples"]) == ("lissa", "all", 1000)
+    assert (table["name"], table["parameters"], table["samples"]) == ("lissa", "last", 9)
     assert "preconditioner" not in table
     with pytest.raises(UserError, match=r"solver.text.damping: -1 is not a number of at least 0"):
         validate(*merged(tmp_path, NEURAL + "model_settings: {neural: {solver: {text: {damping: -1}}}}"))
@@ -389,7 +390,7 @@ def test_no_preset_can_take_the_folder_of_something_else():
 
 def test_settings_of_the_committed_presets_stay_as_they_were(tmp_path):
     """Other settings, or 1.0 where 1 was, make another hash; change these only with the settings themselves."""
-    known = {"quick": "b0145e8a7abb", "cpu": "2c160aee0371", "seeds": "1042c64b24c0", "paper": "ee0b220981ac"}
+    known = {"quick": "a899820dd196", "cpu": "502e4e7e4487", "seeds": "5e6b8b2ed3f9", "paper": "7986efcbb291"}
     for preset, expected in known.items():
         text = (REPOSITORY / f"config/{preset}.yaml").read_text()
         full = validate(*merged(tmp_path, text))
@@ -455,3 +456,17 @@ def test_any_value_is_legal_or_refused_by_name(full, data):
                     assert values.keys() == declared(model).settings.keys()
             json.dumps(filled, allow_nan=False)
     assert repr(changed) == repr(before)
+
+
+def test_what_a_preset_says_of_a_solver_for_all_kinds_of_data_is_not_overridden_by_a_familys_own_for_one(tmp_path):
+    def solver(text):
+        return validate(*merged(tmp_path, NEURAL + f"model_settings: {{neural: {{solver: {text}}}}}"))[
+            "model_settings"
+        ]["neural"]["solver"]
+
+    own = solver("{samples: 7}")
+    assert {own[kind]["samples"] for kind in own} == {7}
+    assert (own["table"]["name"], own["image"]["name"]) == ("cg", "record")
+    lissa = solver("{name: lissa, text: {damping: 3}}")
+    assert lissa["table"] == lissa["image"] == {**lissa["text"], "damping": 0.1}
+    assert solver("{damping: 0.1}")["text"]["damping"] == 0.1  # the default of images, and stated all the same

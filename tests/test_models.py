@@ -15,7 +15,7 @@ from datagradient.data.record import sample_keys
 from datagradient.data.splits import SplitPlan, flip_labels
 from datagradient.errors import UserError
 from datagradient.files import read_meta, write_arrays
-from datagradient.influence.options import PROBLEM_OPTIONS
+from datagradient.influence.options import PROBLEM_OPTIONS, SOLVERS
 from datagradient.influence.scores import curvature_rows, score
 from datagradient.pipeline.layout import modules, solver_for
 from datagradient.pipeline.prepare import write_prepared
@@ -82,7 +82,7 @@ def test_every_family_keeps_the_contract_on_every_data_set(name, prepared, tmp_p
     np.testing.assert_array_equal(family.probabilities(loaded, inputs), probabilities)
 
     solver = solver_for(models.declared(name).solver, read_meta(prepared / "features.npz")["modality"])
-    options = {key: value for key, value in solver.items() if key not in PROBLEM_OPTIONS}
+    options = {key: value for key, value in solver.items() if key in ("name", *SOLVERS[solver["name"]])}
     form = {key: solver[key] for key in PROBLEM_OPTIONS[1:] if key in solver}
     rows = curvature_rows(len(samples.labels), solver.get("samples"), 0)
     influence = score(

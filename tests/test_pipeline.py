@@ -32,6 +32,7 @@ streaming: {dataset: affairs, model: logistic, trained_on: 300, chunk: 100, size
 fidelity: {halves: 6, single: 3, initialisations: 2}
 trusted: {labels: [0, 20, 1000], checked: [10], seeds: {logistic: 2}}
 sensitivity: {fractions: [0.05, 0.2]}
+model_settings: {logistic: {solver: {tolerance: 1.0e-4}}}  # numbers that hardly depend on where a solve stops
 """
 snakemake = functools.partial(conftest.snakemake, config=MICRO)
 TRAINED = 6  # policies that train models

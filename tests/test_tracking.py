@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from sqlalchemy.engine import make_url
 
 from datagradient.errors import UserError
-from datagradient.evidence import tracking
+from datagradient.evidence import mirrored, tracking
 from datagradient.evidence.collect import KEYS, METRICS
 from datagradient.files import write_arrays, write_json
 from datagradient.pipeline.layout import CELL, GUARD
@@ -80,6 +80,7 @@ def made(tmp_path_factory):
         write_results("eight", 8, ["influence"])
         tracking.initialise("tiny")
         shutil.copy("results/mlflow.db", "empty.db")
+        change(Path("empty.db"), "DELETE FROM experiment_tags")
         change(Path("empty.db"), "DELETE FROM experiments WHERE name = 'tiny'")
         tracking.initialise("eight")
     return folder
@@ -168,7 +169,7 @@ def test_a_policy_that_decides_once_has_a_run_too_and_its_share_of_what_wrong_la
     for policy, iteration in (("repair", 1), ("true_labels", 2)):
         write_cell(Path(CELL.format(root="results/tiny", dataset="toy", model="logistic", noise="0.2", seed=0,
                                     policy=policy, iteration=1)), 0, iteration)  # fmt: skip
-    found = {run.name: run for run in tracking.read_runs(config)}
+    found = {run.name: run for run in mirrored.read_runs(config)}
     assert list(found) == [f"toy/logistic/0.2/{policy}/0" for policy in ("influence", "repair", "true_labels")]
     metrics = {metric.key: metric.value for metric in found["toy/logistic/0.2/repair/0"].metrics}
     assert (metrics["accuracy_change"], metrics["recovered_share"]) == pytest.approx((10, 0.5))
@@ -176,9 +177,9 @@ def test_a_policy_that_decides_once_has_a_run_too_and_its_share_of_what_wrong_la
 
 
 def test_metrics_have_one_name_each_and_those_that_runs_are_compared_by_no_section():
-    names = [tracking.called(column) for column in tracking.NUMBERS]
+    names = [mirrored.called(column) for column in mirrored.NUMBERS]
     assert len(set(names)) == len(names)
-    assert {name for name in names if "/" not in name} <= {*tracking.FIRST, "samples"}
+    assert {name for name in names if "/" not in name} <= {*mirrored.FIRST, "samples"}
     assert {"seconds/train", "validation/accuracy", "selection/dcs", "test/loss", "removed/samples"} <= set(names)
 
 
@@ -486,15 +487,15 @@ def test_a_store_made_again_in_a_moved_folder_holds_the_same(store, tmp_path, mo
         shutil.move(tmp_path / name, moved / name)
     enter(moved, monkeypatch)
     tracking.rebuild(Path("results"))
-    assert names() == once() + Counter([tracking.REPORT])
+    assert names() == once() + Counter([mirrored.REPORT])
     assert names("eight") == once(["influence"], range(8))
     stored = {run.info.run_name: run.info.run_id for run in runs()}
     listed = client().list_artifacts(stored["toy/logistic/0.2/influence/1"], "iter-1")
     assert [file.path for file in listed] == ["iter-1/removed.csv"]
-    assert [file.path for file in client().list_artifacts(stored[tracking.REPORT], "figures")] == [
+    assert [file.path for file in client().list_artifacts(stored[mirrored.REPORT], "figures")] == [
         "figures/accuracy.png"
     ]
-    assert [file.path for file in client().list_artifacts(stored[tracking.REPORT], "results")] == [
+    assert [file.path for file in client().list_artifacts(stored[mirrored.REPORT], "results")] == [
         "results/report.html"
     ]
     assert not {folder.name for folder in earlier} & {folder.name for folder in tracking.ARTEFACTS.iterdir()}

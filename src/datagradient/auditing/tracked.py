@@ -12,7 +12,7 @@ from datagradient.errors import UserError, one_line
 if TYPE_CHECKING:
     from datagradient.auditing.run import Audit
     from datagradient.auditing.setup import Said
-    from datagradient.evidence.tracking import MirroredRun
+    from datagradient.evidence.mirrored import MirroredRun
 
 EXPERIMENT = "Audits"
 LONGEST = 5.0  # seconds that an audit waits for the store
@@ -67,7 +67,7 @@ def run_of(result: "Audit", folder: Path) -> "MirroredRun":
     """Return the run of an audit: its options, its numbers as metrics, and its files."""
     from mlflow.entities import Metric, Param
 
-    from datagradient.evidence.tracking import MirroredRun
+    from datagradient.evidence.mirrored import MirroredRun
 
     summary, now = result.summary, int(time.time() * 1000)
     source, facts = summary["source"], summary["provenance"]

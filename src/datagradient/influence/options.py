@@ -39,4 +39,6 @@ def record_misfit(solver: dict, is_kept: bool) -> tuple[str, str] | None:
         return None
     if not is_kept:
         return "name", f"{RECORD} is for networks"
-    return ("parameters", f"all, and {RECORD} keeps last or projected") if solver.get("parameters") == "all" else None
+    if solver.get("parameters") == "all":
+        return "parameters", f"all, and {RECORD} keeps last or projected; name: cg takes all"
+    return None

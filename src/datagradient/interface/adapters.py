@@ -1,7 +1,8 @@
 """From a user's model to the influence problem that it is scored by: one adapter a kind of model.
 
-An adapter is a module with ``FAMILY``, the family of the replication whose way of solving it has, and ``scorable``. It
-is chosen by the model's own library, so that no other library needs to be installed.
+An adapter is a module with ``FAMILY``, the family of the replication whose way of solving it has, ``scorable``, and
+``SOLVER``, if its defaults differ from the family's. It is chosen by the model's own library, so that no other library
+needs to be installed.
 """
 
 import importlib

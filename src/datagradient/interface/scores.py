@@ -158,7 +158,7 @@ def influence_scores(
     stated = Stated(loss, class_weight, _numbers(sample_weight))
     adapter = adapters.for_model(model)
     with LOCK, adapters.context(adapter, model):
-        return _scored(adapter, model, train, validation, stated, _with_defaults(options, adapter.FAMILY), verify, seed)
+        return _scored(adapter, model, train, validation, stated, _with_defaults(options, adapter), verify, seed)
 
 
 def score_network(
@@ -173,7 +173,7 @@ def score_network(
         raise UserError(f"solver: a Recorder's is {name}; for {options['name']} use influence_scores")
     adapter = adapters.for_model(model)
     with LOCK, adapters.context(adapter, model):
-        return _scored(adapter, model, train, validation, stated, _with_defaults(options, adapter.FAMILY), 0, seed)
+        return _scored(adapter, model, train, validation, stated, _with_defaults(options, adapter), 0, seed)
 
 
 def _scored(
@@ -231,14 +231,14 @@ def _options(solver: Mapping[str, Any] | None) -> dict[str, Any]:
     return options
 
 
-def _with_defaults(options: dict[str, Any], family: str) -> dict[str, Any]:
-    """Return options with the defaults of a family of the replication, as far as the solver has them."""
-    defaults = declared(family).solver
-    name = options.get("name", defaults["name"])
+def _with_defaults(options: dict[str, Any], adapter: ModuleType) -> dict[str, Any]:
+    """Return options with the defaults of a kind of model, as far as the solver has them."""
+    defaults = {**declared(adapter.FAMILY).solver, **getattr(adapter, "SOLVER", {})}
+    name = options.get("name", "cg" if defaults["name"] == RECORD else defaults["name"])  # training kept nothing here
     legal = ("name", *SOLVERS[name], *PROBLEM_OPTIONS)
     if name == "cg" and options.get("preconditioner") != "ekfac":
         defaults = {key: value for key, value in defaults.items() if key != "preconditioner"}
-    return {**{key: value for key, value in defaults.items() if key in legal}, **options}
+    return {**{key: value for key, value in defaults.items() if key in legal}, "name": name, **options}
 
 
 def _verified(scorable: Scorable, influence: NDArray[np.float64], count: int, options: dict[str, Any]) -> Verification:

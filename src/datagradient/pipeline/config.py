@@ -75,7 +75,7 @@ def validate(config: dict, files: list[Path]) -> dict:
     """
     defaults = _declarations()
     contents = {**defaults, **{file: read_yaml(file) for file in files}}
-    config = functools.reduce(_merged, [*defaults.values(), config])
+    config = functools.reduce(_merged, [*(_without_replaced(content, config) for content in defaults.values()), config])
     for check in (_structure, _validation, _rates, _solvers, _size, _experiments, _policies, _split):
         problem = next(iter(check(config)), None)
         if problem is not None:
@@ -200,6 +200,24 @@ def _declarations() -> dict[Path, dict]:
     families = map(declared, modules("models"))
     return {family.file: {"model_settings": {family.name: {"settings": family.defaults, "solver": family.solver}}}
             for family in families}  # fmt: skip
+
+
+def _without_replaced(declaration: dict, config: dict) -> dict:
+    """Return a family's defaults without those for one kind of data that a configuration replaces for all kinds.
+
+    Where it names a solver, the family's options for one kind are those of another solver, and none of them counts.
+    """
+    families = {}
+    for model, entry in declaration["model_settings"].items():
+        given = _lookup(config, ("model_settings", model, "solver"))
+        stated = given if isinstance(given, dict) else {}
+        solver = dict(entry["solver"])
+        for kind in set(MODALITIES) & solver.keys():
+            of_kind = stated.get(kind)
+            names = "name" in stated or (isinstance(of_kind, dict) and "name" in of_kind)
+            solver[kind] = {} if names else {key: value for key, value in solver[kind].items() if key not in stated}
+        families[model] = {**entry, "solver": solver}
+    return {**declaration, "model_settings": families}
 
 
 def _merged(base: Any, new: Any) -> Any:

@@ -8,7 +8,7 @@ from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, reading, replacing
 from datagradient.refine.policies import INFLUENCE
 from datagradient.refine.policies import POLICIES as DECLARED
-from datagradient.report import audit_tables, confirmation, gpu, verdicts
+from datagradient.report import audit_tables, confirmation, costs, gpu, verdicts
 from datagradient.report.formats import (
     dataset_titles,
     difference,
@@ -267,6 +267,8 @@ BLOCKS = {
     "streamed": ("cpu", streamed),
     "fidelity": ("cpu", fidelity),
     "peers": ("benchmarks", peers),
+    "cost goals": ("", costs.goals),
+    "solvers chosen": ("", costs.chosen),
     "gpu": ("gpu", gpu.measured),
     "gpu hours": ("", gpu.hours),
     "audit trials in short": ("benchmarks", audit_tables.trials_in_short),
