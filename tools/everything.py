@@ -29,6 +29,7 @@ STEPS = {
     "trusted": "make experiments PRESET=confirm",
     "benchmark": "make benchmark",
     "audits": "make audits",
+    "full": "make reproduce PRESET=full",
     "readme": "make readme",
 }
 
