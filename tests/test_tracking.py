@@ -198,6 +198,13 @@ def test_an_experiment_comes_with_views_whose_columns_are_there(store):
     ]  # fmt: skip
 
 
+def test_an_experiment_of_an_earlier_version_gets_its_views(store):
+    change(store, "DELETE FROM experiment_tags")
+    assert tracking.addresses() == []
+    tracking.initialise("tiny")
+    assert [line.split("  ")[1] for line in tracking.addresses()] == ["tiny: runs", "tiny: means"]
+
+
 # The store is made
 
 

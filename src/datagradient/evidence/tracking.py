@@ -50,6 +50,9 @@ VIEWS = {
               "groupBy": {"aggregateFunction": "average",
                           "groupByKeys": [{"mode": "param", "groupByData": key} for key in COMPARED]}},
 }  # fmt: skip
+# Of an experiment; its kind, so that the interface shows runs first, not the traces of language models.
+TAGS = {"mlflow.experimentKind": "custom_model_development",
+        **{VIEW + name: json.dumps(view) for name, view in VIEWS.items()}}  # fmt: skip
 # Exceptions of MLflow and its libraries for a store that is broken, refused or out of reach.
 FAILURES = (
     MlflowException, SQLAlchemyError, CommandError, json_format.Error, sqlite3.Error, OSError, ImportError, ValueError,
@@ -287,15 +290,13 @@ def _check(uri: str) -> None:
 def _make_experiment(client: MlflowClient, preset: str) -> str:
     experiment = client.get_experiment_by_name(preset)
     if experiment is not None:
+        for name, value in TAGS.items():
+            if experiment.tags.get(name) != value:  # made by an earlier version
+                client.set_experiment_tag(experiment.experiment_id, name, value)
         return _active(client, experiment)
     location = None if os.environ.get(GIVEN_STORE) else ARTEFACTS.absolute().as_uri()
-    # The kind, so that the interface shows runs first, not the traces of language models.
-    tags = {
-        "mlflow.experimentKind": "custom_model_development",
-        **{VIEW + name: json.dumps(view) for name, view in VIEWS.items()},
-    }
     try:
-        return client.create_experiment(preset, artifact_location=location, tags=tags)
+        return client.create_experiment(preset, artifact_location=location, tags=TAGS)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":  # e.g. another process has created it
             raise
