@@ -24,7 +24,8 @@ def write(folder, **tables):
 def results(tmp_path):
     both = [solver("record", "last", "0.1", "0.5"), solver("record-all", "projected", "1.0", "0.4", "1.5"),
             solver("cg", "all", "0.1", "0.45", "6")]  # fmt: skip
-    overhead = [{"dataset": "affairs", "model": model, "noise": "0.2", "ratio": ratio, "train_ratio": "1.2"}
+    overhead = [{"dataset": "affairs", "model": model, "noise": "0.2", "ratio": ratio, "train_ratio": "1.2",
+                 "train_seconds": "10", "forward_passes": "2"}
                 for model, ratio in (("neural", "0.01"), ("logistic", "0.3"), ("boosted", "0.05"))]  # fmt: skip
     peer = {"dataset": "affairs", "status": "done", "auroc": "0.9", "lds": "0.5", "times_ours": "1", "covers": ""}
     write(
@@ -53,6 +54,7 @@ def test_goals_are_judged_at_the_damping_that_another_seed_chose_and_misses_are_
         "… rank correlation with a pass, the lower of two seeds": "**0.980**",
         "all layers from the record, projected: forward passes": "**1.50**",
         "… LDS, and that of a converged solve": "**0.40, 0.45**", "training with the record ÷ without": "**1.20**",
+        "… what it adds to training, in forward passes": "40.0",
         "cheapest library method of equal LDS and AUROC ÷ the last layer from the record": "none is of equal worth",
         "cheapest library method of equal LDS and AUROC ÷ our default": "30 (equal)",
         "logistic: of training": "**0.3**",
@@ -80,6 +82,27 @@ def test_the_chosen_solver_stands_beside_the_one_of_the_highest_score(results):
     assert costs.chosen(results).splitlines()[2:] == [
         "| Affairs, neural | chosen | record, last, damping 0.1, 1,000 samples, 3 steps | 7 to 8 | "
         "20% flipped 0.50, 0.40; as published 0.50, 0.40 | 20% flipped 0.90, – |",
-        "| Affairs, neural | highest LDS and before | cg, all, damping 0.1, 1,000 samples | 7 | 20% flipped 0.50, 0.40 "
-        "| 20% flipped 0.90, – |",
+        "| Affairs, neural | highest LDS and default then | cg, all, damping 0.1, 1,000 samples | 7 | "
+        "20% flipped 0.50, 0.40 | 20% flipped 0.90, – |",
+    ]
+
+
+def test_a_record_that_was_refused_on_the_seed_that_judges_is_a_miss_and_a_default_by_record_comes_first(results):
+    own = {**solver("record", "last", "3.0", "0.5", "0.7"), "default": "1"}
+    write(results, solvers=[own, {**solver("cg", "all", "0.1", "0.45", "6"), "default": "0"}])
+    lines = {line.split(" | ")[0]: line for line in costs.goals(results).splitlines()}
+    assert lines["| last layer from the record: forward passes"].endswith("| **0.7** |")
+    assert lines["| all layers from the record, projected: forward passes"].endswith("| **refused** |")
+    assert lines["| … LDS, and that of a converged solve"].endswith("| **refused** |")
+
+
+def test_families_with_one_solver_stand_once_for_all_data_sets_and_costs_of_the_other_seed_say_so(results):
+    row = {"dataset": "affairs", "model": "boosted", "which": "chosen", "solver": "cg", "curvature": "ggn",
+           "parameters": "all", "samples": "all", "limit": "", "tolerance": "0.01", "damping": "0.1", "noise": "0.2",
+           "forward_passes": "6", "lds": "0.5", "auroc": "", "judged_forward_passes": "", "judged_lds": "",
+           "judged_auroc": ""}  # fmt: skip
+    write(results, chosen=[row, {**row, "dataset": "any", "noise": "affairs 0.2"}])
+    assert costs.chosen(results).splitlines()[2:] == [
+        "| all data sets, boosted | chosen | cg, all, damping 0.1, all samples, to 0.01 | 6 (seed 0) | affairs 0.50, – "
+        "|  |"
     ]

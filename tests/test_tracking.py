@@ -201,6 +201,7 @@ def test_an_experiment_comes_with_views_whose_columns_are_there(store):
 def test_an_experiment_of_an_earlier_version_gets_its_views(store):
     change(store, "DELETE FROM experiment_tags")
     assert tracking.addresses() == []
+    client().delete_experiment(client().get_experiment_by_name("tiny").experiment_id)
     tracking.initialise("tiny")
     assert [line.split("  ")[1] for line in tracking.addresses()] == ["tiny: runs", "tiny: means"]
 

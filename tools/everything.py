@@ -20,9 +20,10 @@ from datagradient.pipeline.provenance import machine
 
 RESULTS = Path("results")
 OUT = RESULTS / "everything.csv"
+CODE = ("src/datagradient", "config", "workflow", "benchmarks")
 COLUMNS = ("step", "command", "minutes", "finished", "code", "machine")
-# In the order in which the documents speak of them.
-PRESETS = ("cpu", "seeds", "lissa", "averaging", "confirm", "confirm-added")
+# lissa before cpu, whose verdicts show it.
+PRESETS = ("lissa", "cpu", "seeds", "averaging", "confirm", "confirm-added")
 STEPS = {
     **{preset: f"make reproduce PRESET={preset}" for preset in PRESETS},
     "experiments": "make experiments PRESET=cpu",
@@ -30,8 +31,8 @@ STEPS = {
     "benchmark": "make benchmark",
     "audits": "make audits",
     "full": "make reproduce PRESET=full",
-    "readme": "make readme",
 }
+LAST = "make readme"  # when all else has succeeded
 
 
 def main() -> int:
@@ -46,7 +47,7 @@ def main() -> int:
     before = {row["step"]: row for row in (read_rows(OUT) if OUT.exists() else [])}
     code = code_version()
     wanted = [step for step in STEPS if step in (args.steps or STEPS)]
-    waiting = [step for step in wanted if before.get(step, {}).get("code") != code]
+    waiting = [step for step in wanted if not is_done(before.get(step), code)]
     for step in wanted:
         print(f"{step:14} {words(step, before.get(step), code):44} {STEPS[step]}")
     if args.plan:
@@ -54,15 +55,26 @@ def main() -> int:
     failed = [step for step in waiting if not run(step, code)]
     if failed:
         print(f"failed: {', '.join(failed)}; give the command again to go on", file=sys.stderr)
-    return bool(failed)
+        return 1
+    return subprocess.run(LAST.split(), check=False).returncode
 
 
 def code_version() -> str:
-    """Return git's name for the content of the package: words and tests may change without a new run."""
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD:src/datagradient"], capture_output=True, text=True, check=True
-    )
-    return found.stdout.strip()
+    """Return what names the code that results depend on: words and tests may change without a new run.
+
+    With ``-dirty`` when it was changed since the last commit: what such code has finished is run again.
+    """
+    try:
+        named = [git("rev-parse", "--short", f"HEAD:{folder}") for folder in CODE]
+        changed = git("status", "--porcelain", "--", *CODE)
+    except (OSError, subprocess.CalledProcessError):
+        sys.exit("this is no git repository: clone it, so that results say what code made them")
+    return " ".join(named) + ("-dirty" if changed else "")
+
+
+def git(*arguments: str) -> str:
+    """Return what a git command prints."""
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def words(step: str, row: dict[str, str] | None, code: str) -> str:
@@ -70,7 +82,12 @@ def words(step: str, row: dict[str, str] | None, code: str) -> str:
     if row is None:
         return f"about {span(step):.0f} min" if (RESULTS / step / "provenance.json").exists() else "not measured"
     took = f"{float(row['minutes']):.0f} min on {row['machine'].rpartition(', ')[2]}"
-    return f"done, {took}" if row["code"] == code else f"about {took}"
+    return f"done, {took}" if is_done(row, code) else f"about {took}"
+
+
+def is_done(row: dict[str, str] | None, code: str) -> bool:
+    """Return whether this version of the code, as it was committed, has finished a step."""
+    return row is not None and row["code"] == code and not code.endswith("-dirty")
 
 
 def span(preset: str) -> float:

@@ -59,7 +59,7 @@ def _read_run(config: dict, root: Path, keys: dict) -> list[MirroredRun]:
         return [_run_of(config, root, keys, folders)]
     except UserError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         what, summary = f"{type(error).__name__}: {error}", layout.Cell(root, **keys).refined
         gone = summary if summary.exists() else folders[-1].parent
         raise UserError(f"{folders[-1].parent}: unlike results of this version ({what}); delete {gone} and run the "

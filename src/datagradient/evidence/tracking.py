@@ -290,10 +290,11 @@ def _check(uri: str) -> None:
 def _make_experiment(client: MlflowClient, preset: str) -> str:
     experiment = client.get_experiment_by_name(preset)
     if experiment is not None:
+        experiment_id = _active(client, experiment)
         for name, value in TAGS.items():
             if experiment.tags.get(name) != value:  # made by an earlier version
-                client.set_experiment_tag(experiment.experiment_id, name, value)
-        return _active(client, experiment)
+                client.set_experiment_tag(experiment_id, name, value)
+        return experiment_id
     location = None if os.environ.get(GIVEN_STORE) else ARTEFACTS.absolute().as_uri()
     try:
         return client.create_experiment(preset, artifact_location=location, tags=TAGS)

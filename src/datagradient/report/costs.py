@@ -19,7 +19,7 @@ WITHIN = "cosine to nothing"  # in rates.csv, the schedule of the networks here
 CANDIDATE = ("solver", "curvature", "parameters", "samples", "limit", "tolerance", "damping")  # columns of chosen.csv
 OURS, OTHER, LAST = "datagradient", "datagradient, not the default", "last layer"  # in peers.csv
 ANY = "any"  # data set
-WHICH = {"chosen": "chosen", "highest": "highest LDS", "default": "before"}
+WHICH = {"chosen": "chosen", "highest": "highest LDS", "default": "default then"}
 REFUSED: dict[str, str] = {}  # row of a solver that had scores on the seed that chose alone: the record was too old
 Cell = tuple[str, bool] | None  # in words, and whether the goal is reached; None: not measured
 
@@ -43,6 +43,8 @@ def goals(results: Path) -> str:
     add("… of training", f"at most {SHARE:g}", [_most(row, "ratio", SHARE) for row in last])
     add("… rank correlation with a pass, the lower of two seeds", f"at least {RANKS:g}",
         [_least_correlation(tables["rates"], name) for name in datasets])  # fmt: skip
+    add("… what it adds to training, in forward passes", "–",
+        [_added(_one(tables["overhead"], name, NETWORK)) for name in datasets])  # fmt: skip
     every = [_row(tables, name, f"{RECORD}-all", "projected") for name in datasets]
     add("all layers from the record, projected: forward passes", f"at most {ALL_PASSES:g}",
         [_most(row, "forward_passes", ALL_PASSES) for row in every])  # fmt: skip
@@ -66,7 +68,7 @@ def goals(results: Path) -> str:
             *lines,
             "",
             f"Networks: {noise_words(FLIPS, 'of labels flipped')}. Dampings are the default's, or else "
-            "those of the highest LDS on another seed. Bold: missed.",
+            "those of the highest LDS on another seed. Bold: missed; a dash: not measured.",
         ]
     )
 
@@ -87,8 +89,11 @@ def chosen(results: Path) -> str:
             found = [row for row in own if tuple(row[key] for key in CANDIDATE) == candidate]
             said = " and ".join(dict.fromkeys(WHICH[row["which"]] for row in found))
             found = list({row["noise"]: row for row in found}.values())
-            passes = [float(row["judged_forward_passes"] or row["forward_passes"]) for row in found]
-            cost = f"{min(passes):.2g}" if len(passes) == 1 else f"{min(passes):.2g} to {max(passes):.2g}"
+            judged = [row["judged_forward_passes"] for row in found if row["judged_forward_passes"]]
+            passes = sorted(
+                {f"{float(text):.2g}" for text in judged or [row["forward_passes"] for row in found]}, key=float
+            )
+            cost = " to ".join(dict.fromkeys((passes[0], passes[-1]))) + ("" if judged else " (seed 0)")
             lines.append(f"| {titles[dataset]}, {model} | {said} | {_described(found[0])} | {cost} | "
                          f"{_both(found, 'lds')} | {_both(found, 'auroc')} |")  # fmt: skip
     return "\n".join(lines)
@@ -144,6 +149,13 @@ def _most(row: dict | None, column: str, limit: float) -> Cell:
         return None
     value = float(row[column])
     return f"{value:.2g}" if value < 1 else f"{value:.2f}", value <= limit
+
+
+def _added(row: dict | None) -> Cell:
+    if row is None:
+        return None
+    forward = float(row["ratio"]) * float(row["train_seconds"]) / float(row["forward_passes"])
+    return f"{(float(row['train_ratio']) - 1) * float(row['train_seconds']) / forward:.1f}", True
 
 
 def _least_correlation(rates: list[dict], dataset: str) -> Cell:

@@ -10,7 +10,7 @@ from datagradient.report.formats import noise_words
 
 FLIPPED, HUMAN = "0.2", "worse_label"  # the conditions that need no name in their column; others are named
 ARM = "LiSSA over all layers of the networks"
-OURS = "the solvers in config/ and docs/method.md"
+OURS = "the solvers that provenance.json of the run names"
 BESIDES = {"flipped": "with flipped labels", "human": "with human labels",
            "as in the paper": "as in the paper (networks, LiSSA)"}  # fmt: skip
 GAIN = "C1"  # the claim on the change of test accuracy
