@@ -11,7 +11,7 @@ writes nothing.
 import argparse
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,9 @@ NETWORKS = {
 }
 WAYS = {
     "record": {"name": RECORD, "parameters": "last"},
-    "record-all": {"name": RECORD, "parameters": "projected"},
     "last layer": {"name": "cg", "parameters": "last"},
     "all layers": {"name": "cg", "parameters": "all", "samples": 1000, "max_iterations": 50},
+    "record-all": {"name": RECORD, "parameters": "projected"},
 }
 
 
@@ -72,14 +72,14 @@ def main() -> None:
         for row in measured(train, validation, len(dataset.class_names), settings):
             rows.append({"network": network, "n": len(train[1]), "epochs": settings["epochs"], **row, **made})
             print({key: rows[-1].get(key, "") for key in COLUMNS}, flush=True)
-        if not args.cpu:  # after each network, so that what was measured stays when the next one is interrupted
-            write_rows(path, COLUMNS, rows)
-            write_json(OUT / "provenance.json", facts)
+            if not args.cpu:  # after each row, so that what was measured stays when the rest is interrupted
+                write_rows(path, COLUMNS, rows)
+                write_json(OUT / "provenance.json", facts)
 
 
-def measured(train: tuple, validation: tuple, n_classes: int, settings: dict) -> list[dict[str, Any]]:
-    """Return one row for each way of scoring one network."""
-    given, rows = (*train, n_classes, settings, 0), []
+def measured(train: tuple, validation: tuple, n_classes: int, settings: dict) -> Iterator[dict[str, Any]]:
+    """Yield one row for each way of scoring one network."""
+    given = (*train, n_classes, settings, 0)
     neural.fit(train[0][:1000], train[1][:1000], n_classes, {**settings, "epochs": 1}, 0)  # warms the device up
     (model, _), seconds, peak = timed(lambda: neural.fit(*given))
     _, forward, _ = timed(lambda: neural.probabilities(model, train[0]))
@@ -89,7 +89,6 @@ def measured(train: tuple, validation: tuple, n_classes: int, settings: dict) ->
         row = {"parameters": sum(value.numel() for value in model.network.parameters()), "scores": name,
                "train_seconds": f"{seconds:.4g}", "train_peak_mib": f"{peak:.0f}",
                "samples_per_second": f"{len(train[1]) * int(settings['epochs']) / seconds:.4g}"}  # fmt: skip
-        rows.append(row)
         try:
             if way["name"] == RECORD:
                 (_, _, features), recorded, _ = timed(lambda: neural.fit_recorded(*given, parameters=way["parameters"]))  # noqa: B023
@@ -99,7 +98,7 @@ def measured(train: tuple, validation: tuple, n_classes: int, settings: dict) ->
                     "forward_passes": f"{spent / forward:.3g}", "score_peak_mib": f"{most:.0f}"}  # fmt: skip
         except (UserError, torch.OutOfMemoryError) as error:
             row["status"] = f"failed: {str(error).splitlines()[0]}"
-    return rows
+        yield row
 
 
 def scored(model: Any, features: Any, labels: Any, validation: tuple, options: dict) -> Any:
