@@ -8,7 +8,7 @@ from datagradient.report.formats import wrapped
 
 SECONDS = 3600  # an hour has
 PASSES = 3  # forward passes that a step of training costs, as tools/gpu_hours.py counts
-PAPER, LAST = "ResNet-18", "last layer"  # in gpu.csv, the network of the preset paper, and how it is scored
+PAPER, SCORES = "ResNet-18", "record"  # in gpu.csv, the network of the preset paper, and how it is scored
 
 
 def measured(results: Path) -> str:
@@ -30,7 +30,7 @@ def measured(results: Path) -> str:
         memory = " and ".join(f"{row[key]} MiB" for key in ("train_peak_mib", "score_peak_mib") if row[key])
         found = (row["score_seconds"], row["ratio"], row["forward_passes"])
         cells = [f"{float(cell):.2g}" if cell else "–" for cell in found]
-        said = "" if row["score_seconds"] else f" ({_refusal(row['status'])})"
+        said = "" if row["status"] == "converged" else f" ({_refusal(row['status'])})"
         ratio = f"{float(row['train_ratio']):.2f}" if row["train_ratio"] else "–"
         lines.append(f"| {network} | {float(row['samples_per_second']):,.0f} | {row['scores']}{said} | {ratio} | "
                      f"{' | '.join(cells)} | {memory} |")  # fmt: skip
@@ -57,7 +57,7 @@ def hours(results: Path) -> str:
         f"{counted} GPU hours at {speeds} TFLOP/s sustained."
     )
     measured_rows = read_rows(results / "gpu/gpu.csv")
-    row = next((row for row in measured_rows if (row["network"], row["scores"]) == (PAPER, LAST)), None)
+    row = next((row for row in measured_rows if (row["network"], row["scores"]) == (PAPER, SCORES)), None)
     if row and row["score_seconds"]:
         samples = trainings * n * int(one["passes_each_training"]) / PASSES
         spent = samples / float(row["samples_per_second"]) + scorings * float(row["score_seconds"]) * n / int(row["n"])
