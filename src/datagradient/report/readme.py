@@ -185,7 +185,7 @@ def scale(results: Path) -> str:
         sizes = f"{min(int(row['n']) for row in own):,} to {max(int(row['n']) for row in own):,}"
         cells = [f"{titles[keys['dataset']]}, {keys['model']}", "; ".join(filter(None, words)), sizes,
                  *(_range(own, column, form) for column, form in
-                   (("ratio", ".2g"), ("three_rounds_ratio", ".2g"), ("forward_passes", ".1f"))),
+                   (("ratio", ".2g"), ("three_rounds_ratio", ".2g"), ("forward_passes", ".3g"))),
                  growth, f"{_range(own, 'scoring_mib', '.0f')} MiB"]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
