@@ -1,9 +1,10 @@
 """Cost of influence on a GPU: python benchmarks/gpu.py [NETWORK ...] [--samples N] [--epochs N] [--cpu]
 
 Trains the CNN of the presets, and the ResNet-18 of the preset `paper` in mixed precision, on CIFAR-10, once plainly and
-once with a record, and scores every training sample: from the record, by a pass over the last layer, and by the
-gradients of all layers, projected in the record. Times are taken when the device has finished. Writes
-results/gpu/gpu.csv, one row a network and way of scoring, and results/gpu/provenance.json with the card and its clock.
+once with a record, and scores every training sample: from the record, by a solve for the last layer afterwards, by one
+of at most 50 steps over all layers, and by the gradients of all layers, projected in the record. Times are taken when
+the device has finished. Writes results/gpu/gpu.csv, one row a network and way of scoring, and
+results/gpu/provenance.json with the card and its clock.
 Rows of the other network stay if card and commit are the same. `--cpu` is for trying it out where there is no GPU; it
 writes nothing.
 """

@@ -234,9 +234,9 @@ def test_the_default_solver_decides_about_the_cost_and_the_others_stand_beside_i
     assert (row["verdict"], row["measured"], row["high"]) == (CONFIRMED, 0.3, 0.3)
     assert row["detail"].endswith(
         "in this run at most 0.20; at 100,000 samples one scoring and three rounds of networks cost, over one "
-        "training, 0.3 and 0.9 by a solve after training, 0.001 and 0.003 by the record of the last epoch (training "
-        "with it takes 1.02 times as long), 0.9 and 2.7 by a converged solve over all layers, 2 and 6 by LiSSA as in "
-        "the paper (unconverged)"
+        "training, 0.3 and 0.9 by the solver without a record (cg), 0.001 and 0.003 by the record of the last epoch "
+        "(training with it takes 1.02 times as long), 0.9 and 2.7 by a converged solve over all layers, 2 and 6 by "
+        "LiSSA as in the paper (unconverged)"
     )
 
 

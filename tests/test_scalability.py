@@ -187,7 +187,7 @@ def test_the_figure_has_plain_numbers_a_line_a_solver_and_hollow_markers(results
     network, logistic = drawing.axes
     lines = [line for line in network.lines if len(line.get_xdata()) == 3]
     assert [line.get_label() for line in lines] == [
-        "a solve after training", "record of the last epoch", "LiSSA, as in the paper",
+        "the default, or its solver without a record", "record of the last epoch", "LiSSA, as in the paper",
     ]  # fmt: skip
     hollow = [line for line in network.lines if line.get_markerfacecolor() == "white"]
     assert [float(line.get_ydata()[0]) for line in hollow] == [2]

@@ -272,7 +272,7 @@ def by_solver(rows: list[dict]) -> str:
         notes = [] if row["solver_status"] in SOUND else [row["solver_status"]]
         if row["train_ratio"]:
             notes.append(f"training with it takes {float(row['train_ratio']):.2f} times as long")
-        by = names.get(solver, "by a solve after training")
+        by = names.get(solver, f"by the solver without a record ({solver})")
         words.append(
             f"{float(row['ratio']):.3g} and {float(row['three_rounds_ratio']):.3g} {by}"
             + (f" ({', '.join(notes)})" if notes else "")

@@ -34,10 +34,10 @@ _CHECKED = (
     "as wrong as the others."
 )
 _SOLVERS = (
-    "Networks are scored in several ways: by a solve after training, which is the default unless that is the record "
-    "(cg, or ekfac+cg with EK-FAC for a preconditioner); by the record of what the last layer took in the last epoch "
-    "of training (record); by a converged solve over all layers, where the first is not that (cg-all); and by LiSSA "
-    "over all layers, as in the paper (lissa). Other families have their own solver alone."
+    "Networks are scored in several ways: by the default solver, or, where that is the record, by conjugate gradients "
+    "in its place (cg, or ekfac+cg with EK-FAC for a preconditioner); by the record of what the last layer took in "
+    "the last epoch of training (record); by a converged solve over all layers, unless the default is one (cg-all); "
+    "and by LiSSA over all layers, as in the paper (lissa). Other families are scored by their default alone."
 )
 _FEW_SEEDS = "over the first seeds of the preset, whose number is named; few seeds cover far less than 95 %"
 

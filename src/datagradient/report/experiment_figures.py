@@ -34,7 +34,7 @@ from datagradient.report.style import (
 )
 
 PAPER_RATIO = 0.44  # influence over training
-OWN = "a solve after training"
+OWN = "the default, or its solver without a record"
 # Solver of scalability.csv -> label and style; all others are `OWN`.
 COST_STYLE = {
     OWN: {"label": OWN, "color": "#0072B2", "marker": "o"},

@@ -30,15 +30,15 @@ def measured(results: Path) -> str:
         memory = " and ".join(f"{row[key]} MiB" for key in ("train_peak_mib", "score_peak_mib") if row[key])
         found = (row["score_seconds"], row["ratio"], row["forward_passes"])
         cells = [f"{float(cell):.2g}" if cell else "–" for cell in found]
-        said = "" if row["status"] == "converged" else f" ({_refusal(row['status'])})"
+        said = "" if row["status"] == "converged" else f" ({_shortcoming(row['status'])})"
         ratio = f"{float(row['train_ratio']):.2f}" if row["train_ratio"] else "–"
         lines.append(f"| {network} | {float(row['samples_per_second']):,.0f} | {row['scores']}{said} | {ratio} | "
                      f"{' | '.join(cells)} | {memory} |")  # fmt: skip
     return "\n".join(lines)
 
 
-def _refusal(status: str) -> str:
-    """Return in few words why there are no scores."""
+def _shortcoming(status: str) -> str:
+    """Return in few words why there are no scores, or what is wrong with them."""
     aged = re.search(r"correlation of ([\d.]+)", status)
     return f"refused: its rank correlation with a pass is {aged[1]}" if aged else status
 
@@ -63,6 +63,6 @@ def hours(results: Path) -> str:
         spent = samples / float(row["samples_per_second"]) + scorings * float(row["score_seconds"]) * n / int(row["n"])
         text += (
             f" At the throughput measured on an {row['card']}, {float(row['samples_per_second']):,.0f} images a second "
-            f"in training, it is {spent / SECONDS:.0f} hours."
+            f"in training, and of scoring from the record, it is {spent / SECONDS:.1f} hours."
         )
     return wrapped(text)

@@ -181,12 +181,13 @@ def scale(results: Path) -> str:
         slope, words = _one(slopes, **keys, what="influence"), [with_default(own[0], "solver"), shortcomings(own)]
         if own[0]["train_ratio"]:
             words.append(f"training takes {_range(own, 'train_ratio', '.2f')} times as long with it")
+        kept = f", record {_range(own, 'record_mib', '.2g')}" if own[0]["train_ratio"] else ""
         growth = with_interval(slope, "slope", "low", "high") if slope else ""
         sizes = f"{min(int(row['n']) for row in own):,} to {max(int(row['n']) for row in own):,}"
         cells = [f"{titles[keys['dataset']]}, {keys['model']}", "; ".join(filter(None, words)), sizes,
                  *(_range(own, column, form) for column, form in
                    (("ratio", ".2g"), ("three_rounds_ratio", ".2g"), ("forward_passes", ".3g"))),
-                 growth, f"{_range(own, 'scoring_mib', '.0f')} MiB"]  # fmt: skip
+                 growth, f"{_range(own, 'scoring_mib', '.0f')} MiB{kept}"]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
