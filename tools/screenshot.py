@@ -21,7 +21,7 @@ from datagradient.evidence.tracking import addresses, tracking_uri
 
 OUT = Path("docs/mlflow.png")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SIZE = {"width": 1500, "height": 760}
+SIZE = {"width": 1920, "height": 800}
 WAIT = 120.0  # seconds for the interface to answer, and for its table
 
 

@@ -119,7 +119,7 @@ def compared(row: dict, baseline: dict, with_true_labels: float | None) -> dict[
         with_true_labels: test accuracy of the model that is trained on the right labels; None: not known.
     """
     gained = float(row["accuracy"]) - float(baseline["accuracy"])
-    values = {"accuracy_change": 100 * gained,
+    values = {"accuracy_change": round(100 * gained, 6),
               "influence_over_training": float(row["influence_seconds"]) / float(row["train_seconds"])}  # fmt: skip
     cost = None if with_true_labels is None else with_true_labels - float(baseline["accuracy"])
     return {**values, "recovered_share": gained / cost} if cost and cost > 0 else values

@@ -43,12 +43,19 @@ BATCH, FIRST_BATCH = 1000, 900  # metrics that MLflow accepts at once, and toget
 VIEW = "mlflow.sharedViewState."
 COMPARED = ("dataset", "model", "noise", "policy")
 SHOWN = ("accuracy", "accuracy_change", "recovered_share", "dcs", "removed/samples", "influence_over_training")
+RUN_NAME = "attributes.`Run Name`"  # its column also holds the names of groups
+
+
+def _view(columns: list[str], width: int, **more: object) -> dict[str, object]:
+    """Return a view of columns beside the run's name, whose column has a width in pixels."""
+    return {"selectedColumns": columns, "columnOrder": [RUN_NAME, *columns],
+            "columnWidths": {RUN_NAME: width, **dict.fromkeys(columns, 150)}, **more}  # fmt: skip
+
+
 VIEWS = {
-    "runs": {"selectedColumns": [*(f"params.`{key}`" for key in (*COMPARED, "seed")),
-                                 *(f"metrics.`{name}`" for name in SHOWN)]},
-    "means": {"selectedColumns": [f"metrics.`{name}`" for name in SHOWN],
-              "groupBy": {"aggregateFunction": "average",
-                          "groupByKeys": [{"mode": "param", "groupByData": key} for key in COMPARED]}},
+    "runs": _view([*(f"params.`{key}`" for key in (*COMPARED, "seed")), *(f"metrics.`{name}`" for name in SHOWN)], 330),
+    "means": _view([f"metrics.`{name}`" for name in SHOWN], 560, groupBy={
+        "aggregateFunction": "average", "groupByKeys": [{"mode": "param", "groupByData": key} for key in COMPARED]}),
 }  # fmt: skip
 # Of an experiment; its kind, so that the interface shows runs first, not the traces of language models.
 TAGS = {"mlflow.experimentKind": "custom_model_development",
