@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from datagradient.influence.network import NetworkProblem
-from datagradient.models.networks import MLP
+from datagradient.models.networks import MLP, PooledEmbedding, cnn
 
 N = 23  # no batch size below divides it
 
@@ -17,6 +17,18 @@ def mlp(n_classes=3, width=5, d=4):
 
 def table(random, n=N, d=4, n_classes=3):
     return random.normal(size=(n, d)), random.integers(n_classes, size=n)
+
+
+def network_and_samples(random, kind):
+    """A small network for tables, texts or images, and N samples for it."""
+    torch.manual_seed(0)
+    if kind == "table":
+        return mlp(), table(random)
+    if kind == "text":
+        network = PooledEmbedding((6,), 3, {"width": 4, "vocabulary": 12}).double()
+        return network, (random.integers(0, 15, size=(N, 6)), random.integers(3, size=N))
+    network = cnn((3, 8, 8), 3, {"width": 8}).network.double()
+    return network, (random.normal(size=(N, 3, 8, 8)), random.integers(3, size=N))
 
 
 def problem_of(network, inputs, labels, **options):

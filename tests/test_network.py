@@ -11,7 +11,7 @@ from datagradient.influence.scores import score
 from datagradient.influence.tangents import is_written_out, written_out_tangents
 from datagradient.models import neural
 from datagradient.models.networks import PooledEmbedding, cnn, layers
-from network_examples import N, dense, dense_ggn, flat, mlp, objective, problem_of, table
+from network_examples import N, dense, dense_ggn, flat, mlp, network_and_samples, objective, problem_of, table
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 22, 100])
@@ -62,15 +62,7 @@ def test_products_equal_curvlinops(random, curvature, operator):
 
 @pytest.mark.parametrize("kind", ["table", "text", "image"])
 def test_projection_equals_every_samples_gradient(random, kind):
-    torch.manual_seed(0)
-    if kind == "table":
-        network, (inputs, labels) = mlp(), table(random)
-    elif kind == "text":
-        network = PooledEmbedding((6,), 3, {"width": 4, "vocabulary": 12}).double()
-        inputs, labels = random.integers(0, 15, size=(N, 6)), random.integers(3, size=N)
-    else:
-        network = cnn((3, 8, 8), 3, {"width": 8}).network.double()
-        inputs, labels = random.normal(size=(N, 3, 8, 8)), random.integers(3, size=N)
+    network, (inputs, labels) = network_and_samples(random, kind)
     direction = random.normal(size=len(flat(network)))
     whole = problem_of(network, inputs, labels, batch_size=N)
     one_by_one = [whole.mean_gradient(inputs[[i]], labels[[i]]) @ direction for i in range(N)]

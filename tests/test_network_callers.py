@@ -11,8 +11,20 @@ from datagradient.influence.modules import FAST_ATTENTION
 from datagradient.influence.network import NetworkProblem
 from datagradient.influence.scores import score
 from datagradient.influence.solvers import SolverError
-from datagradient.models.networks import PooledEmbedding, cnn
-from network_examples import N, approximated, dense, dense_ggn, flat, flipped_table, mlp, problem_of, table, trained
+from datagradient.models.networks import cnn
+from network_examples import (
+    N,
+    approximated,
+    dense,
+    dense_ggn,
+    flat,
+    flipped_table,
+    mlp,
+    network_and_samples,
+    problem_of,
+    table,
+    trained,
+)
 
 
 @pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm1d(5, track_running_stats=False)])
@@ -121,15 +133,7 @@ def last_layer_of(network, inputs, labels, **options):
 
 @pytest.mark.parametrize("kind", ["table", "text", "image"])
 def test_the_last_layers_problem_is_its_part_of_the_whole_networks(random, kind):
-    torch.manual_seed(0)
-    if kind == "table":
-        network, (inputs, labels) = mlp(), table(random)
-    elif kind == "text":
-        network = PooledEmbedding((6,), 3, {"width": 4, "vocabulary": 12}).double()
-        inputs, labels = random.integers(0, 15, size=(N, 6)), random.integers(3, size=N)
-    else:
-        network = cnn((3, 8, 8), 3, {"width": 8}).network.double()
-        inputs, labels = random.normal(size=(N, 3, 8, 8)), random.integers(3, size=N)
+    network, (inputs, labels) = network_and_samples(random, kind)
     rows = np.array([1, 4, 5, 9, 11, 12, 13, 20])
     whole = problem_of(network, inputs, labels, rows=rows)
     last = last_layer_of(network, inputs, labels, rows=rows)
