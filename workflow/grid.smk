@@ -43,8 +43,8 @@ if any(condition != PUBLISHED for condition in CONDITIONS):  # some labels are k
     SECTIONS["5. Scores"][0].append("detection")
     SECTIONS["5. Scores"][1].append("detection")
     if TRUE_LABELS in POLICIES:
-        for names in SECTIONS["2. Main results"]:
-            names.insert(0, "recovered")
+        SECTIONS["2. Main results"][0].insert(0, "recovered")
+        SECTIONS["2. Main results"][1][:0] = ["summary", "recovered"]
 if CONFIG["scalability"]:
     SECTIONS["6. Cost"][0].extend(["scalability", "slopes"])
     SECTIONS["6. Cost"][1].append("scalability")

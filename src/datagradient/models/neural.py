@@ -48,7 +48,7 @@ FAMILY = {
         "averaging": {"type": "number", "ge": 0, "lt": 1, "default": 0},
         "precision": {"words": ("float32", "bfloat16"), "default": "float32"},  # bfloat16: mixed, for GPUs
     },
-    "solver": {  # chosen by benchmarks/choose.py, but for texts: docs/results.md
+    "solver": {  # chosen by benchmarks/choose.py, but for texts: docs/cost.md
         "name": "record",  # what the last epoch of training kept; without a record cg, after a pass over the samples
         "damping": 0.1,
         "tolerance": 1.0e-2,

@@ -94,10 +94,11 @@ TABLES = {
                  "mean and standard deviation over seeds. Precision and recall are among as many samples as the first "
                  "round removes; recall cannot exceed this number divided by the number of flipped labels. Confident "
                  "uses models of its own, from cross-fitting.",
-    "tracking": "Does the dataset contribution score follow test accuracy? Three definitions of the score; Spearman "
-                "correlation over the iterations of each run of influence, four points in three rounds, averaged over "
-                "runs (unit: one split of one data set). The number of the iteration is not a score: a score that "
-                "rises in every round says no more than that number. C6 asks for 0.5, which is our number.",
+    "tracking": "Does the dataset contribution score follow test accuracy? Definitions of the score, those that end in "
+                "_selection against validation samples that chose nothing; Spearman correlation over the iterations of "
+                "each run of influence, four points in three rounds, averaged over runs (unit: one split of one data "
+                "set). The number of the iteration is not a score: a score that rises in every round says no more than "
+                "that number. C6 asks for 0.5, which is our number.",
     "costs": "What influence costs beside the training of the same models: mean seconds per trained model, and all "
              "seconds of influence over all seconds of training. Two jobs may have run at once, so compare the ratio. "
              "Stopped by count: solves with a fixed number of steps, which missed no tolerance.",
@@ -176,7 +177,7 @@ TABLES = {
              "ranges are over seeds. Compared: some samples whose values training computes again at the end; below a "
              "rank correlation of 0.95 in one of their groups the record is refused, and the samples pass again.",
     "solvers": "Cost and quality of solvers and dampings on one model each. Forward passes: cost in plain forward "
-               "passes over the training set. AUROC: of finding flipped labels. LDS: linear datamodeling score, the "
+               "passes over the training set. AUROC: of finding wrong labels. LDS: linear datamodeling score, the "
                "rank correlation with the loss of models trained on random halves. Rank correlation: with the scores "
                "of a converged solve at the same damping, for networks over all layers. All on validation data, one "
                "seed. Intervals are over the random halves alone; the best is the best of all rows, so gaps to it are "
@@ -204,6 +205,9 @@ FIGURES = {
     "pipeline": "What is computed: a model is trained on D_k, every training sample is scored against the influence "
                 "part of the validation data, harmful samples are removed, and training starts again. The selection "
                 "part decides (policy guarded), the test part only measures.",
+    "summary": "How much of the accuracy that wrong labels cost each policy recovers, pooled over data sets and "
+               f"models. {_SHARE} Bars are 95 % percentile bootstrap intervals over seeds, which with five seeds cover "
+               "less than 95 %. The axis is linear up to ±1 and logarithmic beyond.",
     "recovered": "How much of the accuracy that wrong labels cost each policy recovers, by condition, pooled on top. "
                  f"{_SHARE} Bars are 95 % percentile bootstrap intervals over seeds, which with five seeds cover less "
                  "than 95 %. Dashed: removal of exactly the wrong labels, the most that removal can do. The axis is "
@@ -229,9 +233,9 @@ FIGURES = {
                 "random.",
     "influence": "Influence of every training sample on the validation loss before refinement, all seeds together, in "
                  "units of each model's standard deviation; positive is harmful, and scores beyond ±4 are in the "
-                 "outermost bins. Where labels were flipped, the flipped samples are drawn apart: the further right "
+                 "outermost bins. Where labels are known to be wrong, these samples are drawn apart: the further right "
                  "they are, the better influence finds them.",
-    "detection": "How many of the flipped labels are found when training samples are looked at in the order of each "
+    "detection": "How many of the wrong labels are found when training samples are looked at in the order of each "
                  "score, means over seeds. The diagonal is random order. Confident has models of its own, from "
                  "cross-fitting; the other scores come from one training.",
     "gallery": "Training samples of one unrefined model: those whose influence on the validation loss is largest "
@@ -264,7 +268,7 @@ FIGURES = {
     "fractions": "Test accuracy after one round of removal, by how much is removed; each line is a seed. Nothing was "
                  "chosen by this figure: the share in use was fixed beforehand.",
     "solvers": "Solvers and dampings for networks: cost in plain forward passes over the training set, and quality as "
-               "the AUROC of finding flipped labels and the linear datamodeling score. The default is circled; the "
+               "the AUROC of finding wrong labels and the linear datamodeling score. The default is circled; the "
                "dotted line is at five passes.",
     "damping": f"What changes with the damping, {_VARIED}",
     "solver": f"What changes with the solver, {_VARIED}",
@@ -290,7 +294,7 @@ QUESTIONS = {
     "optimism": ("Does validation tell the truth?",
                  "Below the diagonal, validation gains more than test: removal has fitted the validation samples."),
     "detection": ("Are wrong labels found?",
-                  "The higher a curve, the sooner a score finds the flipped labels; the diagonal is random order."),
+                  "The higher a curve, the sooner a score finds the wrong labels; the diagonal is random order."),
     "influence": ("Which samples does influence call harmful?",
                   "Samples right of zero raise the validation loss, the further the more."),
     "scalability": ("What does influence cost?",

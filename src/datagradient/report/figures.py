@@ -14,7 +14,7 @@ from datagradient.refine.policies import ORACLE_REMOVAL, TRUE_LABELS
 from datagradient.report import experiment_figures
 from datagradient.report.formats import POOLED, dataset_titles, noise_words
 from datagradient.report.style import (
-    GROUP_COLOURS,
+    GROUPS,
     LAST,
     MODEL_STYLE,
     NOISE_STYLE,
@@ -144,7 +144,7 @@ def optimism(results: Path) -> plt.Figure:
             label = f"{row['model']}, {row['policy']}"
             axis.errorbar(x, y, xerr=x_errors, yerr=y_errors, linestyle="", linewidth=0.8, markersize=5,
                           markerfacecolor=face, label=label, **style)  # fmt: skip
-        axis.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0)
+        axis.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0, label="equal gains")
         axis.axhline(0, color="0.85", linewidth=0.8, zorder=0)
         axis.set_title(in_lines(titles[dataset], noise_words(noise), 36))
     drawing.supxlabel("Gain of validation accuracy [points]", fontsize=8)
@@ -158,12 +158,12 @@ def influence(results: Path) -> plt.Figure:
     rows = read_rows(results / "influence_histogram.csv")
     drawing, panels = new_panels(results, rows)
     for key, axis in panels.items():
-        for group, colour in GROUP_COLOURS.items():
+        for group, (words, colour) in GROUPS.items():
             bins = [row for row in rows if panel_of(row) == key and row["group"] == group]
             if bins:
                 edges = [float(row["low"]) for row in bins] + [float(bins[-1]["high"])]
                 axis.stairs(
-                    [float(row["share"]) for row in bins], edges, color=colour, fill=True, alpha=0.5, label=group
+                    [float(row["share"]) for row in bins], edges, color=colour, fill=True, alpha=0.5, label=words
                 )
         axis.axvline(0, color="0.4", linewidth=0.8)
         axis.set_yscale("log")
@@ -195,14 +195,36 @@ def recovered(results: Path) -> plt.Figure:
                 place = places[row["dataset"], row["model"]]
                 axis.vlines(float(row["share"]), place - 0.46, place + 0.46, linestyle="--", linewidth=1,
                             color=POLICY_STYLE[ORACLE_REMOVAL]["color"], label=ORACLE_REMOVAL)  # fmt: skip
-        words = noise_words(condition if validation == TRUSTED else f"{condition}{SUFFIX}")
-        axis.set_title(words[:1].upper() + words[1:])
+        axis.set_title(_validated(condition, validation))
         axis.set_yticks(range(len(lines[condition])), [model if dataset == POOLED else f"{titles[dataset]}, {model}"
                                                        for dataset, model in lines[condition]])  # fmt: skip
     for strip in axes:
         strip[0].invert_yaxis()
     drawing.supxlabel("Share of the accuracy lost by wrong labels that is recovered [95 % interval]", fontsize=8)
     one_legend(drawing, list(axes.flat), 5)
+    return drawing
+
+
+def summary(results: Path) -> plt.Figure:
+    """Share of the accuracy lost by wrong labels that each policy recovers, pooled, as wide as a column of a page."""
+    rows = [row for row in read_rows(results / "recovered.csv", "condition", "validation", "share")
+            if row["dataset"] == POOLED and row["policy"] != TRUE_LABELS]  # fmt: skip
+    policies = sorted(dict.fromkeys(row["policy"] for row in rows), key=ORACLE_REMOVAL.__eq__)  # the ideal one last
+    conditions = list(dict.fromkeys((row["condition"], row["validation"]) for row in rows))
+    drawing, axis = plt.subplots(figsize=(3.4, (0.1 + 0.07 * len(conditions)) * len(policies) + 1))
+    for share in (0, 1):
+        axis.axvline(share, color="0.6", linewidth=0.8, zorder=0)
+    for k, (condition, validation) in enumerate(conditions):
+        own = [row for row in rows if (row["condition"], row["validation"]) == (condition, validation)]
+        x, errors = values_and_errors(own, ("share", "low", "high"), 1)
+        y = [policies.index(row["policy"]) + 0.8 * ((k + 0.5) / len(conditions) - 0.5) for row in own]
+        axis.errorbar(x, y, xerr=errors, linestyle="", markersize=3.5, linewidth=1,
+                      label=_validated(condition, validation), **NOISE_STYLE[k % len(NOISE_STYLE)])  # fmt: skip
+    axis.set_yticks(range(len(policies)), policies)
+    axis.invert_yaxis()
+    axis.set_xlabel("Recovered share, pooled [95 % interval]")
+    share_scale(axis, "x")
+    drawing.legend(loc="outside upper left", fontsize=7)
     return drawing
 
 
@@ -241,7 +263,8 @@ def controls(results: Path) -> plt.Figure:
 def effects(results: Path) -> plt.Figure:
     """Cohen's d of test accuracy with intervals, as a forest plot."""
     titles, tests = dataset_titles(results), read_rows(results / "tests.csv")
-    tests = [row for row in tests if (row["metric"], row["policy"]) == ("accuracy", "influence")]
+    tests = [row for row in tests if (row["metric"], row["policy"]) == ("accuracy", "influence")
+             and not row["noise"].endswith(SUFFIX)]  # fmt: skip
     names = list(dict.fromkeys(panel_of(row) for row in tests))
     drawing, axis = plt.subplots(figsize=(6.5, 0.3 * len(names) + 1.2))
     axis.axvspan(*PAPER_D, color="0.88", label="paper's range")
@@ -267,7 +290,7 @@ def effects(results: Path) -> plt.Figure:
 
 
 def detection(results: Path) -> plt.Figure:
-    """Share of the flipped labels found against the inspected share of the training set."""
+    """Share of the wrong labels found against the inspected share of the training set."""
     curves = read_rows(results / "detection_curves.csv")
     drawing, panels = new_panels(results, curves)
     for key, axis in panels.items():
@@ -278,7 +301,7 @@ def detection(results: Path) -> plt.Figure:
                 [100 * float(row[name]) for row in panel if row["score"] == score] for name in ("looked_at", "found")
             )
             axis.plot(x, y, linewidth=1.1, markersize=3, markevery=10, label=score, **POLICY_STYLE[score])
-    finish(drawing, panels, "Training samples looked at, the most suspicious first [%]", "Flipped labels found [%]")
+    finish(drawing, panels, "Training samples looked at, the most suspicious first [%]", "Wrong labels found [%]")
     return drawing
 
 
@@ -286,13 +309,16 @@ def solvers(results: Path) -> plt.Figure:
     """Cost and quality of solvers for networks; results are those of benchmarks/solvers.py."""
     rows = [row for row in read_rows(results / "solvers.csv") if row["model"] == "neural"]
     datasets, noises = (list(dict.fromkeys(row[key] for row in rows)) for key in ("dataset", "noise"))
-    words = {"auroc": "AUROC of flipped labels", "lds": "Linear datamodeling score"}
+    words = {"auroc": "AUROC of wrong labels", "lds": "Linear datamodeling score"}
     strips = [(column, noise) for column in words for noise in noises
               if any(row[column] for row in rows if row["noise"] == noise)]  # fmt: skip
     size = (2.3 * len(datasets) + 0.4, 2.0 * len(strips) + 0.4)
     drawing, axes = plt.subplots(len(strips), len(datasets), figsize=size, squeeze=False, sharex=True)
     for (i, (column, noise)), (j, dataset) in ((a, b) for a in enumerate(strips) for b in enumerate(datasets)):
         axis, panel_rows = axes[i, j], [row for row in rows if row["dataset"] == dataset and row["noise"] == noise]
+        if not panel_rows:  # the data set does not have this condition
+            axis.set_axis_off()
+            continue
         for solver, style in SOLVER_STYLE.items():
             points = [row for row in panel_rows if _called(row) == solver]
             x, y = ([float(row[key]) for row in points] for key in ("forward_passes", column))
@@ -303,8 +329,10 @@ def solvers(results: Path) -> plt.Figure:
                           color="black", label="default")  # fmt: skip
         axis.axvline(5, color="0.6", linewidth=0.8, linestyle=":")
         axis.set_xscale("log")
-        axis.set_title(f"{dataset}, {noise_words(noise)}")
+        axis.set_title(in_lines(dataset, noise_words(noise), 36))
         axis.set_ylabel(words[column] if j == 0 else "")
+    for column_of_axes in axes.T:
+        [axis for axis in column_of_axes if axis.axison][-1].tick_params(labelbottom=True)
     drawing.supxlabel("Cost [plain forward passes over the training set]; dotted: 5", fontsize=8)
     drawing.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return drawing
@@ -317,10 +345,16 @@ def _called(row: dict) -> str:
 
 
 FIGURES: dict[str, Callable[[Path], plt.Figure]] = {
-    "pipeline": pipeline, "recovered": recovered, "accuracy": accuracy, "f1": f1, "controls": controls,
-    "effects": effects, "contribution": contribution, "optimism": optimism, "influence": influence,
-    "detection": detection, "solvers": solvers, **experiment_figures.FIGURES,
+    "pipeline": pipeline, "summary": summary, "recovered": recovered, "accuracy": accuracy, "f1": f1,
+    "controls": controls, "effects": effects, "contribution": contribution, "optimism": optimism,
+    "influence": influence, "detection": detection, "solvers": solvers, **experiment_figures.FIGURES,
 }  # fmt: skip
+
+
+def _validated(condition: str, validation: str) -> str:
+    """Return in words which labels are wrong, as a title."""
+    words = noise_words(condition if validation == TRUSTED else f"{condition}{SUFFIX}")
+    return words[:1].upper() + words[1:]
 
 
 def _recovered_panel(axis: plt.Axes, rows: list[dict], policies: list[str], lines: list[tuple[str, str]]) -> None:

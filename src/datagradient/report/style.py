@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from datagradient.data.conditions import SUFFIX
 from datagradient.files import replacing
 from datagradient.models import declared
 from datagradient.pipeline.layout import modules
@@ -48,7 +49,8 @@ CHECK_STYLE = {
     "doubtful": POLICY_STYLE["repair"], "loss": POLICY_STYLE["crossfit_loss"], "uncertain": POLICY_STYLE["gradient"],
 }  # fmt: skip
 OVER_ITERATIONS = ("influence", "guarded", "random", "uniform")
-GROUP_COLOURS = {"clean": "#0072B2", "flipped": "#D55E00"}
+# Group of influence_histogram.csv -> its words and colour.
+GROUPS = {"clean": ("label as published", "#0072B2"), "flipped": ("wrong label", "#D55E00")}
 NOISE_STYLE = [{"color": colour, "marker": marker} for colour, marker in zip(COLOURS, MARKERS, strict=False)]
 MODEL_STYLE = styles([(name, declared(name).colour, declared(name).marker) for name in modules("models")])
 # Solver of solvers.csv, or with its parameters where it is a name of those -> style.
@@ -104,7 +106,7 @@ def share_scale(axes: plt.Axes, which: str) -> None:
     """Make the axis "x" or "y" fit for recovered shares: linear up to one, beyond it logarithmic."""
     getattr(axes, f"set_{which}scale")("symlog", linthresh=1, linscale=2)
     axis = getattr(axes, f"{which}axis")
-    axis.set_major_locator(FixedLocator([-100, -10, -1, -0.5, 0, 0.5, 1, 10, 100]))
+    axis.set_major_locator(FixedLocator([-100, -10, -3, -1, -0.5, 0, 0.5, 1, 3, 10, 100]))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_locator(NullLocator())
 
@@ -119,8 +121,12 @@ def plain_log_scale(axes: plt.Axes, which: str) -> None:
 
 
 def new_panels(results: Path, rows: list[dict]) -> tuple[plt.Figure, dict]:
-    """Return a figure with a column for each model, and a row for each data set and condition."""
+    """Return a figure with a column for each model, and a row for each data set and condition.
+
+    Conditions with untrusted validation labels stand in the tables alone: with them no page would hold the figure.
+    """
     titles = dataset_titles(results)
+    rows = [row for row in rows if not row["noise"].endswith(SUFFIX)]
     models, datasets, noises = (list(dict.fromkeys(row[key] for row in rows)) for key in ("model", "dataset", "noise"))
     held = {(row["dataset"], row["noise"]) for row in rows}  # data sets may differ in conditions
     strips = [(dataset, noise) for dataset in datasets for noise in noises if (dataset, noise) in held]
