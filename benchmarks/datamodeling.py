@@ -20,7 +20,7 @@ def halves(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return which samples each random half kept (`HALVES`, n), and the mean validation loss of its model (`HALVES`,).
 
-    Losses found before with the same settings are read from `path`.
+    Losses found before with the same settings, by the same code, are read from `path`.
     """
     n, facts = len(samples.labels), stamp(seed=0, dataset=samples.dataset, settings=settings, n=len(samples.labels))
     kept, losses = random_halves(n, range(FIRST, FIRST + HALVES)), np.empty(0)

@@ -29,9 +29,10 @@ from datagradient.data.training_set import TrainingSet
 from datagradient.evidence.collect import auroc
 from datagradient.experiments.datamodeling import datamodeling_intervals, datamodeling_score
 from datagradient.experiments.scalability import median_seconds
-from datagradient.files import read_arrays, read_json
+from datagradient.files import read_arrays, read_json, write_json
 from datagradient.models import family, neural
 from datagradient.pipeline import layout
+from datagradient.pipeline.provenance import config_hash, stamp
 
 COLUMNS = (
     "dataset", "model", "noise", "n", "method", "version", "covers", "seconds", "forward_passes", "times_ours", "auroc",
@@ -61,6 +62,7 @@ def main() -> None:
     config = read_json(root / "config.json")
     for dataset in args.datasets or config["datasets"]:
         replace_rows(OUT / "peers.csv", COLUMNS, compare(root, config, dataset))
+        write_json(OUT / "peers.json", stamp(preset=args.preset, config_hash=config_hash(config), config=config))
 
 
 def compare(root: Path, config: dict, dataset: str) -> list[dict]:

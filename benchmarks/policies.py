@@ -34,7 +34,7 @@ from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.metrics import losses
 from datagradient.models import declared, family
 from datagradient.pipeline import layout
-from datagradient.pipeline.config import model_settings, validate
+from datagradient.pipeline.config import merged, model_settings, validate
 from datagradient.pipeline.provenance import config_hash, stamp
 from datagradient.refine.crossfit import FOLDS, CrossFit, cross_fit
 from datagradient.refine.loop import evidence_of
@@ -345,7 +345,7 @@ def main() -> None:
 def run(preset: str, cells: Sequence[str] = ()) -> None:
     """Measure what is missing of some data sets and families, or of all."""
     files = [Path("config/defaults.yaml"), Path(f"config/{preset}.yaml")]
-    config = validate(_merged(files), files)
+    config = validate(merged(files), files)
     missing(config, cells, [])  # refuses cells that do not exist before any row is dropped
     facts = stamp(preset=config["preset"], config_hash=config_hash(config), config=config, seeds=SEEDS)
     lacking, commit, loaded = missing(config, cells, rows_of(facts)), facts["git_commit"], ""
@@ -370,17 +370,6 @@ def _append(row: dict) -> None:
     """Add a row to the file, which another process may add to as well."""
     with open(OUT, "a", encoding="utf-8", newline="") as stream:
         csv.DictWriter(stream, COLUMNS, lineterminator="\n").writerow(row)
-
-
-def _merged(files: list[Path]) -> dict:
-    from snakemake.utils import update_config
-
-    from datagradient.files.strict_yaml import read_yaml
-
-    merged: dict = {}
-    for file in files:
-        update_config(merged, read_yaml(file))
-    return merged
 
 
 if __name__ == "__main__":

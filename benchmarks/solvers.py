@@ -102,9 +102,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", help="its data must be prepared: results/<preset>/<data set>/prepared")
     parser.add_argument("cells", nargs="*", metavar="DATASET/MODEL/NOISE")
-    parser.add_argument(
-        "--costs", action="store_true", help="measure costs alone again; what scores are good for stays as it stands"
-    )
     parser.add_argument("--halves", action="store_true", help="only train the models on random halves, several at once")
     args = parser.parse_args()
     root = Path(layout.root(args.preset))
@@ -120,7 +117,7 @@ def main() -> None:
             list(pool.map(train_halves, *zip(*((root, config, *cell) for cell in work), strict=True)))
         return
     for *cell, seed in work:
-        rows, overhead = (remeasure if args.costs else compare)(root, config, *cell, seed)
+        rows, overhead = compare(root, config, *cell, seed)
         replace_rows(OUT / TABLES[seed], COLUMNS, rows)
         if seed == JUDGEMENT:
             replace_rows(OUT / "overhead.csv", OVERHEAD, [overhead])
@@ -132,21 +129,10 @@ def main() -> None:
             candidates="benchmarks/solvers.py",
             threads=_threads(),
         )
-        cells_by = measured_by(OUT / "provenance.json", cell, run, args.costs)
-        write_json(OUT / "provenance.json", {**run, "cells": cells_by})
-
-
-def measured_by(provenance: Path, cell: list[str], run: dict, costs_alone: bool) -> dict[str, dict]:
-    """Return code and machine of each data set, model and noise rate, which may be measured apart."""
-    before = read_json(provenance) if provenance.exists() else {}
-    cells = before.get("cells") or {
-        "/".join(row[key] for key in KEYS): {key: before[key] for key in ("git_commit", "machine")}
-        for row in (read_rows(OUT / "overhead.csv") if before else [])
-    }
-    name, facts = "/".join(cell), {key: run[key] for key in ("git_commit", "machine")}
-    if costs_alone:
-        facts = {**cells[name], **{f"costs_{key}": value for key, value in facts.items()}}
-    return {**cells, name: facts}
+        # Code and machine of each data set, model and noise rate, which may be measured apart.
+        before = read_json(provenance, cells=dict)["cells"] if (provenance := OUT / "provenance.json").exists() else {}
+        of_this = {"/".join(cell): {key: run[key] for key in ("git_commit", "machine")}}
+        write_json(provenance, {**run, "cells": {**before, **of_this}})
 
 
 def replace_rows(path: Path, columns: tuple[str, ...], rows: list[dict]) -> None:
@@ -275,27 +261,6 @@ def costs(record: dict, forward: float, seconds: dict[str, float]) -> dict[str, 
         "ratio": f"{total / record['seconds']:.3g}", "forward_passes": f"{total / forward:.3g}",
         "projection_forward_passes": f"{seconds['projection'] / forward:.3g}",
     }  # fmt: skip
-
-
-def remeasure(root: Path, config: dict, dataset: str, name: str, noise: str, seed: int) -> tuple[list[dict], dict]:
-    """Return the rows of both tables of a cell with their costs measured again, all else as it is."""
-    module, _, settings, default, samples, validation, cell = given(root, config, dataset, name, noise, seed)
-    where = (dataset, name, noise)
-    rows, (overhead,) = ([dict(row) for row in read_rows(OUT / file) if tuple(row[key] for key in KEYS) == where]
-                         for file in (TABLES[seed], "overhead.csv"))  # fmt: skip
-    wanted = list(candidates(name, default))
-    if len(rows) != len(wanted):
-        raise SystemExit(f"{'/'.join(where)}: {len(rows)} rows and {len(wanted)} candidates: measure all of it")
-    model, record, forward = trained(module, samples, settings, dataset, name, cell)
-    records, train_ratio = recorded(module, samples, validation, settings) if declared(name).records else ({}, 1.0)
-    for k, (row, options) in enumerate(zip(tqdm(rows, "/".join(where), disable=None), wanted, strict=True)):
-        repeats = REPEATS if k == 0 or options["name"] == RECORD else 1
-        scores, seconds = timed_scores(module, model, samples, validation, options, repeats, records)
-        same = (named(options, scores), f"{options['damping']}", options.get("parameters", "all"))
-        if same != (row["solver"], row["damping"], row["parameters"]):
-            raise SystemExit(f"{'/'.join(where)}: row {k} is of {row['solver']}, not of {same}: measure all of it")
-        row |= {"steps": scores.record.iterations, **costs(record, forward, seconds)}
-    return rows, {**overhead, **{key: rows[0][key] for key in TIMES}, "train_ratio": f"{train_ratio:.4f}"}
 
 
 def add_references(

@@ -1,26 +1,26 @@
 """Every committed result, one after the other: python tools/everything.py [--plan] [STEP ...], or make everything
 
 Prints what will be run and how long each step took before, then runs what this version of the code has not run. Killed
-or stopped, it goes on where it was when it is given again: a finished step is not repeated, and within a step the
-workflow or the script goes on with what it had. Steps after a failed one are run all the same; the exit status tells.
-Benchmarks measure time: leave the machine alone while they run. Peers, policies and GPUs need more than this
-environment and have commands of their own (docs/running.md). Writes results/everything.csv, a row for each finished
-step.
+or stopped, it goes on where it was when it is given again: a finished step is not repeated, within a step the workflow
+goes on with what it had, and of the benchmarks the models on random halves and the audits are kept. Steps after a
+failed one are run all the same; the exit status tells. Benchmarks measure time: leave the machine alone while they run.
+Peers, policies and GPUs need more than this environment and have commands of their own (docs/running.md). Writes
+results/everything.csv, a row for each finished step.
 """
 
 import argparse
 import datetime
+import hashlib
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from datagradient.files import read_json, read_rows, write_rows
-from datagradient.pipeline.provenance import machine
+from datagradient.pipeline.provenance import CODE, machine
 
 RESULTS = Path("results")
 OUT = RESULTS / "everything.csv"
-CODE = ("src/datagradient", "config", "workflow", "benchmarks")
 COLUMNS = ("step", "command", "minutes", "finished", "code", "machine")
 # lissa before cpu, whose verdicts show it.
 PRESETS = ("lissa", "cpu", "seeds", "averaging", "confirm", "confirm-added")
@@ -65,11 +65,11 @@ def code_version() -> str:
     With ``-dirty`` when it was changed since the last commit: what such code has finished is run again.
     """
     try:
-        named = [git("rev-parse", "--short", f"HEAD:{folder}") for folder in CODE]
+        named = hashlib.sha256(git("ls-files", "--stage", "--", *CODE).encode()).hexdigest()[:12]
         changed = git("status", "--porcelain", "--", *CODE)
     except (OSError, subprocess.CalledProcessError):
         sys.exit("this is no git repository: clone it, so that results say what code made them")
-    return " ".join(named) + ("-dirty" if changed else "")
+    return named + ("-dirty" if changed else "")
 
 
 def git(*arguments: str) -> str:

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from datagradient.files import write_rows
 from datagradient.models.networks import build
-from datagradient.pipeline.config import validate
+from datagradient.pipeline.config import merged, validate
 from datagradient.pipeline.layout import conditions, grid, solver_for
 from datagradient.refine.crossfit import FOLDS
 from datagradient.refine.policies import needs_crossfit
@@ -68,17 +68,6 @@ def main() -> None:
     for row in rows:
         print(row)
     write_rows(Path("results/benchmarks/gpu_hours.csv"), COLUMNS, rows)
-
-
-def merged(files: list[Path]) -> dict:
-    """Return the files' content, later ones over earlier ones, as Snakemake merges them."""
-    import yaml
-    from snakemake.utils import update_config
-
-    config: dict = {}
-    for file in files:
-        update_config(config, yaml.safe_load(file.read_text(encoding="utf-8")))
-    return config
 
 
 if __name__ == "__main__":

@@ -59,7 +59,12 @@ def collect_preset(config: dict, root: Path) -> None:
     times = {"started": _time(min(file.stat().st_mtime for file in prepared)),
              "finished": _time(max(file.stat().st_mtime for file in cells))}  # fmt: skip
     sources = {row["dataset"]: row["source"] for row in data}
-    run = stamp(data=sources, **times) | {"preset": config["preset"], "config_hash": config_hash(config)}
+    # A run may have been resumed by later code that gives the same results.
+    commits = sorted({read_json(file, provenance=dict)["provenance"]["git_commit"] for file in cells})
+    run = stamp(data=sources, git_commits=commits, **times) | {
+        "preset": config["preset"],
+        "config_hash": config_hash(config),
+    }
     write_json(root / "provenance.json", {**run, "config": config})
 
 

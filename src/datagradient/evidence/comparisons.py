@@ -12,7 +12,7 @@ from datagradient.evidence.runs import at_end, cell_of, check_seeds, end_of, run
 from datagradient.evidence.statistics import ROUNDING, compare, mean_and_interval, t_interval, wilcoxon_p
 from datagradient.files import read_rows, write_rows
 from datagradient.pipeline.layout import BASELINE, GUARDED
-from datagradient.refine.policies import POLICIES
+from datagradient.refine.policies import POLICIES, adds_validation
 
 ITERATION_COLUMNS = (
     "dataset", "model", "noise", "policy", "iteration", "metric", "n", "mean", "sd", "low", "high",
@@ -145,7 +145,7 @@ def pooled_rows(rows: list[dict]) -> list[dict]:
             **dict(zip(("policy", "against", "noise", "metric"), key, strict=True)), "n": len(difference),
             "mean_difference": float(difference.mean()), "t_low": low, "t_high": high,
             "p_one_sided": wilcoxon_p(difference, "greater"), "p_two_sided": wilcoxon_p(difference, "two-sided"),
-            "smallest_p": 0.5 ** len(difference), "units": "mean over models of each data set and seed",
+            "smallest_p": 0.5 ** len(difference), "units": "mean over the models that each data set and seed has",
         })  # fmt: skip
     _correct(tests)
     return tests
@@ -179,13 +179,13 @@ def _pooled(rows: list[dict], iteration: int) -> dict[tuple, np.ndarray]:
 def safety_rows(rows: list[dict]) -> list[dict]:
     """Return how often each policy ends below its own baseline on test accuracy, and by how much, by noise rate.
 
-    ``acted`` counts the runs in which the policy removed samples. ``worse_comparisons`` counts data sets and models
-    whose 95 % t interval over seeds lies below 0.
+    ``acted`` counts the runs in which the policy removed or relabelled samples. ``worse_comparisons`` counts data sets
+    and models whose 95 % t interval over seeds lies below 0.
     """
     last = max(int(row["iteration"]) for row in rows)
     changes: dict[tuple, dict[tuple, np.ndarray]] = {}
-    full = {(*cell_of(row)[:3], row["seed"]): row["n_train"] for row in rows if row["policy"] == BASELINE}
-    ends, runs = [row for row in rows if int(row["iteration"]) == end_of(row["policy"], last)], runs_of(rows)
+    runs = runs_of(rows)
+    acted = {(*cell_of(row), row["seed"]) for row in rows if int(row["removed"]) or int(row["relabelled"])}
     for cell, against, metric in _comparisons(rows, last):
         if (against, metric) == (BASELINE, "accuracy"):
             pairs = _pairs(runs, last, cell, against, metric).values()
@@ -197,8 +197,7 @@ def safety_rows(rows: list[dict]) -> list[dict]:
         intervals = [t_interval(change) for change in cells.values()]
         table.append({
             "policy": policy, "noise": noise, "runs": len(run_changes),
-            "acted": sum((row["policy"], row["noise"]) == (policy, noise)
-                         and row["n_train"] != full[(*cell_of(row)[:3], row["seed"])] for row in ends),
+            "acted": sum(cell[2:4] == (noise, policy) for cell in acted),
             "below": len(below),
             "below_share": len(below) / len(run_changes), "mean_change": float(run_changes.mean()),
             "worst_change": float(run_changes.min()),
@@ -253,8 +252,7 @@ def _comparisons(rows: list[dict], last: int, metrics: tuple[str, ...] = METRICS
         if against == BASELINE or (*cell[:3], against) in cells
         for metric in metrics
         # The optimism of a model that was trained on the validation parts says nothing.
-        if metric != "optimism" or not any(name in POLICIES and POLICIES[name].adds_validation
-                                           for name in (cell[3], against))
+        if metric != "optimism" or not any(map(adds_validation, (cell[3], against)))
     ]  # fmt: skip
 
 
@@ -288,10 +286,13 @@ def _compare(
         "against": against,
         "metric": metric,
         **compare(*map(np.array, zip(*pairs, strict=True))),
-        "solver_unconverged": sum(
-            row["solver_status"] == "unconverged" for key, members in runs.items() if key[:4] in used for row in members
-        ),
-    }
+        # `guarded` repeats the model that it keeps, which counts once.
+        "solver_unconverged": len({
+            (row["seed"], row["n_train"] if policy == GUARDED else key)
+            for key, members in runs.items() if key[:4] in used for row in members
+            if row["solver_status"] == "unconverged"
+        }),
+    }  # fmt: skip
 
 
 TABLES = {

@@ -220,6 +220,11 @@ def _without_replaced(declaration: dict, config: dict) -> dict:
     return {**declaration, "model_settings": families}
 
 
+def merged(files: list[Path]) -> dict:
+    """Return the content of configuration files, later ones over earlier ones, as Snakemake merges them."""
+    return functools.reduce(_merged, map(read_yaml, files), {})
+
+
 def _merged(base: Any, new: Any) -> Any:
     """Return `base` overridden by `new`; mappings are merged key by key, as Snakemake merges configuration files."""
     if not (isinstance(base, dict) and isinstance(new, dict)):

@@ -17,6 +17,8 @@ SHARED = ("dataset", "seed", "noise", "model", "settings", "training_set")
 
 # The workflow sets this variable once, so that a job knows its preset and need not run git.
 RUN_VARIABLE = "DATAGRADIENT_RUN"
+# What results depend on: words, tests and figures may change.
+CODE = (":/src/datagradient", ":/config/*.yaml", ":/workflow", ":/Snakefile", ":/benchmarks", ":/requirements.lock")
 LIBRARIES = (
     "numpy", "scipy", "scikit-learn", "scikit-image", "statsmodels", "cleanlab", "mlflow", "snakemake", "xgboost",
     "torch", "torchvision",
@@ -29,14 +31,15 @@ def config_hash(config: dict) -> str:
 
 
 def git_commit() -> str:
-    """Return the commit of the code, with ``-dirty`` when the working tree differs, or ``unknown``."""
+    """Return the commit of the code, with ``-dirty-`` and a hash of what differs where `CODE` does, or ``unknown``."""
     try:
         if not (Path(_git("rev-parse", "--show-toplevel")) / "src" / "datagradient").is_dir():
             return "unknown"  # installed inside another repository
-        commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".")
+        commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", *CODE)
+        changed += _git("diff", "HEAD", "--", *CODE) if changed else ""
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return commit + ("-dirty" if changed else "")
+    return f"{commit}-dirty-{hashlib.sha256(changed.encode()).hexdigest()[:8]}" if changed else commit
 
 
 def _git(*arguments: str) -> str:

@@ -14,6 +14,7 @@ from datagradient.pipeline.progress import show
 from datagradient.pipeline.provenance import RUN_VARIABLE, run_facts
 
 TRAINING = ("train", "refine")  # names, or beginnings of names, of the rules that train models
+COLLECT = "collect"  # name of the rule that makes metrics.csv of all models
 _lock = None
 _clock: Clock | None = None
 
@@ -33,7 +34,7 @@ def validated_config(config: dict, files: list[str]) -> dict:
 
 
 def start_run(preset: str, workflow: Any) -> None:
-    """Show the progress of the jobs that are about to run, and start the clock for orchestration.csv."""
+    """Show the progress of the jobs that are about to run; of a whole preset, start the clock for orchestration.csv."""
     import psutil
 
     global _clock
@@ -41,14 +42,15 @@ def start_run(preset: str, workflow: Any) -> None:
     trained = [job for job in workflow.dag.jobs if job.rule.name.startswith(TRAINING)]
     starts_over = (results / "metrics.csv").exists() and bool(trained) and all(map(workflow.dag.needrun, trained))
     cores = workflow.resource_settings.cores or workflow.resource_settings.nodes or 1
-    _clock = Clock(results / "clock.json", psutil.Process().create_time(), cores, starts_over)
-    show(preset, jobs, _clock.tick, workflow.output_settings.quiet or ())
+    if any(job.rule.name == COLLECT for job in workflow.dag.jobs):  # else parts alone were asked for
+        _clock = Clock(results / "clock.json", psutil.Process().create_time(), cores, starts_over)
+    show(preset, jobs, _clock.tick if _clock else lambda: None, workflow.output_settings.quiet or ())
 
 
 def finish_run(preset: str) -> None:
     """Write orchestration.csv and its table if the run covered the whole preset."""
     results = Path(root(preset))
-    if _clock is not None and (results / "metrics.csv").exists():
+    if _clock is not None:
         _clock.tick()
         command = ["python", "-m", "datagradient", "orchestration", "--results", str(results)]
         if subprocess.run([*command, "--out", f"paper_tables/{preset}"], check=False).returncode:

@@ -209,6 +209,11 @@ def needs_crossfit(policies: list[str]) -> bool:
     return any(POLICIES[name].needs_crossfit for name in policies)
 
 
+def adds_validation(policy: str) -> bool:
+    """Return whether a policy trains on the validation parts too; the baseline, which is none, does not."""
+    return policy in POLICIES and POLICIES[policy].adds_validation
+
+
 def applies(policy: str, condition: str) -> bool:
     """Return whether a policy trains models of its own in a condition.
 

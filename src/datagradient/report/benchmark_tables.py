@@ -112,5 +112,5 @@ def _or_dash(value: float, text: Callable[[float], str]) -> str:
 TABLES: dict[str, Callable[[Path], list[dict]]] = {
     "peers": peers, "policies": policies, "rates": rates, "solvers": solvers,
 }  # fmt: skip
-# Table -> the file that says what its results were made by, where that is not provenance.json.
-PROVENANCE = {"policies": "policies.json", "rates": "rates.json"}
+# Tables whose origin stands in a file of their name, if there is one, instead of provenance.json.
+APART = ("policies", "rates", "peers")

@@ -39,6 +39,10 @@ _SOLVERS = (
     "the last epoch of training (record); by a converged solve over all layers, unless the default is one (cg-all); "
     "and by LiSSA over all layers, as in the paper (lissa). Other families are scored by their default alone."
 )
+_KEPT = (
+    "Where scores come from a record, two things are not in their share: what keeping it adds to training, and the "
+    "pass over the validation samples, which an evaluation makes anyway."
+)
 _FEW_SEEDS = "over the first seeds of the preset, whose number is named; few seeds cover far less than 95 %"
 
 TABLES = {
@@ -63,23 +67,25 @@ TABLES = {
             f"{_Q} Random removal takes as many samples from each class as influence did, which by itself shifts the "
             "balance of the classes and can lower F1 a lot; uniform removal, the neutral control, draws from all "
             "samples alike. Solves that stop after a fixed number of steps do not count as unconverged.",
-    "controls": f"Every policy against the unrefined baseline, side by side. {_DIFFERENCES} All policies remove "
-                "equally many samples, except guarded, which keeps one of the iterations of influence (+0.00 [+0.00, "
-                "+0.00]: always the unrefined model). Confident rates the labels once; the others score again in each "
-                "round.",
+    "controls": f"Every policy against the unrefined baseline, side by side. {_DIFFERENCES} Those that go round by "
+                "round remove equally many samples and score again in each round, except confident, which rates the "
+                "labels once, and guarded, which keeps one of the iterations of influence (+0.00 [+0.00, +0.00]: "
+                "always the unrefined model). Of those that decide once, crossfit and its controls remove equally "
+                "many.",
     "safety": "How often, and by how much, a policy ends below its own unrefined baseline on test accuracy, over all "
-              "data sets, models and seeds. Guarded is designed to prevent this. Changes are in percentage points. "
-              "Worse and better: the t interval over seeds lies below or above 0.",
+              "data sets, models and seeds. Guarded is designed to prevent this. Changed any: runs in which the "
+              "policy removed or relabelled samples. Changes are in percentage points. Worse and better: the t "
+              "interval over seeds lies below or above 0.",
     "pooled": "Tests over all data sets and models together, which can reach significance where the seeds of one data "
-              f"set cannot. A unit is one split of one data set, averaged over its models. {_DIFFERENCES} p is from "
-              f"the exact Wilcoxon test. {_Q} Optimism is the gain in validation accuracy minus the gain in test "
-              "accuracy; it is a separate family, and its one-sided alternative is more than 0. Splits of one data "
-              "set share samples, and the data sets are few: these tests hold for these data sets and test sets, not "
-              "for others.",
+              "set cannot. A unit is one split of one data set, averaged over the models that this seed has. "
+              f"{_DIFFERENCES} p is from the exact Wilcoxon test. {_Q} Optimism is the gain in validation accuracy "
+              "minus the gain in test accuracy; it is a separate family, and its one-sided alternative is more than "
+              "0. Splits of one data set share samples, and the data sets are few: these tests hold for these data "
+              "sets and test sets, not for others.",
     "rounds": "Change against the unrefined baseline after each round of removal, pooled over data sets and models as "
-              f"in the pooled tests. {_DIFFERENCES} The last column, with as many rounds as in the paper, is the one "
-              "that is tested. The others show whether fewer rounds would have been better; no round was chosen by "
-              "them.",
+              f"in the pooled tests. {_DIFFERENCES} The last column that a policy has is the one that is tested: as "
+              "many rounds as in the paper, or for those that decide once, the first. The others show whether fewer "
+              "rounds would have been better; no round was chosen by them.",
     "tests": "All comparisons on the test set after the last iteration. Differences are in percentage points, paired "
              f"by seed. {_Q} The smallest p is the smallest that so many seeds can reach, one-sided / two-sided. "
              "Unconverged solves are those of the policy's models and of their baseline.",
@@ -90,18 +96,18 @@ TABLES = {
     "iterations": "All iterations, means over seeds. Optimism is the gain in validation accuracy minus the gain in "
                   "test accuracy, in points. Changes of loss are against iteration 0. Flipped removed is the share of "
                   "the samples removed in this iteration whose label was flipped.",
-    "detection": "How well each score finds the labels that were flipped on purpose: scores of the unrefined models, "
+    "detection": "How well each score finds the labels that are known to be wrong: scores of the unrefined models, "
                  "mean and standard deviation over seeds. Precision and recall are among as many samples as the first "
-                 "round removes; recall cannot exceed this number divided by the number of flipped labels. Confident "
-                 "uses models of its own, from cross-fitting.",
+                 "round removes; recall cannot exceed this number divided by the number of wrong labels. Confident, "
+                 "and those of policies that decide once, use models from cross-fitting.",
     "tracking": "Does the dataset contribution score follow test accuracy? Definitions of the score, those that end in "
                 "_selection against validation samples that chose nothing; Spearman correlation over the iterations of "
                 "each run of influence, four points in three rounds, averaged over runs (unit: one split of one data "
                 "set). The number of the iteration is not a score: a score that rises in every round says no more than "
                 "that number. C6 asks for 0.5, which is our number.",
     "costs": "What influence costs beside the training of the same models: mean seconds per trained model, and all "
-             "seconds of influence over all seconds of training. Two jobs may have run at once, so compare the ratio. "
-             "Stopped by count: solves with a fixed number of steps, which missed no tolerance.",
+             f"seconds of influence over all seconds of training. {_KEPT} Two jobs may have run at once, so compare "
+             "the ratio. Stopped by count: solves with a fixed number of steps, which missed no tolerance.",
     "orchestration": "Where a run's time went, by the clock, from the first line of output to the report. Outside is "
                      "all except training, cross-fitting (folds), predicting and scoring: starting programs, "
                      "loading, preparing, experiments, writing, scheduling, tables, figures, MLflow, the report.",
@@ -110,17 +116,17 @@ TABLES = {
     "environment": "What the results were made with: code, libraries, machine, data.",
     "scalability": "What influence costs as the training set grows: one training, and the median of repeated scorings "
                    f"of the same model by each solver, alone on the machine, on one thread. {_SOLVERS} Seconds of "
-                   "training, and all shares of it, are those of training that keeps nothing; how much longer training "
-                   "takes where it keeps a record is apart, and so is the record's size. Where a record is too old, "
-                   "scoring takes a pass, and the row says so; a solver that fails has no row. Curvature is the number "
-                   "of samples that it is averaged over; where these are all, one pass over them serves both the solve "
-                   "and the projection of a last layer, and counts as part of the solve. Three rounds is the other "
-                   "reading of the paper's ratio, extrapolated from this one in proportion to the samples that are "
-                   "left: all influence of three iterations over one training, and with the three trainings that "
-                   "follow. Forward passes is the cost in plain forward passes over the training set. Enlarged sets "
-                   "hold mirror images and shifts too, for cost alone. Memory is that of a process that only scores: "
-                   "the training samples, what training kept of them, what scoring adds to all that is loaded, the "
-                   "peak of scoring.",
+                   "training, and all shares of it, are those of training that keeps nothing; how much longer "
+                   "training takes where it keeps a record is apart, and so is the record's size. Where a record is "
+                   f"too old, scoring takes a pass, and the row says so; a solver that fails has no row. {_KEPT} "
+                   "Curvature is the number of samples that it is averaged over; where these are all, one pass over "
+                   "them serves both the solve and the projection of a last layer, and counts as part of the solve. "
+                   "Three rounds is the other reading of the paper's ratio, extrapolated from this one in proportion "
+                   "to the samples that are left: all influence of three iterations over one training, and with the "
+                   "three trainings that follow. Forward passes is the cost in plain forward passes over the training "
+                   "set. Enlarged sets hold mirror images and shifts too, for cost alone. Memory is that of a process "
+                   "that only scores: the training samples, what training kept of them, what scoring adds to all that "
+                   "is loaded, the peak of scoring.",
     "slopes": "How training and influence grow with the training set, by solver: the least-squares slope of log "
               "seconds against log n, with Student's t interval. 1 is growth in proportion; less means that a fixed "
               "part still counts. Training does not depend on the solver. Sizes are those of the slope of influence, "
@@ -220,9 +226,10 @@ FIGURES = {
                 "does as well, the Hessian is not what helps. Loss removes the largest training losses, confident the "
                 "lowest label quality by confident learning.",
     "effects": "Cohen's d (standard deviation pooled over seeds) of test accuracy after the last iteration: "
-               "refinement by influence against the unrefined baseline and against random removal of as many samples. "
-               "Lines are 95 % percentile bootstrap intervals over seeds, which with five seeds cover about 83 %. The "
-               "paper's range, 0.41 to 1.12, is shaded. The axis is linear up to ±1 and logarithmic beyond.",
+               "refinement by influence against the unrefined baseline and against random removal of as many samples, "
+               "with the same classes (random) and from all alike (uniform). Lines are 95 % percentile bootstrap "
+               "intervals over seeds, which with five seeds cover about 83 %. The paper's range, 0.41 to 1.12, is "
+               "shaded. The axis is linear up to ±1 and logarithmic beyond.",
     "contribution": "Dataset contribution score (our definition: the mean of tanh(−I/s)) against test accuracy: the "
                     "iterations of refinement by influence as a path, means over seeds with 95 % intervals. Where "
                     "both rise or both fall, the score follows accuracy; where the path runs from top left to bottom "
@@ -236,8 +243,8 @@ FIGURES = {
                  "outermost bins. Where labels are known to be wrong, these samples are drawn apart: the further right "
                  "they are, the better influence finds them.",
     "detection": "How many of the wrong labels are found when training samples are looked at in the order of each "
-                 "score, means over seeds. The diagonal is random order. Confident has models of its own, from "
-                 "cross-fitting; the other scores come from one training.",
+                 "score, means over seeds. The diagonal is random order. Confident, and those of policies that decide "
+                 "once, come from cross-fitting, the others from one training.",
     "gallery": "Training samples of one unrefined model: those whose influence on the validation loss is largest "
                "(harmful) and smallest (helpful), with their label and influence. A harmful sample need not be wrong: "
                "rare or ambiguous ones are often among them.",

@@ -7,7 +7,9 @@ from datagradient.influence.options import RECORD
 from datagradient.report.formats import dataset_titles, noise_words
 
 FLIPS, NETWORK = "0.2", "neural"
-PASSES, PASSES_OF_TABLES, SHARE, RANKS = 0.25, 2.0, 0.02, 0.99  # of the last layer from the record
+# Goals of the last layer from the record, set before it was measured. A pass of the table's small network costs little
+# beside the fixed parts of a scoring.
+PASSES, PASSES_OF_TABLES, SHARE, RANKS = 0.25, 2.0, 0.02, 0.99
 ALL_PASSES, ALL_GAP = 1.0, 0.02  # of all layers: forward passes, and LDS below that of the converged solve
 LONGER = 1.05  # training with the record ÷ training without
 DEARER = 10.0  # the cheapest library method of equal worth ÷ ours
@@ -40,6 +42,11 @@ def goals(results: Path) -> str:
     add("last layer from the record: forward passes", f"at most {PASSES:g}; tables {PASSES_OF_TABLES:g}",
         [_most(row, "forward_passes", PASSES_OF_TABLES if name == TABLE else PASSES)
          for name, row in zip(datasets, last, strict=True)])  # fmt: skip
+    data = {row["dataset"]: row for row in read_rows(results / "cpu/data.csv")}
+    add("… with the validation samples passed for it, which an evaluation does anyway", "the same",
+        [_most(row and {"forward_passes": _with_validation(row, data[name])}, "forward_passes",
+               PASSES_OF_TABLES if name == TABLE else PASSES)
+         for name, row in zip(datasets, last, strict=True)])  # fmt: skip
     add("… of training", f"at most {SHARE:g}", [_most(row, "ratio", SHARE) for row in last])
     add("… rank correlation with a pass, the lower of two seeds", f"at least {RANKS:g}",
         [_least_correlation(tables["rates"], name) for name in datasets])  # fmt: skip
@@ -50,7 +57,7 @@ def goals(results: Path) -> str:
         [_most(row, "forward_passes", ALL_PASSES) for row in every])  # fmt: skip
     add("… LDS, and that of a converged solve", f"at most {ALL_GAP:g} below",
         [_gap(row, _row(tables, name, "cg", "all")) for name, row in zip(datasets, every, strict=True)])  # fmt: skip
-    add("training with the record ÷ without", f"at most {LONGER:g}",
+    add("training with the record of the last layer ÷ without", f"at most {LONGER:g}",
         [_most(_one(tables["overhead"], name, NETWORK), "train_ratio", LONGER) for name in datasets])  # fmt: skip
     for words, covers in (("the last layer from the record", LAST), ("our default", "")):
         add(f"cheapest library method of equal LDS and AUROC ÷ {words}", f"at least {DEARER:g}",
@@ -149,6 +156,11 @@ def _most(row: dict | None, column: str, limit: float) -> Cell:
         return None
     value = float(row[column])
     return f"{value:.2g}" if value < 1 else f"{value:.2f}", value <= limit
+
+
+def _with_validation(row: dict, sizes: dict) -> float:
+    """Return forward passes over the training samples, one over the validation samples among them."""
+    return float(row["forward_passes"]) + int(sizes["n_influence"]) / int(sizes["n_train"])
 
 
 def _added(row: dict | None) -> Cell:

@@ -168,7 +168,8 @@ def _facts(run: dict) -> list[tuple[str, str]]:
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(run["libraries"].items()))
     return [
         ("Preset", run["preset"]), ("Configuration", run["config_hash"]), ("datagradient", run["version"]),
-        ("Git commit", run["git_commit"]), ("Libraries", libraries), ("Machine", run["machine"]),
+        ("Git commit", ", ".join(run.get("git_commits", [run["git_commit"]]))),
+        ("Libraries", libraries), ("Machine", run["machine"]),
         ("Started", run["started"]), ("Finished", run["finished"]),
         *((f"Data, {name}", source) for name, source in run["data"].items()),
     ]  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows, replacing
-from datagradient.refine.policies import TRUE_LABELS
+from datagradient.refine.policies import TRUE_LABELS, adds_validation
 from datagradient.report import benchmark_tables, captions, experiment_tables, verdicts
 from datagradient.report.formats import (
     POOLED,
@@ -47,8 +47,10 @@ def _write_table(name: str, results: Path, out: Path) -> None:
     import pandas as pd
 
     frame, caption = pd.DataFrame(TABLES[name](results)).fillna(""), captions.TABLES[name]
-    run = read_json(results / benchmark_tables.PROVENANCE.get(name, "provenance.json"))
-    commits = sorted({cell["git_commit"] for cell in run.get("cells", {}).values()}) or [run["git_commit"]]
+    own = results / f"{name}.json"  # of a benchmark with a script of its own
+    run = read_json(own if name in benchmark_tables.APART and own.exists() else results / "provenance.json")
+    made = run.get("cells", {}).values()  # of benchmarks, by cell; of a preset, all that its models name
+    commits = sorted({cell["git_commit"] for cell in made}) or run.get("git_commits") or [run["git_commit"]]
     made_by = (
         f"preset {run['preset']}, configuration {run['config_hash']}, version {run['version']}, {', '.join(commits)}"
     )
@@ -163,7 +165,7 @@ def safety(results: Path) -> list[dict]:
             "Policy": row["policy"],
             "Noise": row["noise"],
             "Runs": row["runs"],
-            "Removed any": row["acted"],
+            "Changed any": row["acted"],
             "Ended below baseline": f"{row['below']} ({percent(row['below_share'])} %)",
             "Mean change": points(row["mean_change"]),
             "Mean loss where below": points(f"-{row['mean_loss_where_below']}"),
@@ -294,8 +296,9 @@ def iterations(results: Path) -> list[dict]:
             "Flipped removed": share(metric["removed_flipped"]["mean"], metric["removed"]["mean"]),
             "Accuracy": percent(metric["accuracy"]["mean"]),
             "F1": percent(metric["f1"]["mean"]),
-            "Validation": percent(metric["val_accuracy"]["mean"]),
-            "Optimism": points(metric["optimism"]["mean"]),
+            # Of a model that was trained on the validation parts neither says anything.
+            "Validation": "" if adds_validation(row["policy"]) else percent(metric["val_accuracy"]["mean"]),
+            "Optimism": "" if adds_validation(row["policy"]) else points(metric["optimism"]["mean"]),
             "Change of validation loss": f"{float(metric['val_loss']['change']):+.4f}",
             "Change of selection loss": f"{float(metric['selection_loss']['change']):+.4f}",
             "DCS": number(metric["dcs"]["mean"], 3),
@@ -372,7 +375,8 @@ def environment(results: Path) -> list[dict]:
     run = read_json(results / "provenance.json")
     facts = {
         "Preset": run["preset"], "Configuration": run["config_hash"], "Version": run["version"],
-        "Commit": run["git_commit"], "Machine": run["machine"], "Started": run["started"], "Finished": run["finished"],
+        "Commit": ", ".join(run.get("git_commits", [run["git_commit"]])), "Machine": run["machine"],
+        "Started": run["started"], "Finished": run["finished"],
         **{f"Library {name}": version for name, version in run["libraries"].items()},
         **{f"Data {name}": source for name, source in run["data"].items()},
     }  # fmt: skip
