@@ -11,7 +11,7 @@ from scipy import stats
 from datagradient.auditing import answer, findings, work
 from datagradient.auditing.choice import choose
 from datagradient.auditing.judging import decide, evidence_of, inputs_of, measure, refine, refined_labels, trusts
-from datagradient.auditing.task import WHOLE, Task, different, drawn_rows, outer_folds, small_classes
+from datagradient.auditing.task import FEWEST, WHOLE, Task, different, different_by_class, drawn_rows, outer_folds
 from datagradient.data.record import Dataset
 from datagradient.evidence.statistics import corrected_interval
 from datagradient.models import declared
@@ -88,7 +88,7 @@ def test_a_class_is_small_by_its_different_rows():
     table = pd.concat([dataset.samples, pd.concat([dataset.samples.iloc[:1]] * 30)], ignore_index=True)
     names = (*dataset.class_names, "copies")
     more = replace(dataset, samples=table, labels=np.concatenate([dataset.labels, np.full(30, 2)]), class_names=names)
-    assert small_classes(more, np.arange(70)).tolist() == [2]
+    assert np.flatnonzero(different_by_class(more, np.arange(70)) < FEWEST).tolist() == [2]
 
 
 def test_held_out_rows_take_no_part(audited):

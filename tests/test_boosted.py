@@ -15,7 +15,7 @@ from datagradient.influence.leaves import best_rounds
 from datagradient.influence.scores import score
 from datagradient.influence.solvers import SolverError
 from datagradient.metrics import measure
-from datagradient.models import boosted
+from datagradient.models import boosted, declared
 
 SETTINGS = {"rounds": 12, "depth": 3, "learning_rate": 0.3, "subsample": 0.7, "columns": 0.7, "max_features": 100,
             "l2": 1.0, "max_bins": 32}  # fmt: skip
@@ -308,6 +308,29 @@ def test_samples_that_each_tree_draws_are_represented_and_fewer_samples_refused(
     part.project(np.ones(len(part.theta)))  # a shard, of the right samples' part
     with pytest.raises(SolverError, match="of the 100 training samples; pass those that the booster was trained on"):
         score(part, features, labels, damping=DAMPING)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_boosters_that_do_not_say_how_they_were_trained_are_compared_with_their_samples(random, loaded):
+    """Those read from a file, and those trained with XGBoost's defaults."""
+    features, labels = blobs(random, 300, 4, 3)
+    booster = xgb.XGBClassifier(n_estimators=5).fit(features, labels).get_booster()
+    if loaded:
+        booster = booster.copy()
+    model = boosted.BoostedModel(booster, np.arange(4), 3, 1.0)
+    boosted.problem(model, features, labels).check()
+    for others, message in (((features, np.roll(labels, 1)), "other labels"), ((features[::-1], labels), "other")):
+        with pytest.raises(SolverError, match=message):
+            boosted.problem(model, *others).check()
+
+
+def test_a_problem_can_be_checked_again_after_a_projection(random):
+    features, labels = blobs(random, 200, 4, 2)
+    settings = {**declared("boosted").defaults, "rounds": 5, "subsample": 1.0}
+    model, _ = boosted.fit(features, labels, 2, settings, 0)
+    problem = boosted.problem(model, features, labels)
+    first = score(problem, features, labels, damping=DAMPING).influence
+    np.testing.assert_array_equal(score(problem, features, labels, damping=DAMPING).influence, first)
 
 
 def test_boosters_of_other_classes_categories_and_leaves_are_refused(random):

@@ -60,7 +60,7 @@ def refused_models():
         "option": (LogisticRegression().fit(*train), {"solver": {"dampin": 1}}, "no option 'dampin'; legal"),
         "name": (LogisticRegression().fit(*train), {"solver": {"name": "adam"}}, "name is 'adam'; legal: cg"),
         "value": (LogisticRegression().fit(*train), {"solver": {"samples": 0.5}}, "samples is 0.5; legal"),
-        "ekfac": (LogisticRegression().fit(*train), {"solver": {"preconditioner": "ekfac"}}, "ekfac: is for"),
+        "ekfac": (LogisticRegression().fit(*train), {"solver": {"preconditioner": "ekfac"}}, "ekfac is for"),
         "unfitted trees": (xgb.XGBClassifier(), {}, "XGBClassifier has not been fitted"),
         "dart": (xgb.XGBClassifier(n_estimators=3, booster="dart").fit(*train), {}, "a booster of kind dart; supp"),
         "alpha": (xgb.XGBClassifier(n_estimators=3, reg_alpha=1).fit(*train), {}, "alpha 1; supported is 0"),

@@ -186,9 +186,11 @@ def test_rounds_pool_like_the_tests_of_the_last_round():
 def test_safety_counts_runs_below_their_own_baseline():
     rows = two_sets()
     for row in rows:
+        if row["policy"] == "random":
+            row.update(removed="0", relabelled="0")
         if (row["policy"], row["dataset"], row["iteration"]) == ("random", "one", "2") and row["seed"] in "12":
             row["accuracy"] = str(float(row["accuracy"]) - 0.03)
-            row["n_train"] = "90"
+            row["removed" if row["seed"] == "1" else "relabelled"] = "3"  # both are acts
     found = {row["policy"]: row for row in safety_rows(rows)}
     assert (found["influence"]["below"], found["influence"]["better_comparisons"]) == (0, 4)
     random = found["random"]

@@ -208,7 +208,7 @@ def rows(task: Task, parts: Mapping[str, Arrays], verdict: str) -> Rows:
     if not trusts(task):
         at_random = generator(task.seed, "rows to check").permutation(n)[:DRAWN]
         drawn[at_random], decision[at_random] = True, LOOK  # also what would be done otherwise: all are to be checked
-    stands_out, judged_in = _standing_out(task, parts, len(task.dataset.labels))
+    stands_out, judged_in = _standing_out(parts, len(task.dataset.labels))
     influence = first.influence[places, labels]
     return Rows(
         part.judged, order, labels, suggested, probability, influence,
@@ -222,7 +222,7 @@ def _evidence(task: Task, part: Part, whole: Arrays) -> Evidence:
     return evidence_of(task, part, task.models[0], task.dataset.labels[part.judged], crossfits_of(task, dict(whole)))
 
 
-def _standing_out(task: Task, parts: Mapping[str, Arrays], n: int) -> tuple[np.ndarray, np.ndarray]:
+def _standing_out(parts: Mapping[str, Arrays], n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return in how many folds each row of the data set was acted on, and in how many it was judged."""
     acted, judged = np.zeros(n, dtype=int), np.zeros(n, dtype=int)
     for name, arrays in parts.items():

@@ -11,6 +11,8 @@ from datagradient.auditing.request import Request
 from datagradient.auditing.run import Audit, run_audit
 from datagradient.data import sets
 from datagradient.data.readers import ReadOptions
+from datagradient.errors import UserError
+from datagradient.files import read_json
 from datagradient.seeds import generator
 
 PLANTED = 0.1  # share of the labels
@@ -22,10 +24,14 @@ def run_demo(folder: Path, said: Callable[[str], None]) -> Audit:
     """Plant mistakes, audit, say how many were found, and write the audit to a folder.
 
     Raises:
-        UserError: the folder holds something that is not an audit.
+        UserError: the folder holds something that is not an earlier demo.
     """
-    with Place(folder, overwrite=(folder / BEGUN).exists()):
-        clear(folder)
+    finished = folder / "summary.json"
+    if finished.exists() and read_json(finished, source=dict)["source"].get("path") != TITLE:
+        raise UserError(f"{folder}: holds an audit that is no demo; give another --out")
+    if finished.exists() or not (folder / BEGUN).exists():  # else it goes on, and refuses other data
+        with Place(folder, overwrite=finished.exists()):
+            clear(folder)
     images, labels, wrong = planted()
     said(f"{len(labels)} handwritten digits of 8 × 8 pixels, from scikit-learn. {wrong.sum()} labels, "
          f"{100 * PLANTED:.0f} %, are made wrong at random; the audit does not know which.")  # fmt: skip

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datagradient.auditing import answer
-from datagradient.auditing.folder import BEGUN, OURS, WORK, others_in
+from datagradient.auditing.folder import BEGUN, OURS, PLAN_FILE, SAMPLES_FILE, WORK, others_in
 from datagradient.auditing.outcome import with_shown
 from datagradient.auditing.plan import SCHEMA
 from datagradient.auditing.review import (
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from datagradient.auditing.run import Audit
     from datagradient.data.readers import Source
 
-PLAN_FILE = "plan.json"
-
 REVIEW = ("row", "id", "file", "given", "suggested", "probability", "harm", "influence", "loss", "doubt", "confidence",
           "stands_out", "of", "decision", "reason", DRAWN, CHECKED)  # fmt: skip
 DIGITS = 6  # of numbers in review.csv
@@ -47,14 +45,14 @@ def write_all(result: "Audit", folder: Path) -> None:
     from datagradient.report.page import write_audit_page
 
     rows = _with_written(review_rows(result), _written(result, folder), result, folder)
+    shown = with_shown(result.material.dataset, result.rows) if result.material.dataset is not None else []
     # The plan says which data the folder is about: it comes first.
     write_json(folder / PLAN_FILE, result.plan)
     with replacing(folder / REVIEW_FILE) as stream:
         writer = csv.DictWriter(stream, REVIEW, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows({name: _cell(row.get(name)) for name in REVIEW} for row in rows)
-    write_samples(result, folder / "samples.parquet")
-    shown = with_shown(result.material.dataset, result.rows) if result.material.dataset is not None else []
+    write_samples(result, folder / SAMPLES_FILE)
     write_audit_page(folder / "report.html", result.summary, shown, result.curves)
     write_json(folder / "summary.json", result.summary)
 
@@ -145,21 +143,22 @@ def write_samples(result: "Audit", path: Path) -> None:
     import pyarrow.parquet as pq
 
     by_row = {row["row"]: row for row in review_rows(result)}
-    reasons = {entry.row: f"set aside: {entry.reason}" for entry in result.source.set_aside if entry.row is not None}
+    set_aside = {entry.row: entry for entry in result.source.set_aside}
     source = result.source
     names = source.names or [None] * len(source.rows)
     place = {int(row): k for k, row in enumerate(source.rows)}
     lines = []
-    for row in sorted({*place, *reasons}):
-        found = by_row.get(row, {})
+    for row in sorted({*place, *set_aside}):
+        found, aside = by_row.get(row, {}), set_aside.get(row)
         given = found.get("given")
         if given is None and row in place:
             given = source.dataset.class_names[source.dataset.labels[place[row]]]
         lines.append({
-            "row": row, "name": names[place[row]] if row in place else None, "given": given,
+            "row": row, "name": names[place[row]] if row in place else aside.name, "given": given,
             "suggested": found.get("suggested"), **{name: found.get(name) for name in (*NUMBERS, *COUNTS)},
             "decision": found.get("decision", "keep"),
-            "reason": found.get("reason") or reasons.get(row, "" if row in by_row else "not judged"),
+            "reason": found.get("reason") or (f"set aside: {aside.reason}" if aside else
+                                              "" if row in by_row else "not judged"),
         })  # fmt: skip
     text, number, count = pa.string(), pa.float64(), pa.int64()
     schema = pa.schema([

@@ -16,7 +16,8 @@ from datagradient.files.locks import locked_alone
 BEGUN = "begun.json"
 CHOICE = "work/choice.json"  # the choice of a model is made once, also for jobs of a workflow
 WORK = "work"  # folder of the parts
-OURS = (BEGUN, WORK, "report.html", "summary.json", REVIEW_FILE, "samples.parquet", "plan.json")
+PLAN_FILE, SAMPLES_FILE = "plan.json", "samples.parquet"
+OURS = (BEGUN, WORK, "report.html", "summary.json", REVIEW_FILE, SAMPLES_FILE, PLAN_FILE)
 HIDDEN = (".snakemake",)  # of a workflow that was run in the folder
 LOCK = ".audit.lock"
 
@@ -100,9 +101,24 @@ def check_folder(folder: Path, overwrite: bool, resume: bool, trusted: Any = Non
         return
     for name in others_in(held):
         raise UserError(f"{folder}: holds {name}, which is not of an audit; give another --out")
-    if not overwrite and any(name in OURS for name in held):
+    ours = [name for name in held if name in OURS]
+    if ours and not {BEGUN, PLAN_FILE} & set(held):
+        raise UserError(f"{folder}: holds {ours[0]}, and no {PLAN_FILE} of an audit; give another --out")
+    if ours and not overwrite:
         raise UserError(f"{folder}: holds an audit; --resume goes on with it, --overwrite replaces it")
     check_kept(folder, trusted)
+
+
+def check_apart(folder: Path, inputs: Iterable[str | Path | None]) -> None:
+    """Refuse a folder that holds one of the files or folders that are read, or lies in one: they are never changed."""
+    for path in filter(None, inputs):
+        source, out = Path(path).resolve(), folder.resolve()
+        if out.is_relative_to(source):
+            raise UserError(f"{folder}: is {'' if out == source else 'inside '}{path}, which is never changed; give "
+                            "another --out")  # fmt: skip
+        if any(source == out / name or source.is_relative_to(out / name) for name in OURS):
+            raise UserError(f"{path}: lies in {folder}, where the audit's own {source.name} would stand; give another "
+                            "--out")  # fmt: skip
 
 
 def others_in(names: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from datagradient.auditing.request import FEWEST_ROWS
 from datagradient.auditing.review import CHECKED, RANDOM, UNSURE, class_of, is_unsure, read_entries
-from datagradient.auditing.task import drawn_rows, small_classes
+from datagradient.auditing.task import FEWEST, different_by_class, drawn_rows
 from datagradient.data.given import Given, joined
 from datagradient.data.readers import Source
 from datagradient.data.readers.source import counted, listed
@@ -90,13 +90,16 @@ def gather(
         checked[sizes[0] : sizes[0] + sizes[1]] = is_trusted[sizes[0] : sizes[0] + sizes[1]] = True
     if test is not None:
         is_test[len(is_test) - sizes[-1] :] = True
-    small = small_classes(dataset, np.flatnonzero(own & ~checked))
+    several = different_by_class(dataset, np.flatnonzero(own & ~checked))
+    small = np.flatnonzero(several < FEWEST)
     findings["small_classes"] = [
-        {"name": dataset.class_names[label], "rows": int((dataset.labels[own] == label).sum())} for label in small
-    ]
+        {"name": dataset.class_names[label], "rows": int((dataset.labels[own] == label).sum()),
+         "different": int(several[label])}
+        for label in small
+    ]  # fmt: skip
     kept = np.flatnonzero(~np.isin(dataset.labels, small))
     for entry in findings["small_classes"]:
-        not_checked.append(f"{counted(entry['rows'], 'row')} of class {entry['name']}, too few to judge")
+        not_checked.append(f"{few_rows(entry)} of class {entry['name']}, too few to judge")
     judged = int((own & ~checked)[kept].sum())
     classes = len(dataset.class_names) - len(small)
     if judged < FEWEST_ROWS or classes < 2:
@@ -108,6 +111,14 @@ def gather(
         first[kept]]  # fmt: skip
     return Material(source, _without(dataset, kept, small, is_test), own[kept], places[kept[own[kept]]],
                     checked[kept], is_trusted[kept], first, findings, not_checked, forms)  # fmt: skip
+
+
+def few_rows(small: dict[str, Any]) -> str:
+    """Return in words how many rows a small class has, and of what kind."""
+    rows = counted(small["rows"], "row")
+    if small["rows"] < FEWEST:
+        return rows
+    return f"{rows}, {small['different']} of them different and without a checked label ({FEWEST} are needed),"
 
 
 def _others(
@@ -145,7 +156,7 @@ def _drawn(source: Source, most: int, seed: int) -> tuple[np.ndarray, list[str]]
     if n <= most:
         return np.arange(n), []
     rest = np.flatnonzero(~source.trusted)
-    size = max(len(source.dataset.class_names), most - int(source.trusted.sum()))
+    size = min(max(FEWEST_ROWS, most - int(source.trusted.sum())), len(rest))  # of those that can be judged
     drawn = rest[drawn_rows(labels[rest], size, integer_seed(seed, "rows to audit"))]
     places = np.sort(np.concatenate([drawn, np.flatnonzero(source.trusted)]))
     return places, [f"{n - len(places)} of {n} rows: {len(places)} were drawn at random (--max-rows changes that)"]

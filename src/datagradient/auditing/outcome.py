@@ -15,6 +15,7 @@ from datagradient.auditing.task import ENOUGH_TRUSTED, WHOLE, Task
 from datagradient.auditing.work import read_part, trainings
 from datagradient.data.features import extract
 from datagradient.data.record import Dataset
+from datagradient.errors import UserError
 
 SCHEMA = 1
 SHOWN = 1000  # rows on the page
@@ -197,9 +198,12 @@ def with_shown(dataset: Dataset, rows: list[dict[str, Any]]) -> list[dict[str, A
     positions = np.array([row["position"] for row in shown], dtype=np.int64)
     by_position = {row["position"]: row for row in rows}
     trained = np.arange(len(dataset.labels)) if dataset.is_test is None else np.flatnonzero(~dataset.is_test)
-    features = extract(dataset, {"train": trained, "all": np.arange(len(dataset.labels))}, quiet=True)["all"]
-    pools = _pools(rows)
-    near = {kind: display.nearest(features, positions, pool) for kind, pool in pools.items()}
+    try:
+        features = extract(dataset, {"train": trained, "all": np.arange(len(dataset.labels))}, quiet=True)["all"]
+    except UserError:  # a user's own classifier may learn from what our features do not see: no row is near then
+        near: dict[str, Any] = {kind: [[] for _ in shown] for kind in _pools(rows)}
+    else:
+        near = {kind: display.nearest(features, positions, pool) for kind, pool in _pools(rows).items()}
     wanted = list(dict.fromkeys([*positions.tolist(), *(place for found in near.values() for places in found
                                                         for place, _ in places)]))  # fmt: skip
     given = np.array([numbers[by_position[place]["given"]] for place in wanted], dtype=np.int64)

@@ -15,7 +15,6 @@ from datagradient.pipeline.layout import modules
 AUTO = "auto"
 OWN = "own"  # stands for a user's own classifier among the names of families
 FEWEST_ROWS = 50  # with fewer an audit says so, and trains no model
-DEVICES = (AUTO, "cpu")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from datagradient.auditing import answer
 from datagradient.auditing.apply import applied
 from datagradient.auditing.beginning import begin
 from datagradient.auditing.files import COUNTS, NUMBERS, REVIEW, checked_rows, plan_of, review_rows, write_all
-from datagradient.auditing.folder import BEGUN, Place
+from datagradient.auditing.folder import BEGUN, Place, check_apart
 from datagradient.auditing.material import Checked, Material
 from datagradient.auditing.outcome import HEADLINES, NO_CURVES, SCHEMA, outcome
 from datagradient.auditing.own import own_classifier
@@ -105,8 +105,10 @@ class Audit:
         Labels that were written by hand into the review of an earlier audit of the same data are kept.
 
         Raises:
-            UserError: the folder holds other files, or an audit of other data; or the labels in its review do not fit.
+            UserError: the folder holds other files, or the data, or an audit of other data; or the labels in its review
+                do not fit.
         """
+        check_apart(Path(folder), [self.source.facts["path"]])
         write_all(self, Path(folder))
         return Path(folder)
 
@@ -153,13 +155,14 @@ def audit(
             channels) and labels; or the path of a CSV, TSV, Parquet or JSON-lines file, of a folder of images with a
             subfolder for each class, or of a data set saved by Hugging Face `datasets`.
         target: the column of labels; pairs and folders of images have none.
-        model: ``"auto"``, the better of two on held-out rows; ``"logistic"``, ``"boosted"`` or ``"neural"``; or your
-            own classifier, unfitted, as scikit-learn has them (``fit``, ``predict_proba``, ``classes_``; also a
-            Pipeline, or an XGBClassifier). It is cloned for each training, and a ``random_state`` of None is set from
-            `seed`. It gets the samples as you give them here, a DataFrame without the columns that are no samples, a
-            list of texts, or an array, and labels as numbers from 0, in the order of the class names. Samples from
-            files are as they were read. Influence is used where `influence_scores` has a way to compute it; for other
-            classifiers decisions go by the probability that a label is wrong, and ``influence`` is NaN.
+        model: ``"auto"``, for tables the better of two on held-out rows, otherwise ``"logistic"``; ``"logistic"``,
+            ``"boosted"`` or ``"neural"``; or your own classifier, unfitted, as scikit-learn has them (``fit``,
+            ``predict_proba``, ``classes_``; also a Pipeline, or an XGBClassifier). It is cloned for each training, and
+            a ``random_state`` of None is set from `seed`. It gets the samples as you give them here, a DataFrame
+            without the columns that are no samples, a list of texts, or an array, and labels as numbers from 0, in the
+            order of the class names. Samples from files are as they were read. Influence is used where
+            `influence_scores` has a way to compute it; for other classifiers decisions go by the probability that a
+            label is wrong, and ``influence`` is NaN.
         validation: more data in the same form, whose labels were checked by hand; rows are then judged by them.
         test: more data in the same form, to measure the effect on.
         trusted: the review of an earlier audit of the same data, with labels written into its column ``checked``: a
@@ -171,7 +174,7 @@ def audit(
         trusted_column: the column that is true where a label was checked by hand.
         folds: how many folds measure the effect.
         rounds: how often what is left is judged again.
-        fraction: largest share of the rows to act on; None: as many as are worth it.
+        fraction: largest share of the rows that a round acts on; None: as many as are worth it.
         max_rows: of more rows, so many are drawn at random.
         time_limit: seconds; of more rows than fit that time, so many are drawn. None: no limit.
         seed: of everything random; the same seed gives the same outcome.

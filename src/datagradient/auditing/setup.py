@@ -10,7 +10,7 @@ import numpy as np
 from datagradient.auditing import findings
 from datagradient.auditing.choice import Choice, choose
 from datagradient.auditing.folder import CHOICE
-from datagradient.auditing.material import Checked, Material, gather
+from datagradient.auditing.material import Checked, Material, few_rows, gather
 from datagradient.auditing.own import OwnClassifier
 from datagradient.auditing.reading import Read
 from datagradient.auditing.request import FEWEST_ROWS, AuditOptions
@@ -175,7 +175,7 @@ def before(material: Material, seed: int) -> tuple[dict[str, Any], list[str]]:
     lines += [f"Column {leak['column']} alone gives the label away (right in {100 * leak['accuracy']:.1f} %): leave it "
               f"out with --drop {leak['column']} unless it is known when the model is used."
               for leak in leaking]  # fmt: skip
-    lines += [f"Class {entry['name']} has {counted(entry['rows'], 'row')}, too few to judge: its rows are kept."
+    lines += [f"Class {entry['name']} has {few_rows(entry).rstrip(',')}, too few to judge: its rows are kept."
               for entry in found["small_classes"]]  # fmt: skip
     lines += [f"Of {entry['file']}, {_rows(entry['rows'], 'is', 'are')} in the audited data, too, and not used."
               for entry in found["repeats"]]  # fmt: skip

@@ -11,6 +11,7 @@ from datagradient.auditing.request import OWN
 from datagradient.data.given import Given
 from datagradient.data.record import Dataset, sample_keys
 from datagradient.data.training_set import TrainingSet
+from datagradient.errors import UserError
 from datagradient.models import declared, family
 from datagradient.refine.crossfit import stratified_folds
 from datagradient.seeds import integer_seed
@@ -128,7 +129,11 @@ def outer_folds(
     by themselves, so that every fold leaves as many of a class to be judged.
     """
     strata = 2 * dataset.labels[rows] + (0 if checked is None else checked)
-    found = stratified_folds(strata, folds, integer_seed(seed, "outer folds"), different(dataset, rows))
+    samples = different(dataset, rows)
+    most = max(len(np.unique(samples[strata == stratum])) for stratum in np.unique(strata))
+    if folds > most:
+        raise UserError(f"--folds is {folds}, and no class has more than {most} different rows: give {most} or fewer")
+    found = stratified_folds(strata, folds, integer_seed(seed, "outer folds"), samples)
     return [rows[held] for held in found]
 
 
@@ -141,14 +146,16 @@ def drawn_rows(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
         seed: of the draw.
     """
     random, found = np.random.default_rng(seed), []
-    for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        wanted = max(min(FEWEST, len(own)), round(count * len(own) / len(labels)))
-        found.append(random.permutation(own)[:wanted])
+    classes, sizes = np.unique(labels, return_counts=True)
+    shares = count * sizes / len(labels)
+    wanted = np.floor(shares).astype(int)
+    wanted[np.argsort(wanted - shares, kind="stable")[: count - wanted.sum()]] += 1  # the largest remainders
+    for label, size in zip(classes, np.maximum(wanted, np.minimum(FEWEST, sizes)), strict=True):
+        found.append(random.permutation(np.flatnonzero(labels == label))[:size])
     return np.sort(np.concatenate(found))
 
 
-def small_classes(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """Return the numbers of the classes with fewer than `FEWEST` different samples among some rows."""
+def different_by_class(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Return how many different samples each class has among some rows; with fewer than `FEWEST` it is not judged."""
     pairs = np.unique(np.stack([dataset.labels[rows], different(dataset, rows)]), axis=1)
-    return np.flatnonzero(np.bincount(pairs[0], minlength=len(dataset.class_names)) < FEWEST)
+    return np.bincount(pairs[0], minlength=len(dataset.class_names))

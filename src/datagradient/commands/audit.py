@@ -116,9 +116,11 @@ def demo(args: argparse.Namespace) -> None:
 
 def _audited(args: argparse.Namespace, said: Any) -> tuple[Any, Path]:
     request = _request(args)
-    from datagradient.auditing.folder import Place
+    from datagradient.auditing.folder import Place, check_apart
 
-    place = Place(args.out or default_folder(args.source), args.overwrite, args.resume, args.trusted)
+    out = Path(args.out or default_folder(args.source))
+    check_apart(out, (args.source, args.validation, args.test))
+    place = Place(out, args.overwrite, args.resume, args.trusted)
     said.in_passing(f"reading {args.source} …")
     from datagradient.auditing.jobs import audit_into
 
@@ -135,8 +137,9 @@ def _workflow(args: argparse.Namespace, said: Any) -> tuple[Any, Path]:
         if getattr(args, option):
             raise UserError(f"--workflow: takes no --{option.replace('_', '-')}; {why}")
     request = _request(args)
-    from datagradient.auditing.folder import Place
+    from datagradient.auditing.folder import Place, check_apart
 
+    check_apart(Path(args.workflow), (args.source, args.validation, args.test))
     place = Place(args.workflow, args.overwrite, trusted=args.trusted)
     from datagradient.auditing.jobs import write_workflow
 
@@ -248,10 +251,11 @@ AUDIT = [
     ("--id", {"help": "the column that identifies each row; no model sees it"}),
     ("--text", {"help": "the column of texts; the others are left out"}),
     ("--drop", {"action": "append", "metavar": "COLUMN", "help": "a column that is left out; may be given again"}),
-    ("--model", {"default": "auto", "help": "auto (the better of two on held-out rows), logistic, boosted or neural"}),
+    ("--model", {"default": "auto", "help": "auto (for tables the better of two on held-out rows, otherwise logistic), "
+                                            "logistic, boosted or neural"}),
     ("--folds", {"type": whole(2, 20), "default": 5, "help": "folds that measure the effect; 5 without it"}),
     ("--rounds", {"type": whole(1, 10), "default": 1, "help": "how often what is left is judged again"}),
-    ("--fraction", {"type": number(0, 0.5), "help": "act on at most this share of the rows"}),
+    ("--fraction", {"type": number(0, 0.5), "help": "act on at most this share of the rows, in each round"}),
     ("--validation", {"metavar": "FILE", "help": "more rows, whose labels were checked by hand"}),
     ("--trusted-column", {"metavar": "COLUMN", "help": "column that is true where the label was checked by hand"}),
     ("--trusted", {"metavar": "REVIEW", "help": "a review.csv with labels written into its column checked"}),

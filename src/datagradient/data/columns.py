@@ -191,7 +191,7 @@ def _decode(series: Any, place: _Place) -> tuple[str, np.ndarray, str]:
     if isinstance(dtype, pd.PeriodDtype):
         series = series.dt.to_timestamp()
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
-        return "date", _days(series), f"holds dates → date ({DAYS})"
+        return "date", _days(series, place), f"holds dates → date ({DAYS})"
     if pd.api.types.is_timedelta64_dtype(dtype):
         return "number", _days(series), "holds durations → number (days)"
     if pd.api.types.is_numeric_dtype(dtype):
@@ -214,7 +214,7 @@ def _decode_objects(series: Any, place: _Place) -> tuple[str, np.ndarray, str]:
         return "number", values, ""
     if sorts == {"date"}:
         dates = pd.to_datetime(pd.Series(cells), utc=True, errors="coerce")
-        return "date", _days(dates), f"holds dates → date ({DAYS})"
+        return "date", _days(dates, place), f"holds dates → date ({DAYS})"
     if sorts == {"duration"}:
         return "number", _days(pd.to_timedelta(pd.Series(cells))), "holds durations → number (days)"
     if sorts == {"bool"}:
@@ -253,12 +253,18 @@ def _float(value: Any) -> float:
         return np.inf
 
 
-def _days(series: Any) -> np.ndarray:
-    """Return times as days since 1970, and durations as days; NaN for missing."""
+def _days(series: Any, place: _Place | None = None) -> np.ndarray:
+    """Return times as days since 1970, and durations as days; NaN for missing; `place` names them in an error."""
     import pandas as pd
 
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
-        series = series - pd.Timestamp(EPOCH, tz=series.dt.tz)
+        try:
+            series = series - pd.Timestamp(EPOCH, tz=series.dt.tz)
+        except (pd.errors.OutOfBoundsDatetime, pd.errors.OutOfBoundsTimedelta, OverflowError):
+            if place is None:
+                raise
+            far = series.dt.year.fillna(0).abs().to_numpy().argmax()
+            raise place.error(f"row {far} holds a date that is too far away", "empty it") from None
     return (series / pd.Timedelta(days=1)).to_numpy(dtype=np.float64, na_value=np.nan)
 
 

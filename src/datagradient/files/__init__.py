@@ -172,7 +172,8 @@ def _clear_for(path: Path) -> None:
     """Make the folder of a file or folder to be written, and remove what killed jobs have left of it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for scrap in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        if not _is_running(scrap.name.split(".")[-2]):
+        process = scrap.name.removeprefix(f".{path.name}.").removesuffix(".tmp")
+        if process.isdecimal() and not _is_running(process):  # other names are not ours
             shutil.rmtree(scrap) if scrap.is_dir() else scrap.unlink()
 
 

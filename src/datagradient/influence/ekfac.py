@@ -9,12 +9,15 @@ normalisation layers have a separate diagonal.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 from torch.nn.functional import group_norm, unfold
 
 from datagradient.influence.batches import Inputs, length
+from datagradient.influence.modules import argument
 from datagradient.influence.solvers import SolverError
 
 SIGN_SEED = 0  # seed of the random signs below, so that the approximation is the same in every run
@@ -77,15 +80,16 @@ class EKFAC:
         moment is exactly that of the Gauss–Newton matrix, from one backward pass. For one logit they are of
         √(p (1 − p)) m.
         """
-        seen: dict[str, tuple[Tensor, Tensor]] = {}
+        seen: dict[str, tuple[Tensor, Any]] = {}
 
-        def keep(name: str, inputs: tuple, output: Tensor) -> None:
+        def keep(name: str, arguments: tuple, named: dict, output: Tensor) -> None:
             if name in seen or len(output) != length(x):
                 raise SolverError(f"ekfac: layer {name} runs twice in a pass, or not on one sample a row; use cg")
-            seen[name] = inputs[0].detach(), output
+            # The edge, since an operation in place may turn the tensor into its own result afterwards.
+            seen[name] = argument(arguments, named).detach(), get_gradient_edge(output)
 
         hooks = [
-            block.layer.register_forward_hook(lambda _, *passed, name=name: keep(name, *passed))
+            block.layer.register_forward_hook(lambda _, *passed, name=name: keep(name, *passed), with_kwargs=True)
             for name, block in self.blocks.items()
         ]
         try:
@@ -96,7 +100,7 @@ class EKFAC:
                 hook.remove()
         if len(seen) < len(self.blocks):
             raise SolverError(f"ekfac: layer {min(set(self.blocks) - set(seen))} does not run; freeze it, or use cg")
-        gradients = torch.autograd.grad(logits, [output for _, output in seen.values()], self._root(logits.detach()))
+        gradients = torch.autograd.grad(logits, [edge for _, edge in seen.values()], self._root(logits.detach()))
         for (name, (inputs, _)), gradient in zip(seen.items(), gradients, strict=True):
             yield self.blocks[name], inputs, gradient
 

@@ -20,6 +20,7 @@ from datagradient.influence.glm import CHECKED, LinearProblem, residuals_of, wei
 from datagradient.influence.labels import binary_numbers, class_numbers
 from datagradient.influence.modules import (
     PASSES_DIFFER,
+    argument,
     as_samples,
     first_pass,
     last_linear,
@@ -117,8 +118,7 @@ class LastLayerProblem(LinearProblem):
                 residuals.scatter_add_(1, targets, torch.full_like(targets, -1.0, dtype=residuals.dtype))
             residuals = residuals if factors is None else residuals * factors[start : start + len(logits)]
             products.append(((activations.double() @ weights.T + bias) * residuals).sum(dim=1))
-        found = torch.cat(products).cpu().numpy()
-        return found
+        return torch.cat(products).cpu().numpy()
 
     def _on_device(self) -> Iterator[Passed]:
         """Yield the training samples' batches on the network's device; a record may lie elsewhere."""
@@ -155,7 +155,8 @@ class LastLayerProblem(LinearProblem):
                 yield start, activations, linear(activations, weight, bias)
             return
         seen: list[Tensor] = []
-        hook = self.layer.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
+        hook = self.layer.register_forward_hook(lambda _, inputs, named, output: seen.append(argument(inputs, named)),
+                                                  with_kwargs=True)  # fmt: skip
         try:
             for start, x in as_samples(features, self.to_tensor, self.batch_size).batches(self.device):
                 logits = logits_of(self.network, {}, x)
@@ -190,16 +191,10 @@ class LastLayerProblem(LinearProblem):
 
         A network with further operations after its last linear layer, or with random logits, is refused.
         """
-        _, *parts = zip(*self._batches(few), strict=True)
-        activations, logits = (torch.cat(part).double().cpu().numpy() for part in parts)
+        activations = self.inputs(few)
         again = np.concatenate([self.inputs(few[i : i + 1]) for i in range(min(length(x), 4))])
         if not np.allclose(again, activations[: len(again)], rtol=AGREEMENT, atol=AGREEMENT):
             raise SolverError(f"neural: {PASSES_DIFFER}")
-        if not np.allclose(self.margins(self.theta, activations), logits, rtol=AGREEMENT, atol=AGREEMENT):
-            raise SolverError(
-                "neural: the logits are not those of the last linear layer; use parameters: all, and leave out a last "
-                "Sigmoid or Softmax"
-            )
         return activations
 
     def _check_minimum(self) -> None:

@@ -16,6 +16,7 @@ OBJECTIVES = ("binary:logistic", "multi:softprob", "multi:softmax")
 # gives 1e-8), even if monotone constraints clip values; if the penalty is wrong by a tenth they are above 3e-6.
 TREES, GAP = 20, 1e-6
 LEAVES = 0.01  # share that the curvature and the values of the first tree's leaves may differ by
+SAME = 1e-5  # … where it is that of exactly these samples, in single precision
 CURVATURE = 0.01  # share by which the curvature at the root of the first tree may differ from the training samples'
 
 
@@ -77,6 +78,13 @@ def without_offset(content: dict, n_margins: int) -> dict:
     return {**content, "learner": {**learner, "learner_model_param": parameters}}
 
 
+def with_values(content: dict, trees: list[dict]) -> dict:
+    """Return the booster's JSON with other trees; the content given stays as it is."""
+    learner = content["learner"]
+    booster = {**learner["gradient_booster"], "model": {**learner["gradient_booster"]["model"], "trees": trees}}
+    return {**content, "learner": {**learner, "gradient_booster": booster}}
+
+
 def _unlike_trees(learner: dict) -> str:
     booster = learner["gradient_booster"]
     if booster["name"] != "gbtree":
@@ -112,12 +120,8 @@ def check_samples(content: dict, booster: xgb.Booster, offset: np.ndarray, n: fl
     Raises:
         SolverError: the curvature is larger than that of the samples; or smaller, if every tree used all samples.
     """
-    model = content["learner"]["gradient_booster"]["model"]
-    p = probabilities_of(offset[None])[0, model["tree_info"][0]]
-    # For several classes, XGBoost uses twice the diagonal of the Hessian.
-    expected = n * max(p * (1 - p), 1e-16) * (1 if len(offset) == 1 else 2)
-    ratio = float(model["trees"][0]["sum_hessian"][0]) / expected
-    if ratio > 1 + CURVATURE or (ratio < 1 - CURVATURE and _uses_all_samples(booster)):
+    ratio = _root_ratio(content, offset, n)
+    if ratio > 1 + CURVATURE or (ratio < 1 - CURVATURE and _states_all_samples(booster)):
         raise SolverError(
             f"boosted: the first tree was trained on {ratio:.4g} times the curvature of the {n:g} training samples; "
             "pass those that the booster was trained on, and the weights of samples that it was given; train it "
@@ -141,7 +145,7 @@ def check_first_tree(
 
     Args:
         content: of the booster, see `content_of`.
-        booster: as it was trained: one that was read from a file does not say whether it drew samples.
+        booster: as it was trained, or read from a file.
         nodes_of_first: returns the node (n,) of the first tree that each sample ends in.
         offset: (n_margins,) the margins before the first tree.
         labels: (n,) class numbers.
@@ -151,7 +155,10 @@ def check_first_tree(
     Raises:
         SolverError: they are not.
     """
-    if not _uses_all_samples(booster):
+    total = len(labels) if weights is None else float(weights.sum())
+    # A booster that does not say so used all samples if its first tree has exactly their curvature.
+    if not (_states_all_samples(booster) if _knows_training(booster)
+            else abs(_root_ratio(content, offset, total) - 1) <= SAME):  # fmt: skip
         return
     nodes, model = nodes_of_first(), content["learner"]["gradient_booster"]["model"]
     tree, place = model["trees"][0], model["tree_info"][0]
@@ -179,12 +186,23 @@ def check_first_tree(
         )
 
 
-def _uses_all_samples(booster: xgb.Booster) -> bool:
+def _root_ratio(content: dict, offset: np.ndarray, n: float) -> float:
+    """Return the curvature at the root of the first tree ÷ that of samples whose weights sum to n."""
+    model = content["learner"]["gradient_booster"]["model"]
+    p = probabilities_of(offset[None])[0, model["tree_info"][0]]
+    # For several classes, XGBoost uses twice the diagonal of the Hessian.
+    return float(model["trees"][0]["sum_hessian"][0]) / (n * max(p * (1 - p), 1e-16) * (1 if len(offset) == 1 else 2))
+
+
+def _states_all_samples(booster: xgb.Booster) -> bool:
     return _knows_training(booster) and float(_training_parameters(booster).get("subsample", 1)) == 1
 
 
 def _knows_training(booster: xgb.Booster) -> bool:
-    """Return whether a booster states its training parameters: one read from a file states the defaults."""
+    """Return whether a booster states its training parameters: one read from a file states the defaults.
+
+    One that was trained with the defaults cannot be told from it.
+    """
     copy = xgb.Booster()
     copy.load_model(booster.save_raw("ubj"))
     return _training_parameters(booster) != _training_parameters(copy)

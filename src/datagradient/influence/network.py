@@ -245,9 +245,8 @@ class NetworkProblem:
 
     def train_batches(self, samples: Samples, rows: np.ndarray | None = None) -> Iterator[Batch]:
         """Yield batches of training samples at the positions `rows` (None for all)."""
-        whole = rows is None or len(rows) == len(self.labels)
-        labels = self.labels if whole else self.labels[rows]
-        weights = self.weights if whole or self.weights is None else self.weights[rows]
+        labels = self.labels if rows is None else self.labels[rows]
+        weights = self.weights if rows is None or self.weights is None else self.weights[rows]
         return batches_of(samples, labels, weights, self.device)
 
     def _parts(self, vector: Vector) -> dict[str, Tensor]:
@@ -286,6 +285,9 @@ class NetworkProblem:
         }
         theta = {name: tensors[name] for name in self.parameters}
         step = _random_step(theta, share)
+        for name, layer in self.network.named_modules():
+            if isinstance(layer, nn.Embedding) and layer.padding_idx is not None and f"{name}.weight" in step:
+                step[f"{name}.weight"][layer.padding_idx] = 0  # torch holds these values fixed, but not in forward mode
 
         def losses_at(parameters: dict[str, Tensor]) -> Tensor:
             return self.losses({**tensors, **parameters}, batch)

@@ -1,4 +1,6 @@
-"""The solvers and their options by name. Imports nothing, because configuration and command line use it."""
+"""The solvers and their options by name. Imports nothing heavy: configuration and command line use it."""
+
+from collections.abc import Collection, Iterator
 
 # Solver -> its options. `PROBLEM_OPTIONS` apply to all solvers: the number of samples and the matrix for curvature, and
 # the parameters of a network that count. `SOLVES` of `datagradient.influence.scores` holds each solver's function.
@@ -30,15 +32,22 @@ SOLVER_OPTIONS = {
 }
 
 
-def record_misfit(solver: dict, is_kept: bool) -> tuple[str, str] | None:
-    """Return the option of the solver ``record`` that does not fit, and why; None where all do, or for other solvers.
+def misfits(solver: dict, choices: Collection[str], is_kept: bool) -> Iterator[tuple[str, str]]:
+    """Yield the options of a solver that conflict with others or with the family of the model, and why.
 
-    `is_kept` says whether the model's family keeps records.
+    `choices` are the options that the family's own solver has; `is_kept` says whether it keeps records.
     """
-    if solver["name"] != RECORD:
-        return None
-    if not is_kept:
-        return "name", f"{RECORD} is for networks"
-    if solver.get("parameters") == "all":
-        return "parameters", f"all, and {RECORD} keeps last or projected; name: cg takes all"
-    return None
+    for key in PROBLEM_OPTIONS[1:]:
+        if key in solver and key not in choices:
+            yield key, "this family has no such choice"
+    if solver["name"] == RECORD and not is_kept:
+        yield "name", f"{RECORD} is for networks"
+    elif solver["name"] == RECORD and solver.get("parameters") == "all":
+        yield "parameters", f"all, and {RECORD} keeps last or projected; name: cg takes all"
+    if solver["name"] != "cg" and solver.get("tolerance") == 0:
+        yield "tolerance", f"{solver['name']} needs a tolerance above 0"
+    if "ekfac" in (solver["name"], solver.get("preconditioner")):
+        if "parameters" not in solver:
+            yield "name" if solver["name"] == "ekfac" else "preconditioner", "ekfac is for networks"
+        elif solver["parameters"] != "all":
+            yield "parameters", f"{solver['parameters']}, and ekfac needs all"

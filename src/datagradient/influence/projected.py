@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from datagradient.influence.batches import Inputs, length
 from datagradient.influence.glm import CHECKED
 from datagradient.influence.labels import binary_numbers, class_numbers
-from datagradient.influence.modules import as_samples, first_pass, last_linear, logits_of, trainable
+from datagradient.influence.last_layer import LastLayerProblem
+from datagradient.influence.modules import as_samples, logits_of, trainable
 from datagradient.influence.projections import (
     Projections,
     gradients_by_layer,
@@ -60,9 +61,10 @@ class ProjectedProblem:
                 raise SolverError("record: it holds what the last layer took, and not projected gradients: train again")
             layer, self.projections = network.get_submodule(inputs.layer), inputs.projections
         else:
-            _, x = first_pass(network, lambda: next(iter(samples[: min(CHECKED, batch_size)].batches(self.device))))
-            layer, self.projections = first_pass(network, lambda: last_linear(network, x)), {}
-        self.n_classes = layer.out_features
+            # Refuses logits that are not the last layer's, or of chance, as for parameters: last.
+            few = samples[: min(CHECKED, batch_size)]
+            layer, self.projections = LastLayerProblem(network, to_tensor, few, labels[: len(few)]).layer, {}
+        self.n_margins = self.n_classes = layer.out_features
         self.labels = self._class_numbers(labels, len(samples), "training")
         if projections is not None:
             self.projections = projections

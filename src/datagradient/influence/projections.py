@@ -34,8 +34,10 @@ class Projection:
     def __init__(self, layer: nn.Module):
         self.layer = layer
         words = isinstance(layer, nn.Embedding)
+        # A bias that is frozen does not count.
+        self.bias = not words and layer.bias is not None and layer.bias.requires_grad
         fan_out = layer.weight.shape[1] if words else layer.weight.shape[0]
-        fan_in = DIRECTIONS if words else layer.weight[0].numel() + (layer.bias is not None)
+        fan_in = DIRECTIONS if words else layer.weight[0].numel() + self.bias
         self.shape = min(DIRECTIONS, fan_out), min(DIRECTIONS, fan_in)
         self.left: Tensor | None = None  # Q: (fan_out, k)
         self.right: Tensor | None = None  # P: (fan_in, k), of an embedding (words, k)
@@ -55,7 +57,7 @@ class Projection:
                 form = (self.layer.kernel_size, self.layer.dilation, self.layer.padding, self.layer.stride)
                 inputs = unfold(inputs.float(), *form).transpose(1, 2)
             a = inputs.float().flatten(0, -2)
-            if self.layer.bias is not None:
+            if self.bias:
                 a = torch.cat([a, torch.ones_like(a[:, :1])], dim=1)
             moments.append(a.T @ a)
         before = self._moments or [torch.zeros_like(moment) for moment in moments]
@@ -67,6 +69,8 @@ class Projection:
         if isinstance(self.layer, nn.Embedding):
             random = torch.Generator().manual_seed(0)
             signs = torch.randn(len(self.layer.weight), self.shape[1], generator=random) / math.sqrt(self.shape[1])
+            if self.layer.padding_idx is not None:
+                signs[self.layer.padding_idx] = 0  # its values are held fixed
             self.right = signs.to(self.left)
         else:
             self.right = _leading(self._moments[1], self.shape[1])
@@ -84,8 +88,7 @@ class Projection:
         assert self.right is not None
         if isinstance(self.layer, nn.Embedding):
             return self.right[inputs.flatten(1)]
-        bias = self.layer.bias is not None
-        weights, constant = (self.right[:-1], self.right[-1]) if bias else (self.right, None)
+        weights, constant = (self.right[:-1], self.right[-1]) if self.bias else (self.right, None)
         if isinstance(self.layer, nn.Conv2d):
             kernels = weights.T.reshape(-1, *self.layer.weight.shape[1:])
             form = (self.layer.stride, self.layer.padding, self.layer.dilation)

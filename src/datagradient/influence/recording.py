@@ -371,9 +371,10 @@ class Recording:
             if current.factor is None:
                 raise SolverError(f"layer {name} gets gradients that do not come through the last layer")
             with torch.no_grad():
-                sides = gradient.float() / current.factor
-                self._waiting[name].append((current.batch.samples, inputs, sides))
-                if self.projections[name].right is not None:
+                sides, known = gradient.float() / current.factor, self.projections[name].right is not None
+                # What waits is a copy: the caller may use the same tensors for the next batch.
+                self._waiting[name].append((current.batch.samples, inputs if known else inputs.clone(), sides))
+                if known:
                     return self._project_waiting(name)
                 self.projections[name].see(inputs, sides)
                 if sum(len(samples) for samples, *_ in self._waiting[name]) >= FITTED:

@@ -64,7 +64,7 @@ def proximal_refit(
 
     if isinstance(problem, GeneralisedLinearProblem):
         make = _linear
-    elif hasattr(problem, "network"):
+    elif hasattr(problem, "curvature_samples"):  # a network, by its own parameters
         make = _network
     else:
         return Refit(float("nan"), False)

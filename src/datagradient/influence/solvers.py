@@ -28,7 +28,7 @@ class SolverRecord:
         solver: the solver's name.
         status: ``"converged"``; ``"unconverged"`` if the budget ran out first; ``"truncated"`` after a number of
             steps fixed in advance, which regularises; ``"approximate"`` for an approximate inverse.
-        iterations: steps taken.
+        iterations: steps taken; of LiSSA those of the repeats that were kept, without what a restart gave up.
         products: Hessian-vector products computed, including the final check of the residual.
         residual: ‖b − (H + δI)x‖ / ‖b‖, recomputed at the end.
         damping: δ.

@@ -1,8 +1,8 @@
 """From a user's model to the influence problem that it is scored by: one adapter a kind of model.
 
-An adapter is a module with ``FAMILY``, the family of the replication whose way of solving it has, ``scorable``, and
-``SOLVER``, if its defaults differ from the family's. It is chosen by the model's own library, so that no other library
-needs to be installed.
+An adapter is a module with ``FAMILY``, the model family of the replication whose solver's defaults it has; ``SOLVER``,
+where its own differ; ``scorable``; and ``scoring``, where scoring needs a context. It is chosen by the model's own
+library, so that no other library needs to be installed.
 """
 
 import importlib

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from datagradient.errors import UserError, one_line
 from datagradient.influence.batches import Arrays, Batches, Inputs, Samples, leaves, length, mapped
+from datagradient.influence.labels import binary_numbers, class_numbers
 from datagradient.influence.last_layer import LastLayerProblem
 from datagradient.influence.losses import takes_logits
 from datagradient.influence.modules import first_pass, logits_of, single_precision
@@ -46,7 +48,7 @@ def scorable(
         if form.get("parameters") == "projected":
             if not takes_logits(stated.loss):
                 raise UserError("solver: parameters: projected is for cross-entropy; use parameters: all")
-            return ProjectedProblem(model, unchanged, inputs, labels, **options)
+            return _checked(ProjectedProblem(model, unchanged, inputs, labels, **options), stated)
         if last and takes_logits(stated.loss):
             return _checked(LastLayerProblem(model, unchanged, inputs, labels, **options), stated)
         curvature = form.get("curvature", "ggn")
@@ -56,18 +58,18 @@ def scorable(
 
     def validation_of(data: Any) -> Validation:
         inputs, labels = _samples(data, "validation", dtype)
-        return inputs, labels, _weights(factors, labels)
+        return inputs, labels, _weights(factors, labels, "validation")
 
     def problem_of(new: Any) -> Problem:
         if _sums(model) != before:
             raise UserError("the network's parameters have changed since it was scored; score it again")
         inputs, labels = _samples(new, "new", dtype)
         if isinstance(whole, ProjectedProblem):
-            return whole.further(inputs, labels, _weights(factors, labels))
-        return problem(inputs, labels, None, _weights(factors, labels))
+            return whole.further(inputs, labels, _weights(factors, labels, "new"))
+        return problem(inputs, labels, None, _weights(factors, labels, "new"))
 
     rows = curvature_rows(len(labels), form.get("samples"), seed)
-    whole = problem(inputs, labels, rows, _weights(factors, labels, weights))
+    whole = problem(inputs, labels, rows, _weights(factors, labels, "training", weights))
     return Scorable(
         whole,
         validation_of(validation),
@@ -82,7 +84,7 @@ def unchanged(inputs: Inputs) -> Inputs:
     return inputs
 
 
-def _checked(problem: LastLayerProblem, stated: Stated) -> LastLayerProblem:
+def _checked(problem: LastLayerProblem | ProjectedProblem, stated: Stated) -> Problem:
     """Refuse a loss for another number of outputs than the network has."""
     expected = {"cross_entropy": problem.n_margins > 1, "binary_cross_entropy": problem.n_margins == 1}
     if isinstance(stated.loss, str) and not expected[stated.loss]:
@@ -130,22 +132,19 @@ def _factors(stated: Stated, labels: Tensor, model: nn.Module, inputs: Samples) 
     weights: Any = stated.class_weight
     if isinstance(weights, Tensor):
         weights = weights.detach().cpu().tolist()
-    return by_class(weights, np.arange(n_classes), np.minimum(_numbers(labels), n_classes - 1))
+    return by_class(weights, np.arange(n_classes), _numbers(labels, n_classes, "training"))
 
 
-def _numbers(labels: Tensor) -> NDArray[np.int64]:
-    return labels.reshape(len(labels), -1)[:, 0].numpy().astype(np.int64)
+def _numbers(labels: Tensor, n_classes: int, part: str) -> NDArray[np.int64]:
+    numbers = labels.detach().cpu().reshape(len(labels), -1)[:, 0].numpy()
+    check = binary_numbers if n_classes == 2 else partial(class_numbers, n_classes=n_classes)
+    return check(numbers, len(numbers), part=part).astype(np.int64)
 
 
 def _weights(
-    factors: NDArray[np.float64] | None, labels: Tensor, weights: NDArray[np.float64] | None = None
+    factors: NDArray[np.float64] | None, labels: Tensor, part: str, weights: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64] | None:
-    if factors is None:
-        return weights
-    numbers = _numbers(labels)
-    if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(factors)):
-        raise UserError(f"label {numbers.max()}, and the network has {len(factors)} classes")
-    return of_samples(factors, numbers, weights)
+    return weights if factors is None else of_samples(factors, _numbers(labels, len(factors), part), weights)
 
 
 def _refuse_sizeless(model: nn.Module) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from datagradient.errors import UserError
 from datagradient.influence import scores
-from datagradient.influence.options import PROBLEM_OPTIONS, RECORD, SOLVER_OPTIONS, SOLVERS
+from datagradient.influence.options import PROBLEM_OPTIONS, RECORD, SOLVER_OPTIONS, SOLVERS, misfits
 from datagradient.interface import adapters
 from datagradient.interface.adapters import Scorable, Stated
 from datagradient.models import declared
@@ -156,6 +156,10 @@ def influence_scores(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise UserError(f"seed is {seed!r}; legal is a whole number")
     stated = Stated(loss, class_weight, _numbers(sample_weight))
+    if verify and options.get("parameters") == "projected":
+        raise UserError(
+            "verify: a refit moves the parameters, and projected gradients do not; use parameters: last or all"
+        )
     adapter = adapters.for_model(model)
     with LOCK, adapters.context(adapter, model):
         return _scored(adapter, model, train, validation, stated, _with_defaults(options, adapter), verify, seed)
@@ -238,7 +242,11 @@ def _with_defaults(options: dict[str, Any], adapter: ModuleType) -> dict[str, An
     legal = ("name", *SOLVERS[name], *PROBLEM_OPTIONS)
     if name == "cg" and options.get("preconditioner") != "ekfac":
         defaults = {key: value for key, value in defaults.items() if key != "preconditioner"}
-    return {**{key: value for key, value in defaults.items() if key in legal}, "name": name, **options}
+    family, full = declared(adapter.FAMILY), {key: value for key, value in defaults.items() if key in legal}
+    full |= {"name": name, **options}
+    for key, why in misfits(full, family.solver, family.records):
+        raise UserError(f"solver: {key}, for this model: {why}")
+    return full
 
 
 def _verified(scorable: Scorable, influence: NDArray[np.float64], count: int, options: dict[str, Any]) -> Verification:

@@ -19,6 +19,7 @@ from datagradient.influence.leaves import (
     check_samples,
     content_of,
     offset_of,
+    with_values,
     without_offset,
 )
 from datagradient.influence.solvers import SolverError
@@ -113,9 +114,9 @@ def problem(
 ) -> LeafProblem:
     """Return the influence problem of the leaf values on the training set; arguments are those of `logistic.problem`.
 
-    If training stopped early, the problem is that of the best rounds. The booster must have been trained without
-    weights of samples and without starting margins: a solve refuses those that change the first tree's total
-    curvature; others cannot be detected from a booster.
+    If training stopped early, the problem is that of the best rounds. The booster must have been trained on these
+    samples and labels, with the `weights` (n,) that are given, None for 1, and without starting margins. A solve
+    refuses what does not fit the first tree: its total curvature and, where all samples trained it, each leaf.
 
     Raises:
         SolverError: leaf values with λ = `l2` do not represent the kind of booster, its objective or its penalty.
@@ -124,7 +125,7 @@ def problem(
     trained, n_margins = best_rounds(model.booster), 1 if model.n_classes == 2 else model.n_classes
     content = content_of(trained, model.n_classes, model.l2)
     stored_trees = content["learner"]["gradient_booster"]["model"]
-    changed, trees = without_offset(content, n_margins), stored_trees["trees"]
+    neutral, trees = without_offset(content, n_margins), stored_trees["trees"]
     # A leaf has no children; its value is stored where an inner node has its threshold.
     leaves = [np.array(tree["left_children"]) < 0 for tree in trees]
     stored = [np.array(tree["split_conditions"]) for tree in trees]
@@ -138,10 +139,10 @@ def problem(
     def margins_of(samples: Any, direction: list[np.ndarray] | None) -> np.ndarray:
         booster = trained
         if direction is not None:
-            for tree, leaf, old, new in zip(trees, leaves, stored, direction, strict=True):
-                tree["split_conditions"] = np.where(leaf, new, old).tolist()
+            changed = [{**tree, "split_conditions": np.where(leaf, new, old).tolist()}
+                       for tree, leaf, old, new in zip(trees, leaves, stored, direction, strict=True)]  # fmt: skip
             booster = xgb.Booster()
-            booster.load_model(bytearray(json.dumps(changed).encode()))
+            booster.load_model(bytearray(json.dumps(with_values(neutral, changed)).encode()))
         return _margins(booster, samples, model).reshape(-1, n_margins)
 
     offset = offset_of(content, n_margins)

@@ -112,8 +112,7 @@ def fit(
 
 
 def fit_recorded(
-    inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, seed: int,
-    weights: np.ndarray | None = None, parameters: str = "last",
+    inputs: np.ndarray, labels: np.ndarray, n_classes: int, settings: dict, seed: int, parameters: str = "last"
 ) -> tuple[NeuralModel, dict, Record | None]:  # fmt: skip
     """Train the network that `fit` trains, and keep in the last epoch what influence needs.
 
@@ -123,14 +122,13 @@ def fit_recorded(
         n_classes: number of classes.
         settings: of the training.
         seed: of the training.
-        weights: (n,); None for 1.
         parameters: ``"last"`` to keep what the last layer takes, ``"projected"`` for projected gradients by all.
 
     Returns:
         The model, the record of its training, and that of the samples; None where weights are averaged, since the
         averaged network saw no sample.
     """
-    return _fitted(inputs, labels, n_classes, settings, seed, weights, "" if settings["averaging"] else parameters)
+    return _fitted(inputs, labels, n_classes, settings, seed, None, "" if settings["averaging"] else parameters)
 
 
 def _fitted(
@@ -155,7 +153,8 @@ def _fitted(
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings["learning_rate"], total_steps=steps, pct_start=rising
     )
-    averaged, average = math.ceil(settings["averaging"] * steps), AveragedModel(network)
+    averaged = math.ceil(settings["averaging"] * steps)
+    average = AveragedModel(network) if averaged else None
     changes = round(rising * steps) - 1 if averaged else steps  # of the learning rate, which then stays
     step, losses, mixed = 0, [], settings["precision"] == "bfloat16"
     recording = Recording(network, n, recorded) if recorded else None
@@ -165,7 +164,7 @@ def _fitted(
             rows = torch.randperm(n, generator=order)
             for numbers, batch in zip(rows.split(size), rows.to(device).split(size), strict=True):
                 if recorder:
-                    recorder.batch(numbers, targets[batch], None if weights is None else factors[batch])
+                    recorder.batch(numbers, targets[batch])
                 with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
                     logits = network(samples[batch])
                     loss = _mean_loss(logits, targets[batch], None if weights is None else factors[batch])

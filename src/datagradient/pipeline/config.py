@@ -15,8 +15,8 @@ from datagradient.data.declared import human_labels_of
 from datagradient.errors import UserError, shown
 from datagradient.files import read_json
 from datagradient.files.strict_yaml import read_yaml
-from datagradient.influence.options import PROBLEM_OPTIONS, SOLVERS, record_misfit
-from datagradient.models import Family, declared
+from datagradient.influence.options import PROBLEM_OPTIONS, SOLVERS, misfits
+from datagradient.models import declared
 from datagradient.pipeline.layout import (
     JOBS,
     POLICIES,
@@ -340,14 +340,14 @@ def _solvers(config: dict) -> Iterator[Problem]:
     for model, entry in config["model_settings"].items():
         for kind in MODALITIES:
             solver = _applying(entry["solver"], kind)
-            misfits = list(_misfits(solver, declared(model)))
+            wrong = list(misfits(solver, declared(model).solver, declared(model).records))
             if solver.get("parameters") == "projected" and model in config["models"]:
                 # Its directions are those of one problem, and gradients are known for the given labels alone.
                 asking = [f"{policy} needs" for policy in policies_by_crossfit(config)]
                 asking += ["shards need"] if config["shards"] > 1 else []
                 asking += ["streaming needs"] if config["streaming"] and config["streaming"]["model"] == model else []
-                misfits += [("parameters", f"projected, and {what} last or all") for what in asking[:1]]
-            for key, text in misfits:
+                wrong += [("parameters", f"projected, and {what} last or all") for what in asking[:1]]
+            for key, text in wrong:
                 overridden = (kind, key) if key in (entry["solver"].get(kind) or {}) else (key,)
                 yield Problem(("model_settings", model, "solver", *overridden), f"for {kind}s: {text}")
 
@@ -371,21 +371,6 @@ def _filled(config: dict) -> dict:
         if not full.get(key):
             full.pop(key, None)
     return full
-
-
-def _misfits(solver: dict, family: Family) -> Iterator[tuple[str, str]]:
-    """Yield the options of a solver for one kind of data that conflict with others or with the family, and why."""
-    for key in PROBLEM_OPTIONS[1:]:
-        if key in solver and key not in family.solver:
-            yield key, "this family has no such choice"
-    yield from filter(None, [record_misfit(solver, family.records)])
-    if solver["name"] != "cg" and solver.get("tolerance") == 0:
-        yield "tolerance", f"{solver['name']} needs a tolerance above 0"
-    if "ekfac" in (solver["name"], solver.get("preconditioner")):
-        if "parameters" not in solver:
-            yield "name" if solver["name"] == "ekfac" else "preconditioner", "ekfac is for networks"
-        elif solver["parameters"] != "all":
-            yield "parameters", f"{solver['parameters']}, and ekfac needs all"
 
 
 def _applying(solver: dict, kind: str) -> dict:

@@ -15,7 +15,7 @@ from datagradient.data.record import Dataset
 from datagradient.data.splits import SplitPlan, flipped_parts, split
 from datagradient.data.training_set import TrainingSet, with_validation
 from datagradient.errors import UserError
-from datagradient.influence.options import PROBLEM_OPTIONS, SOLVERS, record_misfit
+from datagradient.influence.options import PROBLEM_OPTIONS, RECORD, SOLVERS, misfits
 from datagradient.metrics import PREFIXES
 from datagradient.models import declared, family
 from datagradient.refine.crossfit import CrossFit, cross_fit
@@ -210,10 +210,11 @@ def _solver(
     for key in given:
         if key not in legal:
             raise UserError(f"solver: {name} has no option {key!r}; legal: {', '.join(legal)}")
+    if name != defaults["name"] and not {name, defaults["name"]} <= {"cg", RECORD}:
+        legal = tuple(key for key in legal if key not in ("tolerance", "max_iterations"))  # mean another thing there
     full = {**{key: value for key, value in defaults.items() if key in legal}, **given}
-    misfit = record_misfit(full, declared(model).records)
-    if misfit:
-        raise UserError(f"solver: {misfit[0]}, for {model}: {misfit[1]}")
+    for key, why in misfits(full, declared(model).solver, declared(model).records):
+        raise UserError(f"solver: {key}, for {model}: {why}")
     if full.get("parameters") == "projected" and needs_crossfit(list(policies)):
         raise UserError("solver: parameters are projected, and policies that go by cross-fitting need last or all")
     return full

@@ -51,7 +51,9 @@ def _frame(samples: Any) -> tuple[Any, str | None]:
     if hasattr(samples, "toarray"):
         raise fault(ARRAYS, "samples are a sparse matrix: pass samples.toarray()")
     if isinstance(samples, (list, tuple)) and not all(isinstance(text, str) for text in samples):
-        lengths = {len(row) if isinstance(row, (list, tuple)) else 1 for row in samples}
+        if any(len(getattr(row, "shape", ())) > 1 or hasattr(row, "getbands") for row in samples):
+            raise fault(ARRAYS, "samples are a list of images: pass one array of them, numpy.stack(images)")
+        lengths = {len(row) if isinstance(row, (list, tuple)) or getattr(row, "shape", ()) else 1 for row in samples}
         if len(lengths) > 1:
             raise fault(ARRAYS, f"samples have {min(lengths)} to {max(lengths)} values: give rows of the same length")
         frame = pd.DataFrame(list(samples))

@@ -43,15 +43,15 @@ class Table:
     text: str | None = None
 
 
-def check_names(names: list[Any], where: str) -> list[str]:
-    """Return names of columns as distinct texts that are not blank.
+def check_names(names: list[Any], where: str, blank: bool = False) -> list[str]:
+    """Return names of columns as distinct texts that are not blank, unless `blank` allows some that are.
 
     Raises:
         UserError: two are the same, or one is blank or no text that UTF-8 can express.
     """
     texts = [str(name).strip() for name in names]
     for place, text in enumerate(texts):
-        if not text:
+        if not text and not (blank and any(texts)):
             raise fault(where, f"column {place + 1} of {len(texts)} has no name: name it in the file")
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise fault(
@@ -59,7 +59,7 @@ def check_names(names: list[Any], where: str) -> list[str]:
             )
     first = {text: place for place, text in reversed(list(enumerate(texts)))}
     for place, text in enumerate(texts):
-        if first[text] != place:
+        if text and first[text] != place:
             raise fault(where, f"columns {first[text] + 1} and {place + 1} are both named {text!r}: rename one of them")
     return texts
 

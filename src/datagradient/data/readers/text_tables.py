@@ -48,7 +48,7 @@ def read_text_table(path: Path, options: ReadOptions) -> Table:
         form, sample = _recognise(file, options)
         header, rows, n = _rows(file, form, _remedy(options))
         names = [name.strip() for name in header]
-        check_names([name for name in names if name] or [""], str(path))
+        check_names(names, str(path), blank=True)
         frame = _frame(file, form, names, n, options.drop)
     check_rows(len(frame), n, str(path))
     # A slice copies nothing; numbers of rows do.
@@ -196,17 +196,21 @@ def _last_line(file: TextFile, form: Form) -> int:
     return line
 
 
-def _odd_lines(file: TextFile, form: Form, odd: set[int]) -> list[tuple[int, int]]:
-    """Return line and number of fields of the given records that are not blank."""
+def _odd_lines(file: TextFile, form: Form, odd: set[int]) -> list[tuple[int, int, str]]:
+    """Return line, number of fields and last field of the given records that are not blank."""
     return [
-        (line, len(record)) for number, line, record in _numbered(file, form) if number in odd and not is_blank(record)
+        (line, len(record), record[-1])
+        for number, line, record in _numbered(file, form)
+        if number in odd and not is_blank(record)
     ]
 
 
-def _ragged(path: Path, lines: list[tuple[int, int]], width: int, n: int, remedy: str) -> UserError:
-    if len(lines) == n and all(length == width + 1 for _, length in lines):
+def _ragged(path: Path, lines: list[tuple[int, int, str]], width: int, n: int, remedy: str) -> UserError:
+    if len(lines) == n and all(length == width + 1 for _, length, _ in lines):
+        if not any(last for *_, last in lines):
+            return fault(path, "every line but the header ends in a separator: end the header in one, too")
         return fault(path, f"every row has {width + 1} fields and the header {width}: name the first column")
-    shown = ", ".join(f"line {line} has {length}" for line, length in lines[:SHOWN])
+    shown = ", ".join(f"line {line} has {length}" for line, length, _ in lines[:SHOWN])
     left = len(lines) - SHOWN
     more = f", and {left} more {'line differs' if left == 1 else 'lines differ'}" if left > 0 else ""
     return fault(path, f"the header has {width} fields, {shown}{more}: write fields that hold the separator in double "

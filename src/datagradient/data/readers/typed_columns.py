@@ -13,6 +13,7 @@ from datagradient.data.readers.table import Table
 MICROSECONDS = 86_400_000_000  # in a day
 # How a number of a file of words looks that needs no interpretation. 007 may be a code, so a guess decides about it.
 _PLAIN = r"^-?(?:[1-9]\d*|0)(?:{mark}\d*)?(?:[eE][+-]?\d+)?$"
+_GROUPED = r"-?[1-9]\d{0,2}\.\d{3}"
 _FORMS = {",": "decimal comma", ".": "decimal point"}
 _AS = {"ignore": "left out", "number": "read as numbers", "date": "read as dates", "category": "read as words"}
 _ARROW = re.compile(r" → (ignore|number|date|category)")
@@ -47,7 +48,7 @@ def read_words(table: Table, name: str) -> np.ndarray:
 def _read(table: Table, series: Any, like: Mapping[str, Any]) -> Column:
     name, kind = series.name, like.get("kind")
     numbers = plain_numbers(series, table.decimal) if kind in (None, "number") else None
-    series = series if numbers is None else _series(numbers, name)
+    words, series = series, series if numbers is None else _series(numbers, name)
     preferred = like.get("form") or _FORMS.get(table.decimal or "", "")
     options = {"forms": {name: preferred}, "remedy": drop_remedy}
     if kind in ("category", "ignore"):
@@ -55,7 +56,20 @@ def _read(table: Table, series: Any, like: Mapping[str, Any]) -> Column:
     (column,) = read_columns(series.to_frame(), {}, table.where, **options)
     if kind and column.kind not in (kind, "ignore"):
         (column,) = read_columns(series.to_frame(), {name: kind}, table.where, **options)
-    return column if numbers is None else dataclasses.replace(column, form=_FORMS.get(table.decimal or "", ""))
+    if numbers is None:
+        return column
+    note = _thousands(words) if table.decimal is None and words is not None else ""
+    return dataclasses.replace(column, form=_FORMS.get(table.decimal or "", ""), note=column.note or note)
+
+
+def _thousands(words: Any) -> str:
+    """Return what to say of numbers that were read with a decimal point, and may be written with one for thousands."""
+    marked = words[words.str.contains(".", regex=False).fillna(False)]
+    if not len(marked) or len(marked) == words.notna().sum() or not marked.str.fullmatch(_GROUPED).all():
+        return ""
+    shown = marked.iloc[0]
+    return (f"holds numbers such as {shown}, read as {float(shown):g}; where the point stands for thousands, as "
+            f"in {shown.replace('.', '')}, give --decimal ,")  # fmt: skip
 
 
 def plain_numbers(series: Any, decimal: str | None) -> np.ndarray | None:
