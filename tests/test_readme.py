@@ -73,14 +73,18 @@ def test_the_readmes_verdicts_are_short_and_take_every_word_from_the_claims(pres
     table = [line.split("|")[1:-1] for line in lines if line.startswith("|")]
     claims = read_json(REPOSITORY / "results" / preset / "claims.json")["claims"]
     assert max(len(cell.split()) for row in table for cell in row) < 15
-    arm = any(claim["as_in_the_paper"] for claim in claims)  # its column stands behind that of flipped labels
-    for (*_, published, flipped, _), claim in zip((row[:-2] + row[-1:] if arm else row for row in table[2:]), claims,
-                                                  strict=True):  # fmt: skip
-        assert re.sub(r" \([^()]*\)", "", claim["detail"]).startswith(published.strip())
-        found = [part["verdict"] for part in claim["by_condition"] if part["condition"] == "0.2"]
-        assert flipped.strip().endswith(found[0] if found else "–")
+    arm = any(claim["as_in_the_paper"] for claim in claims)
+    human = any(part["condition"] == "worse_label" for claim in claims for part in claim["by_condition"])
+    places = {head.strip(): place for place, head in enumerate(table[0])}
+    for row, claim in zip(table[2:], claims, strict=True):
+        published = row[places["as published"]].strip()
+        assert re.sub(r" \([^()]*\)", "", claim["detail"]).startswith(published)
+        for head, condition in (("with flipped labels", "0.2"), ("with human labels", "worse_label")):
+            found = [part["verdict"] for part in claim["by_condition"] if part["condition"] == condition]
+            assert not found or row[places[head]].strip().endswith(found[0])
+    assert ("with human labels" in places) == human
     text = " ".join(lines)
-    assert "with human labels: not run" in text
+    assert ("with human labels: not run" in text) != human
     assert text.endswith(" miss their tolerance." if arm else "not run.")
     assert arm == (preset == "cpu")
 
@@ -93,8 +97,37 @@ def test_the_readmes_counts_are_those_of_the_results():
     better, worse, every = (words[clean[f"{key}comparisons"]] for key in ("better_", "worse_", ""))
     text = " ".join(TEXTS["README.md"].split())
     assert f"raises test accuracy for {better} of {every} data sets and models, and lowers it for {worse}" in text
-    assert f"accuracy rises for {words[flipped['better_comparisons']]} of {every}; random removal helps " in text
+    assert (
+        f"accuracy rises for {words[flipped['better_comparisons']]} of {every} and falls a little for one; random removal "
+        in text
+    )
     assert rows["random", "0.2"]["better_comparisons"] == rows["uniform", "0.2"]["better_comparisons"] == "0"
+    assert flipped["worse_comparisons"] == "1"
+
+
+def test_what_is_said_of_human_labels_and_of_the_guard_is_so():
+    rows = {(row["policy"], row["noise"]): row for row in read_rows(RESULTS / "safety.csv")}
+    gain = {key: float(row["mean_change"]) for key, row in rows.items()}
+    human = rows["influence", "worse_label"]
+    assert (human["better_comparisons"], human["below"]) == (human["comparisons"], "0") and human["comparisons"] == "3"
+    assert gain["influence", "worse_label"] > 0.02
+    for policy, share in (("loss", 0.37), ("gradient", 0.82), ("confident", 0.51), ("guarded", 0.89)):
+        assert gain[policy, "worse_label"] / gain["influence", "worse_label"] == pytest.approx(share, abs=0.02)
+    assert gain["guarded", "0.2"] >= gain["influence", "0.2"]
+    guarded = [row for (policy, _), row in rows.items() if policy == "guarded"]
+    assert sum(int(row["below"]) for row in guarded) <= 2 and all(row["worse_comparisons"] == "0" for row in guarded)
+    assert (rows["guarded", "0"]["acted"], rows["guarded", "0"]["runs"]) == ("2", "45")
+    assert int(rows["guarded", "0.2"]["acted"]) / 45 == pytest.approx(0.9, abs=0.02)
+    precision = {(row["model"], row["score"]): float(row["precision"]) for row in read_rows(RESULTS / "detection.csv")
+                 if row["noise"] == "worse_label" and row["seed"] == "0"}  # fmt: skip
+    assert {model for model, _ in precision if precision[model, "loss"] < precision[model, "influence"]} <= {"boosted"}
+
+
+def test_what_is_said_of_the_cost_at_100000_images_is_so():
+    rows = {row["solver"]: row for row in read_rows(RESULTS / "scalability.csv")
+            if (row["dataset"], row["n"]) == ("cifar10", "100000")}  # fmt: skip
+    for solver, share in (("record", 0.002), ("cg", 0.06), ("lissa", 0.19)):
+        assert float(rows[solver]["ratio"]) == pytest.approx(share, abs=0.005)
 
 
 def test_what_readme_and_results_say_of_the_confirmation_is_so():
