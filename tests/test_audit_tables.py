@@ -45,24 +45,11 @@ def cells(line):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_every_trial_is_a_line(results):
-    head, _, first, second, third = map(cells, audit_tables.trials(results).splitlines())
-    assert len(head) == len(first) == len(third)
-    found = dict(zip(head, first, strict=True))
-    assert found["said: change of accuracy [95 %]"] == "helps: +2.00 [+1.00, +3.00]"
-    assert (found["true change"], found["found, review"]) == ("+2.50", "25 of 30")
-    assert found["acted, of them mistakes"] == "20, 90 %"
-    assert dict(zip(head, second, strict=True))["found, review"] == "50 of 50"
-    assert dict(zip(head, third, strict=True))["acted, of them mistakes"] == "0"
-
-
 def test_trials_are_counted_by_kind_and_trust(results):
-    head, _, without, with_trust = map(cells, audit_tables.trials_in_short(results).splitlines())
+    head, _, without, with_trust = map(cells, audit_tables.trials_said(results).splitlines())
     found = dict(zip(head, without, strict=True))
     assert [found[f"said: {verdict}"] for verdict in ("helps", "nothing", "too few")] == ["1", "1", "0"]
     assert found["right of those that said"] == "1 of 2"
-    assert found["found, review"] == "94 %"  # 25 of 30 and 50 of 50
-    assert found["AUROC, review"] == "0.80"
     assert found["mistakes among rows acted on, by doubt"] == "90 %"
     assert found["mean true change, by influence"] == "–"
     found = dict(zip(head, with_trust, strict=True))
@@ -70,6 +57,15 @@ def test_trials_are_counted_by_kind_and_trust(results):
     assert found["mistakes among rows acted on, by doubt"] == "–"
     assert found["mistakes among rows acted on, by influence"] == "60 %"
     assert found["mean true change, by influence"] == "-1.00"
+    head, _, without, _ = map(cells, audit_tables.trials_found(results).splitlines())
+    found = dict(zip(head, without, strict=True))
+    assert found["found, review"] == "94 %"  # 25 of 30 and 50 of 50
+    assert found["AUROC, review"] == "0.80"
+
+
+def test_seconds_are_a_range_over_trials(results):
+    head, _, votes, digits = map(cells, audit_tables.seconds(results).splitlines())
+    assert votes == ["votes", "300", "3", "1"] and digits[0] == "digits" and len(head) == 4
 
 
 def test_checks_show_what_is_left_and_no_interval_where_there_is_none(results):

@@ -1,6 +1,6 @@
 """What audits of data with planted mistakes said, as Markdown: results of benchmarks/audits.py and checking.py."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,44 +15,59 @@ FIRST = 50  # rows of a review that the trials look at
 TRUST = {"0": "no trusted labels", "1": "trusted labels"}
 
 
-def trials(results: Path) -> str:
-    """Return every trial: what was said, what is true, and how many of the first rows are mistakes by which order."""
-    lines = _head("data set", "mistakes", "labels", "rows, mistakes", "said: change of accuracy [95 %]", "true change",
-                  *(f"found, {name}" for name in ORDERS.values()), "acted, of them mistakes",
-                  "seconds: audit, Datalab")  # fmt: skip
-    for row in read_rows(results / "audits.csv"):
-        found = [f"{_found(row, order)} of {_findable(row)}" for order in ORDERS]
-        acted = f"{row['acted']}, {_percent(row['acted_right'])}" if row["acted_right"] else "0"
-        cells = [row["dataset"], row["kind"], TRUST[row["trusted"]], f"{row['rows']}, {row['planted']}",
-                 f"{row['verdict']}: {points(row['change'])} {interval(row, 'low', 'high')}",
-                 points(row["true_change"]), *found, acted,
-                 f"{float(row['seconds']):.0f}, {float(row['seconds_datalab']):.0f}"]  # fmt: skip
-        lines.append(_line(cells))
+def trials_said(results: Path) -> str:
+    """Return what audits said, by kind of mistake, with and without trusted labels; and what acting on it did."""
+    lines = _head("mistakes", "labels", "data sets", *(f"said: {said}" for said in SAID), "right of those that said",
+                  *(f"{what}, {way}" for what in ("mistakes among rows acted on", "mean true change")
+                    for way in WAYS.values()))  # fmt: skip
+    for keys, own in _by_kind(results):
+        judged = [row for row in own if row["right"]]
+        said = [str(sum(row["verdict"] == verdict for row in own)) for verdict in SAID]
+        lines.append(
+            _line(
+                [
+                    *keys,
+                    str(len(own)),
+                    *said,
+                    f"{sum(int(row['right']) for row in judged)} of {len(judged)}",
+                    *(_acted_right(own, way) for way in WAYS),
+                    *(_mean_change(own, way) for way in WAYS),
+                ]
+            )
+        )
     return "\n".join(lines)
 
 
-def trials_in_short(results: Path) -> str:
-    """Return the trials by kind of mistake, with and without trusted labels."""
+def trials_found(results: Path) -> str:
+    """Return how many mistakes each order finds, by kind of mistake, with and without trusted labels."""
+    lines = _head("mistakes", "labels", *(f"found, {name}" for name in ORDERS.values()),
+                  *(f"AUROC, {name}" for name in ORDERS.values()))  # fmt: skip
+    for keys, own in _by_kind(results):
+        findable = sum(map(_findable, own))
+        found = [_percent(sum(_found(row, order) for row in own) / findable) for order in ORDERS]
+        auroc = [f"{np.mean([float(row[f'auroc{order}']) for row in own]):.2f}" for order in ORDERS]
+        lines.append(_line([*keys, *found, *auroc]))
+    return "\n".join(lines)
+
+
+def _by_kind(results: Path) -> Iterator[tuple[tuple[str, str], list[dict]]]:
+    """Yield the trials of each kind of mistake, with and without trusted labels, and what they are in words."""
     rows = read_rows(results / "audits.csv")
-    lines = _head("mistakes", "labels", "data sets", *(f"said: {said}" for said in SAID), "right of those that said",
-                  *(f"found, {name}" for name in ORDERS.values()),
-                  *(f"AUROC, {name}" for name in ORDERS.values()),
-                  *(f"{what}, {way}" for what in ("mistakes among rows acted on", "mean true change")
-                    for way in WAYS.values()))  # fmt: skip
     for kind in dict.fromkeys(row["kind"] for row in rows):
         for trusted, words in TRUST.items():
             own = [row for row in rows if (row["kind"], row["trusted"]) == (kind, trusted)]
-            if not own:
-                continue
-            judged = [row for row in own if row["right"]]
-            findable = sum(map(_findable, own))
-            found = [_percent(sum(_found(row, order) for row in own) / findable) for order in ORDERS]
-            auroc = [f"{np.mean([float(row[f'auroc{order}']) for row in own]):.2f}" for order in ORDERS]
-            said = [str(sum(row["verdict"] == verdict for row in own)) for verdict in SAID]
-            lines.append(_line([kind, words, str(len(own)), *said,
-                                f"{sum(int(row['right']) for row in judged)} of {len(judged)}",
-                                *found, *auroc, *(_acted_right(own, way) for way in WAYS),
-                                *(_mean_change(own, way) for way in WAYS)]))  # fmt: skip
+            if own:
+                yield (kind, words), own
+
+
+def seconds(results: Path) -> str:
+    """Return how long audits took, by data set."""
+    rows = read_rows(results / "audits.csv")
+    lines = _head("data set", "rows", "seconds of an audit", "of Datalab")
+    for name in dict.fromkeys(row["dataset"] for row in rows):
+        own = [row for row in rows if row["dataset"] == name]
+        spans = [_span([float(row[key]) for row in own]) for key in ("rows", "seconds", "seconds_datalab")]
+        lines.append(_line([name, *spans]))
     return "\n".join(lines)
 
 
@@ -82,6 +97,11 @@ def _acted_right(rows: list[dict], way: str) -> str:
 def _mean_change(rows: list[dict], way: str) -> str:
     changes = [float(row[f"true_change{way}"]) for row in rows if row[f"true_change{way}"]]
     return points(np.mean(changes)) if changes else "–"
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = f"{min(values):,.0f}", f"{max(values):,.0f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _found(row: dict, order: str) -> int:
