@@ -120,6 +120,26 @@ def test_what_is_said_of_human_labels_and_of_the_guard_is_so():
     assert {model for model, _ in precision if precision[model, "loss"] < precision[model, "influence"]} <= {"boosted"}
 
 
+def test_what_is_said_of_twenty_seeds_is_so():
+    tests = {(row["dataset"], row["model"], row["noise"], row["policy"], row["against"]): row
+             for row in read_rows(RESULTS.parent / "seeds/tests.csv") if row["metric"] == "accuracy"}  # fmt: skip
+    cells = {key[:2] for key in tests}
+    for cell in cells:
+        lost = tests[*cell, "0", "influence", "baseline"]
+        assert float(lost["mean_difference"]) < 0 and float(lost["q_two_sided"]) < 0.05
+        gained = tests[*cell, "0.2", "influence", "baseline"]
+        significant = float(gained["q_two_sided"]) <= 0.05 and float(gained["mean_difference"]) > 0
+        assert significant == (cell != ("adult", "boosted"))
+    assert 0.04 < float(tests["imdb", "boosted", "0.2", "influence", "baseline"]["q_two_sided"]) < 0.05
+    assert abs(float(tests["imdb", "logistic", "0", "influence", "uniform"]["mean_difference"])) < 0.001
+    guarded = {
+        row["noise"]: row for row in read_rows(RESULTS.parent / "seeds/safety.csv") if row["policy"] == "guarded"
+    }
+    assert (guarded["0"]["acted"], guarded["0"]["runs"], guarded["0.2"]["worse_comparisons"]) == ("0", "80", "1")
+    trees = tests["adult", "boosted", "0.2", "guarded", "baseline"]
+    assert float(trees["mean_difference"]) == pytest.approx(-0.001, abs=0.0002) and float(trees["t_high"]) < 0
+
+
 def test_what_is_said_of_the_cost_at_100000_images_is_so():
     rows = {row["solver"]: row for row in read_rows(RESULTS / "scalability.csv")
             if (row["dataset"], row["n"]) == ("cifar10", "100000")}  # fmt: skip
