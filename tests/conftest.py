@@ -24,7 +24,15 @@ settings.load_profile("tests")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 380, "height": 800}
-LONGEST = ("test_pipeline", "test_jobs", "test_models", "test_golden")
+LONGEST = (
+    "test_pipeline",
+    "test_jobs",
+    "test_wheel",
+    "test_models",
+    "test_golden",
+    "test_audit_command",
+    "test_conditions",
+)
 
 
 def pytest_collection_modifyitems(items):

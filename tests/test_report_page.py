@@ -273,7 +273,7 @@ def test_what_was_run_is_told_from_the_configuration(results):
 
     edited(results, "provenance.json", change)
     text = text_of(report_page.report_page(results, [], [], []))
-    assert "0 to 19 (20); neural: 0, 1" in text
+    assert "30 to 49 (20); neural: 30, 31" in text
     assert "Each of 7 rounds scores all samples, removes at most 7 % of them" in text
     assert "one validation part (11 %), the guard decides by another (13 %)" in text
     assert "as published; 20% of labels flipped" in text

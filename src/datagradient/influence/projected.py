@@ -64,7 +64,8 @@ class ProjectedProblem:
             # Refuses logits that are not the last layer's, or of chance, as for parameters: last.
             few = samples[: min(CHECKED, batch_size)]
             layer, self.projections = LastLayerProblem(network, to_tensor, few, labels[: len(few)]).layer, {}
-        self.n_margins = self.n_classes = layer.out_features
+        self.n_classes: int = layer.out_features
+        self.n_margins = self.n_classes
         self.labels = self._class_numbers(labels, len(samples), "training")
         if projections is not None:
             self.projections = projections
