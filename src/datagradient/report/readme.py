@@ -225,6 +225,28 @@ def fidelity(results: Path) -> str:
     return "\n".join(lines)
 
 
+def more_halves(results: Path) -> str:
+    """Return the linear datamodeling score by random halves of the fidelity experiment and of two seeds' benchmarks."""
+    titles, heads = dataset_titles(results / "cpu"), ("data set, model", "labels", "split 0", "split 0, other halves",
+                                                      "split 1")  # fmt: skip
+    tables = [
+        [{**row, "lds": row["correlation"], "lds_low": row["low"], "lds_high": row["high"]}
+         for row in read_rows(results / "cpu/fidelity.csv") if (row["kind"], row["method"]) == ("group", "influence")],
+        *([row for row in read_rows(results / f"benchmarks/{name}.csv") if row["default"] == "1"]
+          for name in ("choice", "solvers")),
+    ]  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in tables[2]:
+        keys = {key: row[key] for key in ("dataset", "model", "noise")}
+        cells = [_one(table, **keys) for table in tables]
+        lines.append(
+            f"| {titles[row['dataset']]}, {row['model']} | {_words(row['noise'])} | "
+            + " | ".join("–" if cell is None else with_interval(cell, "lds", "lds_low", "lds_high") for cell in cells)
+            + " |"
+        )
+    return "\n".join(lines)
+
+
 def peers(results: Path) -> str:
     """Return ours beside the best and the cheapest method of published libraries."""
     rows = read_rows(results / "peers.csv")
@@ -267,6 +289,7 @@ BLOCKS = {
     "scale": ("cpu", scale),
     "streamed": ("cpu", streamed),
     "fidelity": ("cpu", fidelity),
+    "more halves": ("", more_halves),
     "peers": ("benchmarks", peers),
     "cost goals": ("", costs.goals),
     "solvers chosen": ("", costs.chosen),
