@@ -14,6 +14,7 @@ from datagradient.auditing import work
 from datagradient.auditing.demo import run_demo
 from datagradient.auditing.folder import BEGUN
 from datagradient.auditing.task import drawn_rows
+from datagradient.commands.audit import default_folder
 from datagradient.commands.main import main
 from datagradient.data.readers import ReadOptions, read
 from datagradient.errors import UserError
@@ -56,10 +57,13 @@ def test_data_that_have_the_name_of_an_audits_file_stay_what_they_are(here, caps
     assert (here / "samples.parquet").read_bytes() == before
 
 
-def test_no_audit_is_written_into_the_data(here, capsys):
+def test_no_audit_is_written_into_the_data(here, capsys, monkeypatch):
     (here / "photos/cats").mkdir(parents=True)
     assert "is inside photos, which is never changed" in refused(capsys, "photos", "--out", "photos/audit")
     assert "is photos, which is never changed" in refused(capsys, "photos", "--out", "photos")
+    assert default_folder("photos") == "photos-audit"
+    monkeypatch.chdir(here / "photos")
+    assert default_folder(".") == str(here / "photos-audit")
 
 
 def test_a_demo_replaces_no_audit_of_a_users_data(here):
@@ -69,7 +73,7 @@ def test_a_demo_replaces_no_audit_of_a_users_data(here):
     with pytest.raises(UserError, match="an audit that is no demo"):
         run_demo(here / "mine", lambda _: None)
     (here / "mine/summary.json").unlink()  # as if it had been interrupted
-    with pytest.raises(UserError, match="changed since this audit was begun"):
+    with pytest.raises(UserError, match="changed since this audit was begun; give another --out"):
         run_demo(here / "mine", lambda _: None)
     left = {path: path.read_bytes() for path in (here / "mine").rglob("*") if path.is_file()}
     assert left == {path: content for path, content in before.items() if path.name != "summary.json"}

@@ -324,6 +324,15 @@ def test_boosters_that_do_not_say_how_they_were_trained_are_compared_with_their_
             boosted.problem(model, *others).check()
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+def test_leaves_that_monotone_constraints_clip_are_no_other_labels(random, loaded):
+    features, labels = blobs(random, 300, 4, 2)
+    constrained = xgb.XGBClassifier(n_estimators=5, max_depth=3, monotone_constraints=(-1, 1, 0, 0))
+    booster = constrained.fit(features, labels).get_booster()
+    model = boosted.BoostedModel(booster.copy() if loaded else booster, np.arange(4), 2, 1.0)
+    boosted.problem(model, features, labels).check()
+
+
 def test_a_problem_can_be_checked_again_after_a_projection(random):
     features, labels = blobs(random, 200, 4, 2)
     settings = {**declared("boosted").defaults, "rounds": 5, "subsample": 1.0}

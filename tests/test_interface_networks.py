@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
@@ -77,8 +78,8 @@ class Noisy(nn.Module):
 
 
 WRONG = {
-    "probabilities": (lambda: nn.Sequential(*mlp(nn.Tanh()), nn.Softmax(1)), {}, "logits are not those of the last"),
-    "chance": (lambda: Noisy(mlp(nn.Tanh())), {}, "logits are not|differ"),
+    "probabilities": (lambda: nn.Sequential(*mlp(nn.Tanh()), nn.Softmax(1)), {}, "returns probabilities"),
+    "chance": (lambda: Noisy(mlp(nn.Tanh())), {}, "differ"),
     "loss": (lambda: mlp(nn.Tanh()), {"loss": "binary_cross_entropy"}, "the network has 3 output"),
     "refits": (lambda: mlp(nn.Tanh()), {"verify": 2}, "verify: .* projected"),
 }
@@ -90,6 +91,27 @@ def test_projected_gradients_refuse_what_the_last_layer_refuses(random, case):
     train, held_out = tensors(random)
     with pytest.raises(ValueError, match=message):
         influence_scores(make(), train, held_out, solver={"parameters": "projected"}, **options)
+
+
+class Positions(nn.Module):
+    """Ends in a mean over positions of what its last linear layer gives."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(2, 6), nn.Tanh(), nn.Linear(6, 3))
+
+    def forward(self, x):
+        return self.layers(x.view(len(x), 2, 2)).mean(dim=1) / 2
+
+
+@pytest.mark.parametrize("make", [Positions, lambda: nn.Sequential(*mlp(nn.Tanh()), nn.LogSoftmax(1))])
+def test_projected_gradients_take_logits_that_are_not_a_linear_layers_own(random, make):
+    train, held_out = tensors(random)
+    projected, whole = (influence_scores(make(), train, held_out, solver={"parameters": parameters, "damping": 0.1})
+                        for parameters in ("projected", "all"))  # fmt: skip
+    assert projected.record["status"] == "converged"
+    assert spearmanr(projected.values, whole.values).statistic > 0.7
 
 
 def test_frozen_biases_are_not_projected(random):
@@ -153,8 +175,12 @@ def test_a_recorder_of_projected_gradients_may_be_given_the_same_buffer(random):
 
 def test_options_that_a_family_does_not_have_are_refused(random):
     train, held_out = parts(*table(random))
-    for options, named in (({"parameters": "projected"}, "parameters"), ({"curvature": "hessian"}, "curvature"),
-                           ({"name": "ekfac"}, "ekfac is for")):  # fmt: skip
+    plain = influence_scores(LogisticRegression().fit(*train), train, held_out).values
+    for same in ({"parameters": "all"}, {"curvature": "hessian"}):  # what is done anyway
+        told = influence_scores(LogisticRegression().fit(*train), train, held_out, solver=same)
+        np.testing.assert_array_equal(told.values, plain)
+        assert same.keys().isdisjoint(told.record["options"])
+    for options, named in (({"parameters": "projected"}, "parameters"), ({"name": "ekfac"}, "ekfac is for")):
         with pytest.raises(ValueError, match=named):
             influence_scores(LogisticRegression().fit(*train), train, held_out, solver=options)
     with pytest.raises(ValueError, match="explicit needs a tolerance above 0"):

@@ -111,6 +111,9 @@ def test_what_is_said_of_human_labels_and_of_the_guard_is_so():
     for policy, share in (("loss", 0.37), ("gradient", 0.82), ("confident", 0.51), ("guarded", 0.89)):
         assert gain[policy, "worse_label"] / gain["influence", "worse_label"] == pytest.approx(share, abs=0.02)
     assert gain["guarded", "0.2"] >= gain["influence", "0.2"]
+    fresh = {row["policy"]: float(row["mean_change"]) for row in read_rows(RESULTS.parent / "confirm/safety.csv")
+             if row["noise"] == "worse_label"}  # fmt: skip
+    assert fresh["guarded"] / fresh["influence"] == pytest.approx(0.75, abs=0.03)
     guarded = [row for (policy, _), row in rows.items() if policy == "guarded"]
     assert sum(int(row["below"]) for row in guarded) <= 2 and all(row["worse_comparisons"] == "0" for row in guarded)
     assert (rows["guarded", "0"]["acted"], rows["guarded", "0"]["runs"]) == ("2", "45")
@@ -137,6 +140,7 @@ def test_what_is_said_of_twenty_seeds_is_so():
     }
     assert (guarded["0"]["acted"], guarded["0"]["runs"], guarded["0.2"]["worse_comparisons"]) == ("0", "80", "1")
     trees = tests["adult", "boosted", "0.2", "guarded", "baseline"]
+    assert float(trees["q_two_sided"]) == pytest.approx(0.006, abs=0.0005)
     assert float(trees["mean_difference"]) == pytest.approx(-0.001, abs=0.0002) and float(trees["t_high"]) < 0
 
 

@@ -35,7 +35,10 @@ def run_demo(folder: Path, said: Callable[[str], None]) -> Audit:
     images, labels, wrong = planted()
     said(f"{len(labels)} handwritten digits of 8 × 8 pixels, from scikit-learn. {wrong.sum()} labels, "
          f"{100 * PLANTED:.0f} %, are made wrong at random; the audit does not know which.")  # fmt: skip
-    result = run_audit(Request((images, labels), ReadOptions()), folder, said)
+    try:
+        result = run_audit(Request((images, labels), ReadOptions()), folder, said)
+    except UserError as error:
+        raise UserError(f"{error}".replace("use --overwrite", "give another --out")) from None
     found = [bool(wrong[row["row"]]) for row in result.rows]
     doubtful = sum(row["doubt"] > 0.5 for row in result.rows)
     said("")

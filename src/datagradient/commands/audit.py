@@ -173,9 +173,10 @@ def _request(args: argparse.Namespace) -> Any:
 
 
 def default_folder(source: str) -> str:
-    """Return the folder that an audit of a file or folder is written to, in the current one."""
-    name = Path(source).name or Path(source).resolve().name
-    return f"{name.partition('.')[0] or name}-audit"
+    """Return the folder that an audit of a file or folder is written to: in the current one, or beside the source."""
+    name, place = Path(source).name or Path(source).resolve().name, Path(source).resolve()
+    folder = f"{name.partition('.')[0] or name}-audit"
+    return str(place.parent / folder) if place.is_dir() and Path.cwd().is_relative_to(place) else folder
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ def misfits(solver: dict, choices: Collection[str], is_kept: bool) -> Iterator[t
         yield "name", f"{RECORD} is for networks"
     elif solver["name"] == RECORD and solver.get("parameters") == "all":
         yield "parameters", f"all, and {RECORD} keeps last or projected; name: cg takes all"
-    if solver["name"] != "cg" and solver.get("tolerance") == 0:
+    if solver["name"] not in ("cg", RECORD) and solver.get("tolerance") == 0:
         yield "tolerance", f"{solver['name']} needs a tolerance above 0"
     if "ekfac" in (solver["name"], solver.get("preconditioner")):
         if "parameters" not in solver:

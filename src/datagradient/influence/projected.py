@@ -9,11 +9,19 @@ import torch
 from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor, nn
 
-from datagradient.influence.batches import Inputs, length
+from datagradient.influence.batches import Inputs, Samples, length, mapped
 from datagradient.influence.glm import CHECKED
 from datagradient.influence.labels import binary_numbers, class_numbers
-from datagradient.influence.last_layer import LastLayerProblem
-from datagradient.influence.modules import as_samples, logits_of, trainable
+from datagradient.influence.last_layer import AGREEMENT
+from datagradient.influence.modules import (
+    PASSES_DIFFER,
+    as_samples,
+    first_pass,
+    logits_of,
+    refuse_probabilities,
+    restored_generators,
+    trainable,
+)
 from datagradient.influence.projections import (
     Projections,
     gradients_by_layer,
@@ -59,13 +67,10 @@ class ProjectedProblem:
         if isinstance(inputs, Record):
             if inputs.projections is None:
                 raise SolverError("record: it holds what the last layer took, and not projected gradients: train again")
-            layer, self.projections = network.get_submodule(inputs.layer), inputs.projections
+            self.n_classes, self.projections = network.get_submodule(inputs.layer).out_features, inputs.projections
         else:
-            # Refuses logits that are not the last layer's, or of chance, as for parameters: last.
-            few = samples[: min(CHECKED, batch_size)]
-            layer, self.projections = LastLayerProblem(network, to_tensor, few, labels[: len(few)]).layer, {}
-        self.n_classes: int = layer.out_features
-        self.n_margins = self.n_classes
+            self.n_classes, self.projections = self._checked_outputs(samples[: min(CHECKED, batch_size)]), {}
+        self.n_margins: int = self.n_classes
         self.labels = self._class_numbers(labels, len(samples), "training")
         if projections is not None:
             self.projections = projections
@@ -101,6 +106,18 @@ class ProjectedProblem:
         return ProjectedProblem(
             self.network, self.to_tensor, inputs, labels, None, self.batch_size, weights, self.projections
         )
+
+    def _checked_outputs(self, few: Samples) -> int:
+        """Return the number of logits; refuse probabilities, and outputs of chance or that depend on the batch."""
+        with restored_generators(self.device), torch.no_grad():
+            _, x = next(iter(few.batches(self.device)))
+            whole = first_pass(self.network, lambda: logits_of(self.network, {}, x))
+            refuse_probabilities(self.network, x, whole)
+            again = [logits_of(self.network, {}, mapped(lambda part, i=i: part[i : i + 1], x))
+                     for i in range(min(length(x), 4))]  # fmt: skip
+            if not torch.allclose(torch.cat(again), whole[: len(again)], AGREEMENT, AGREEMENT, equal_nan=True):
+                raise SolverError(f"neural: {PASSES_DIFFER}")
+        return whole.shape[1]
 
     def _fit(self) -> None:
         """Find the directions from some training samples, spread over all of them."""

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from datagradient.errors import UserError
 from datagradient.influence import scores
-from datagradient.influence.options import PROBLEM_OPTIONS, RECORD, SOLVER_OPTIONS, SOLVERS, misfits
+from datagradient.influence.options import CURVATURES, PROBLEM_OPTIONS, RECORD, SOLVER_OPTIONS, SOLVERS, misfits
 from datagradient.interface import adapters
 from datagradient.interface.adapters import Scorable, Stated
 from datagradient.models import declared
@@ -243,7 +243,9 @@ def _with_defaults(options: dict[str, Any], adapter: ModuleType) -> dict[str, An
     if name == "cg" and options.get("preconditioner") != "ekfac":
         defaults = {key: value for key, value in defaults.items() if key != "preconditioner"}
     family, full = declared(adapter.FAMILY), {key: value for key, value in defaults.items() if key in legal}
-    full |= {"name": name, **options}
+    # What names what is done anyway is no choice.
+    taken = {key: value for key, value in options.items() if key in family.solver or value not in ("all", *CURVATURES)}
+    full |= {"name": name, **taken}
     for key, why in misfits(full, family.solver, family.records):
         raise UserError(f"solver: {key}, for this model: {why}")
     return full

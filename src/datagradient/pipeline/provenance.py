@@ -36,7 +36,11 @@ def git_commit() -> str:
         if not (Path(_git("rev-parse", "--show-toplevel")) / "src" / "datagradient").is_dir():
             return "unknown"  # installed inside another repository
         commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", *CODE)
-        changed += _git("diff", "HEAD", "--", *CODE) if changed else ""
+        if changed:
+            changed += _git("diff", "HEAD", "--", *CODE)
+            top = Path(_git("rev-parse", "--show-toplevel"))
+            for name in _git("ls-files", "--others", "--exclude-standard", "--full-name", "--", *CODE).splitlines():
+                changed += hashlib.sha256((top / name).read_bytes()).hexdigest()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{commit}-dirty-{hashlib.sha256(changed.encode()).hexdigest()[:8]}" if changed else commit

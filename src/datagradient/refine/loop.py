@@ -15,7 +15,7 @@ from datagradient.data.record import Dataset
 from datagradient.data.splits import SplitPlan, flipped_parts, split
 from datagradient.data.training_set import TrainingSet, with_validation
 from datagradient.errors import UserError
-from datagradient.influence.options import PROBLEM_OPTIONS, RECORD, SOLVERS, misfits
+from datagradient.influence.options import PROBLEM_OPTIONS, SOLVERS, misfits
 from datagradient.metrics import PREFIXES
 from datagradient.models import declared, family
 from datagradient.refine.crossfit import CrossFit, cross_fit
@@ -210,8 +210,8 @@ def _solver(
     for key in given:
         if key not in legal:
             raise UserError(f"solver: {name} has no option {key!r}; legal: {', '.join(legal)}")
-    if name != defaults["name"] and not {name, defaults["name"]} <= {"cg", RECORD}:
-        legal = tuple(key for key in legal if key not in ("tolerance", "max_iterations"))  # mean another thing there
+    if name != defaults["name"] and defaults.get("tolerance") == 0:  # a fixed number of steps, of that solver alone
+        legal = tuple(key for key in legal if key not in ("tolerance", "max_iterations") or key in given)
     full = {**{key: value for key, value in defaults.items() if key in legal}, **given}
     for key, why in misfits(full, declared(model).solver, declared(model).records):
         raise UserError(f"solver: {key}, for {model}: {why}")
