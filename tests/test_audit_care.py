@@ -100,6 +100,7 @@ def test_as_few_rows_as_can_be_asked_for_are_enough_to_judge(here, capsys):
     assert main(["audit", "data.csv", "--target", "y", "--max-rows", "50", *QUICK]) == 0
     assert "Too few" not in capsys.readouterr().out
     labels = np.repeat([0, 1, 2], [55, 30, 15])
+    assert not len(drawn_rows(labels[:0], 0, 0))
     assert [int((labels[drawn_rows(labels, 50, 0)] == label).sum()) for label in range(3)] == [28, 15, 10]
 
 

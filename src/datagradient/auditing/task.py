@@ -145,7 +145,7 @@ def drawn_rows(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
         count: at least the number of classes.
         seed: of the draw.
     """
-    random, found = np.random.default_rng(seed), []
+    random, found = np.random.default_rng(seed), [np.empty(0, dtype=int)]  # there may be no row
     classes, sizes = np.unique(labels, return_counts=True)
     shares = count * sizes / len(labels)
     wanted = np.floor(shares).astype(int)
