@@ -316,7 +316,7 @@ def test_boosters_that_do_not_say_how_they_were_trained_are_compared_with_their_
     features, labels = blobs(random, 300, 4, 3)
     booster = xgb.XGBClassifier(n_estimators=5).fit(features, labels).get_booster()
     if loaded:
-        booster = booster.copy()
+        booster = xgb.Booster(model_file=booster.save_raw("ubj"))
     model = boosted.BoostedModel(booster, np.arange(4), 3, 1.0)
     boosted.problem(model, features, labels).check()
     for others, message in (((features, np.roll(labels, 1)), "other labels"), ((features[::-1], labels), "other")):
@@ -327,10 +327,18 @@ def test_boosters_that_do_not_say_how_they_were_trained_are_compared_with_their_
 @pytest.mark.parametrize("loaded", [False, True])
 def test_leaves_that_monotone_constraints_clip_are_no_other_labels(random, loaded):
     features, labels = blobs(random, 300, 4, 2)
-    constrained = xgb.XGBClassifier(n_estimators=5, max_depth=3, monotone_constraints=(-1, 1, 0, 0))
+    constrained = xgb.XGBClassifier(n_estimators=5, max_depth=3, monotone_constraints=(1, 1, 1, 1))
     booster = constrained.fit(features, labels).get_booster()
-    model = boosted.BoostedModel(booster.copy() if loaded else booster, np.arange(4), 2, 1.0)
-    boosted.problem(model, features, labels).check()
+    if loaded:
+        booster = xgb.Booster(model_file=booster.save_raw("ubj"))
+    model = boosted.BoostedModel(booster, np.arange(4), 2, 1.0)
+    result = score(boosted.problem(model, features, labels), features, labels, damping=DAMPING)
+    assert result.record.status == "converged"
+    free = xgb.XGBClassifier(n_estimators=5, max_depth=3).fit(features, labels).get_booster()
+    assert free.get_dump() != booster.get_dump()  # something was clipped
+    if loaded:
+        with pytest.raises(SolverError, match="other labels"):
+            boosted.problem(model, features, np.roll(labels, 1)).check()
 
 
 def test_a_problem_can_be_checked_again_after_a_projection(random):

@@ -149,6 +149,7 @@ def test_what_is_said_of_the_cost_at_100000_images_is_so():
             if (row["dataset"], row["n"]) == ("cifar10", "100000")}  # fmt: skip
     for solver, share in (("record", 0.002), ("cg", 0.06), ("lissa", 0.19)):
         assert float(rows[solver]["ratio"]) == pytest.approx(share, abs=0.005)
+    assert float(rows["record"]["train_ratio"]) == pytest.approx(1.06, abs=0.005)
 
 
 def test_what_readme_and_results_say_of_the_confirmation_is_so():

@@ -89,6 +89,7 @@ def look_at(
     said(f"Model: {words}, accuracy {choice.accuracy[name]:.3f} on rows held out for the choice. The audit takes about "
          f"{_duration(seconds)}.")  # fmt: skip
     task = _task(material, options, choice, own)
+    _ = task.parts  # more folds than rows are refused here, before anything is written
     return Prepared(read.source, material, found, read.checked, read.checksums, task, choice, max_rows, seconds)
 
 

@@ -122,7 +122,7 @@ def check_samples(content: dict, booster: xgb.Booster, offset: np.ndarray, n: fl
         SolverError: the curvature is larger than that of the samples; or smaller, if every tree used all samples.
     """
     ratio = _root_ratio(content, offset, n)
-    if ratio > 1 + CURVATURE or (ratio < 1 - CURVATURE and _states_all_samples(booster)):
+    if ratio > 1 + CURVATURE or (ratio < 1 - CURVATURE and _draws_none(booster) and _knows_training(booster)):
         raise SolverError(
             f"boosted: the first tree was trained on {ratio:.4g} times the curvature of the {n:g} training samples; "
             "pass those that the booster was trained on, and the weights of samples that it was given; train it "
@@ -156,10 +156,11 @@ def check_first_tree(
     Raises:
         SolverError: they are not.
     """
-    total = len(labels) if weights is None else float(weights.sum())
+    if not _draws_none(booster):
+        return
+    total, knows = len(labels) if weights is None else float(weights.sum()), _knows_training(booster)
     # A booster that does not say so used all samples if its first tree has exactly their curvature.
-    if not (_states_all_samples(booster) if _knows_training(booster)
-            else abs(_root_ratio(content, offset, total) - 1) <= SAME):  # fmt: skip
+    if not knows and abs(_root_ratio(content, offset, total) - 1) > SAME:
         return
     nodes, model = nodes_of_first(), content["learner"]["gradient_booster"]["model"]
     tree, place = model["trees"][0], model["tree_info"][0]
@@ -178,8 +179,9 @@ def check_first_tree(
     clipped = "monotone_constraints" in _training_parameters(booster) and any(
         value not in "(), 0" for value in _training_parameters(booster)["monotone_constraints"]
     )
-    labelled = clipped or np.linalg.norm(values - rate * expected) <= LEAVES * max(np.linalg.norm(values), 1e-12)
-    if not labelled and not _knows_training(booster):  # monotone constraints, which it does not state, clip some leaves
+    gap = np.linalg.norm(values - max(rate, 0) * expected)  # a rate below 0 would fit where two classes are swapped
+    labelled = clipped or gap <= LEAVES * max(np.linalg.norm(values), 1e-12)
+    if not labelled and not knows:  # monotone constraints, which it does not state, clip some leaves
         rates = np.sort(values / np.where(expected == 0, np.inf, expected))
         alike = np.searchsorted(rates, rates * (1 + LEAVES), "right") - np.arange(len(rates))
         labelled = alike[rates > 0].max(initial=0) >= max(3, UNCLIPPED * len(rates))
@@ -199,8 +201,9 @@ def _root_ratio(content: dict, offset: np.ndarray, n: float) -> float:
     return float(model["trees"][0]["sum_hessian"][0]) / (n * max(p * (1 - p), 1e-16) * (1 if len(offset) == 1 else 2))
 
 
-def _states_all_samples(booster: xgb.Booster) -> bool:
-    return _knows_training(booster) and float(_training_parameters(booster).get("subsample", 1)) == 1
+def _draws_none(booster: xgb.Booster) -> bool:
+    """Return whether a booster states that every tree used all samples; one read from a file states so by default."""
+    return float(_training_parameters(booster).get("subsample", 1)) == 1
 
 
 def _knows_training(booster: xgb.Booster) -> bool:

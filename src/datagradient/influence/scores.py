@@ -231,9 +231,8 @@ def _minibatches(problem: Problem, size: int, random: np.random.Generator) -> It
     while True:
         order = random.permutation(others)
         for start in range(0, len(others) - size + 1, size):
-            yield problem.sampled(
-                np.sort(order[start : start + size])
-            )  # samples may lie in batches, one after the other
+            # In their order: the caller's samples may lie in batches, which are passed one after the other.
+            yield problem.sampled(np.sort(order[start : start + size]))
 
 
 def dataset_contribution(influence: np.ndarray) -> dict[str, float]:
