@@ -144,6 +144,37 @@ def test_what_is_said_of_twenty_seeds_is_so():
     assert float(trees["mean_difference"]) == pytest.approx(-0.001, abs=0.0002) and float(trees["t_high"]) < 0
 
 
+def test_what_is_said_of_all_images_and_a_larger_network_is_so():
+    lines = BLOCKS["size"][1](RESULTS.parent).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
+    verdicts = {(row[0], row[1]): [cell.rpartition("; ")[2] for cell in row[4:8]] for row in cells}
+    no, yes = "not confirmed", "confirmed"
+    assert list(verdicts.values()) == [[no] * 4, [no] * 4, [no, no, yes, no], *[[yes, no, yes, no]] * 3]
+    full, cpu = ({(row["noise"], row["policy"], row["against"], row["metric"]): row for row in read_rows(folder)
+                  if (row["dataset"], row["model"]) == ("cifar10", "neural")}
+                 for folder in (RESULTS.parent / "full/tests.csv", RESULTS / "tests.csv"))  # fmt: skip
+    keys = [(noise, "influence", "baseline", "accuracy") for noise in ("0", "0.2", "worse_label")]
+    change, before = ([float(tests[key]["mean_difference"]) for key in keys] for tests in (full, cpu))
+    assert change[0] < before[0] < 0 < before[1] < change[1] < 0.023 and before[2] < change[2]
+    growth = [100 * (float(full[key]["mean_second"]) - float(cpu[key]["mean_second"])) for key in keys]
+    assert all(12 < value < 13.5 for value in growth)
+    assert round(100 * float(full[keys[0]]["mean_second"])) == 75
+    assert float(full["0", "influence", "uniform", "accuracy"]["t_high"]) < 0  # as published uniform removal is better
+    assert 0.029 < float(full["worse_label", "influence", "baseline", "f1"]["mean_difference"]) < 0.03
+    safety = {(row["policy"], row["noise"]): row for row in read_rows(RESULTS.parent / "full/safety.csv")}
+    assert safety["guarded", "0"]["acted"] == "0"
+    assert all(safety["guarded", noise] == {**safety["influence", noise], "policy": "guarded"}
+               for noise in ("0.2", "worse_label"))  # fmt: skip
+    optimism = [float(row[7].split()[0]) for row in cells]
+    assert all(larger < smaller for smaller, larger in zip(optimism[::2], optimism[1::2], strict=True))
+    score = {row["noise"]: float(row["change"]) for row in read_rows(RESULTS.parent / "full/iterations.csv")
+             if (row["policy"], row["metric"], row["iteration"]) == ("influence", "dcs", "3")}  # fmt: skip
+    assert len(score) == 3 and max(score.values()) < 0
+    tracking = {row["noise"]: row["correlation"] for row in read_rows(RESULTS.parent / "full/tracking.csv")
+                if row["score"] == "dcs"}  # fmt: skip
+    assert float(tracking["0"]) == -float(tracking["0.2"]) > 0.9
+
+
 def test_what_is_said_of_the_cost_at_100000_images_is_so():
     rows = {row["solver"]: row for row in read_rows(RESULTS / "scalability.csv")
             if (row["dataset"], row["n"]) == ("cifar10", "100000")}  # fmt: skip
@@ -257,7 +288,7 @@ def test_make_targets_paths_and_code_that_a_page_names_exist(page):
         ast.parse(code)
 
 
-@pytest.mark.parametrize("preset", ["cpu", "seeds"])
+@pytest.mark.parametrize("preset", ["cpu", "seeds", "full"])
 def test_every_committed_table_comes_from_one_run(preset):
     tables = (REPOSITORY / f"paper_tables/{preset}").glob("*.md")
     commits = {

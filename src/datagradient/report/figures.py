@@ -254,7 +254,7 @@ def controls(results: Path) -> plt.Figure:
                           **NOISE_STYLE[k % len(NOISE_STYLE)])  # fmt: skip
         axis.set_title(f"{titles[dataset]}, {model}")
         axis.set_yticks(range(len(policies)), policies)
-    axes[0, 0].invert_yaxis()
+    axes[0, 0].set_ylim(len(policies) - 0.5, -0.5)  # the first on top, and room for markers beside the last
     drawing.supxlabel("Change of test accuracy against the unrefined baseline [points]", fontsize=8)
     one_legend(drawing, list(axes.flat), min(len(noises), 3))
     return drawing

@@ -80,9 +80,9 @@ def _are(number: int) -> str:
 
 
 def short(found: dict, unit: str) -> str:
-    """Return what was measured with its interval, and the verdict by the same rule."""
+    """Return what was measured with its interval, and the verdict by the same rule; of one value alone no interval."""
     values = ["" if found[key] is None else f"{found[key]:.3g}" for key in ("measured", "low", "high")]
-    interval = f"[{values[1]}, {values[2]}]" if values[1] else ""
+    interval = f"[{values[1]}, {values[2]}]" if values[1] and len(set(values)) > 1 else ""
     number = " ".join(filter(None, (values[0], unit if values[0] else "", interval)))
     return "; ".join(filter(None, (number, found["verdict"])))
 
