@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from datagradient.files import read_json, read_rows, write_rows
+from datagradient.files import read_rows, write_rows
 from datagradient.pipeline.provenance import CODE, machine
 
 RESULTS = Path("results")
@@ -80,7 +80,7 @@ def git(*arguments: str) -> str:
 def words(step: str, row: dict[str, str] | None, code: str) -> str:
     """Return what is known of a step: whether this code has finished it, and how long it took."""
     if row is None:
-        return f"about {span(step):.0f} min" if (RESULTS / step / "provenance.json").exists() else "not measured"
+        return f"about {span(step):.0f} min" if (RESULTS / step / "orchestration.csv").exists() else "not measured"
     took = f"{float(row['minutes']):.0f} min on {row['machine'].rpartition(', ')[2]}"
     return f"done, {took}" if is_done(row, code) else f"about {took}"
 
@@ -91,10 +91,8 @@ def is_done(row: dict[str, str] | None, code: str) -> bool:
 
 
 def span(preset: str) -> float:
-    """Return the minutes between the first and the last result of a preset, of whatever version of the code."""
-    facts = read_json(RESULTS / preset / "provenance.json", "started", "finished")
-    start, end = (datetime.datetime.fromisoformat(facts[key]) for key in ("started", "finished"))
-    return (end - start).total_seconds() / 60
+    """Return the minutes that a preset took by its clock, of whatever version of the code."""
+    return float(read_rows(RESULTS / preset / "orchestration.csv")[0]["wall_seconds"]) / 60
 
 
 def run(step: str, code: str) -> bool:

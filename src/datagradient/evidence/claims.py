@@ -1,12 +1,13 @@
-"""Verdicts on the paper's claims, by rules that were written before the final run.
+"""Verdicts on the paper's claims, by rules that were written before the first complete run.
 
-Results of logistic regression from an earlier version were known by then, and rules were changed while the final run
-was under way; none because of its results. Results of one complete run were known when the networks'
-solvers were chosen again, by validation data. A claim is judged on the data as published (noise 0), as in the paper,
-by refinement with the policy ``influence`` against the unrefined baseline. What flipped labels give stands in
-``detail``; only for C6 can it make a claim *partly* confirmed. What the same rule says of each condition alone, human
-labels among them, stands in ``by_condition``. Of claims on gains and cost a second arm stands beside ours, scored as in
-the paper: networks by LiSSA over all layers.
+Results of logistic regression from an earlier version were known by then, and rules were changed while that run was
+under way; none because of its results. Results of complete runs were known when the networks' solvers were chosen
+again, twice, by validation data (docs/results.md, "Earlier runs").
+
+A claim is judged on the data as published (noise 0), as in the paper, by refinement with the policy ``influence``
+against the unrefined baseline. What flipped labels give stands in ``detail``; only for C6 can it make a claim *partly*
+confirmed. What the same rule says of each condition alone, human labels among them, stands in ``by_condition``. Of
+claims on gains and cost a second arm stands beside ours, scored as in the paper: networks by LiSSA over all layers.
 
 The first clause of ``detail`` counts on the data as published; one that begins ``with flipped labels`` may follow. The
 README shows these two, without what stands in brackets.

@@ -280,7 +280,7 @@ def peers(results: Path) -> str:
 def durations(results: Path) -> str:
     """Return how long each run of several presets took by the clock, and the share outside training and scoring."""
     lines = ["| preset | cores | runs, the later going on from the earlier | minutes by the clock "
-             "| neither training, predicting nor scoring |", "|---" * 5 + "|"]  # fmt: skip
+             "| outside |", "|---" * 5 + "|"]  # fmt: skip
     for preset in TIMED:
         row = read_rows(results / preset / "orchestration.csv")[0]
         minutes, outside = float(row["wall_seconds"]) / 60, float(row["outside_share"])
