@@ -14,6 +14,7 @@ from datagradient.auditing.reading import introduction, read_all
 from datagradient.auditing.request import FEWEST_ROWS, Request
 from datagradient.auditing.review import CHECKED, DRAWN
 from datagradient.auditing.task import ENOUGH_TRUSTED
+from datagradient.commands.main import main
 from datagradient.data.readers import ReadOptions, read
 from datagradient.errors import UserError
 
@@ -39,7 +40,7 @@ def first(table):
 
 def filled_in(result, right: np.ndarray, path):
     """Write the review with the right labels of the rows that are to be looked at."""
-    review = result.review
+    review = result.review.copy()
     look = review["decision"] == "look"
     review.loc[look, CHECKED] = right[review.loc[look, "row"]]
     review.to_csv(path, index=False)
@@ -320,3 +321,49 @@ def test_counts_have_the_right_words():
     material = gather(found.source, found.trusted, found.before, 1000, 0)
     assert material.not_checked == ["1 row that was set aside"]
     assert setup.before(material, 0)[1] == ["1 row repeats another."]
+
+
+def test_a_review_of_the_rows_in_another_order_is_refused_and_of_corrected_ones_is_not(table, first, tmp_path):
+    frame, right = table
+    looked_at = filled_in(first, right, tmp_path / "review.csv")
+    shuffled = frame.sample(frac=1, random_state=0).reset_index(drop=True)
+    with pytest.raises(UserError, match=r"review.csv, line \d+: row \d+ was (yes|no) when it was audited, and is .* in "
+                                        "the data: is it the review of these data, in their order"):  # fmt: skip
+        read_checked(read(shuffled, ReadOptions("answer")), tmp_path / "review.csv")
+    corrected = frame.assign(answer=np.where(np.isin(np.arange(N), looked_at["row"]), right, frame["answer"]))
+    found = read_checked(read(corrected, ReadOptions("answer")), tmp_path / "review.csv")
+    assert len(found.places) == len(looked_at) and found.corrected == 0
+
+
+def test_labels_written_into_the_review_of_a_result_stay_there(table):
+    result = audit(table[0], "answer", **OPTIONS, progress=False)
+    result.review.loc[:3, CHECKED] = result.review.loc[:3, "given"]
+    second = audit(table[0], "answer", trusted=result.review, **OPTIONS, progress=False)
+    assert len(second.checked.places) == 4
+    result.review.loc[0, CHECKED] = result.review.loc[0, "suggested"]
+    corrected = audit(table[0], "answer", trusted=result.review, **OPTIONS, progress=False)
+    if result.review.loc[0, "given"] != result.review.loc[0, "suggested"]:
+        assert "The plan gives 1 row the label that was written by hand." in corrected.effect["sentence"]
+
+
+def test_a_model_that_has_learned_nothing_expects_no_number_of_wrong_labels(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    random = np.random.default_rng(0)
+    noise = pd.DataFrame(random.normal(size=(N, 3)), columns=list("abc")).assign(y=random.choice(["no", "yes"], N))
+    result = audit(noise, "y", **OPTIONS, progress=False)
+    assert result.effect["headline"].startswith("The model predicts labels no better than guessing")
+    assert result.summary["trusted"]["expected_wrong"] is result.summary["trusted"]["expected_wrong_share"] is None
+    assert "is not known: by held-out rows the model has learned nothing" in result.summary["trusted"]["sentence"]
+    noise.to_csv("noise.csv", index=False)
+    assert main(["audit", "noise.csv", "--target", "y", "--model", "logistic", "--folds", "2", "--fail-if",
+                 "wrong > 0.9"]) == 1  # fmt: skip
+    assert "wrong is not known: How many labels are wrong is not known" in capsys.readouterr().err
+
+
+def test_audits_one_after_the_other_may_be_made_in_other_folders(table, tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        audit(table[0], "answer", folder="audited", **OPTIONS, progress=False)
+        assert (tmp_path / name / "audited/work/whole.npz").exists()

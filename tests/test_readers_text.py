@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from datagradient.data.readers import ReadOptions, SetAside, read, read_like
+from datagradient.data.readers.samples import is_prose
 from datagradient.data.readers.text_tables import read_text_table
 from datagradient.errors import UserError
 
@@ -327,6 +328,23 @@ def test_prose_beside_other_columns_is_left_out_unless_it_is_asked_for(made):
     assert list(table.dataset.samples) == ["n"] and "--text 'review' reads it" in table.said[0]
     text = made(content, text="review")
     assert text.dataset.modality == "text" and text.said == ("columns beside the texts were left out: 'n'",)
+
+
+@pytest.mark.parametrize("sentences", [60, 240])  # read as a category, or left out
+def test_a_column_that_may_hold_texts_is_named(sentences):
+    texts = [f"send it to {word} {number}" for number, word in enumerate(["me", "them"] * (sentences // 2))]
+    words = [texts[row % sentences] for row in range(200)]
+    table = pd.DataFrame({"a": np.arange(200) % 7, "ticket": words, "code": ["a1b2c3d4"] * 100 + ["f5aa6bb7"] * 100,
+                          "y": np.arange(200) % 2})  # fmt: skip
+    said = read(table, ReadOptions("y")).said
+    assert "column 'ticket' may hold texts; --text 'ticket' reads it as such, instead of the other columns" in said
+    assert not any("'code'" in line for line in said)
+
+
+def test_the_letters_of_a_code_are_no_words():
+    random = np.random.default_rng(0)
+    hashes = pd.Series([random.bytes(128).hex() for _ in range(50)])
+    assert not is_prose(hashes)
 
 
 def test_two_columns_of_prose_are_a_choice(made):

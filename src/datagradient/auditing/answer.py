@@ -255,9 +255,13 @@ def wrong_labels(task: Task, parts: Mapping[str, Arrays]) -> dict[str, Any]:
 
     Only with trusted labels is there an interval: over the folds, and at least as wide as so many labels allow.
     Without, a model cannot tell labels that are wrong from rows that are hard to predict, and learns mistakes that have
-    a pattern; the truth may be far away on either side.
+    a pattern; the truth may be far away on either side. Where the model predicts no better than by chance nothing is
+    expected (None): it has no opinion.
     """
     share, trusted = float(parts[WHOLE]["wrong"]), int(task.trusted[task.rows].sum())
+    if not trusts(task) and not has_learned(task, parts):
+        nothing: dict[str, Any] = dict.fromkeys(("expected_wrong", "expected_wrong_share", "low", "high"))
+        return {"rows": trusted, **nothing, "drawn": _drawn(task)}
     low = high = None
     if trusts(task):
         by_fold = np.array([float(arrays["wrong"]) for name, arrays in parts.items() if name != WHOLE])
@@ -266,6 +270,19 @@ def wrong_labels(task: Task, parts: Mapping[str, Arrays]) -> dict[str, Any]:
         low, high = max(0.0, min(ends[0], exact.low)), min(1.0, max(ends[1], exact.high))
     return {"rows": trusted, "expected_wrong": share * len(parts[WHOLE]["judged"]), "expected_wrong_share": share,
             "low": low, "high": high, "drawn": _drawn(task)}  # fmt: skip
+
+
+def has_learned(task: Task, parts: Mapping[str, Arrays]) -> bool:
+    """Return whether predictions for rows not trained on are clearly better than the classes' frequencies are.
+
+    By their loss or by their accuracy: the mean gain over rows is clearly above 0 (95 %).
+    """
+    evidence = _evidence(task, task.parts[WHOLE], parts[WHOLE])
+    labels, probabilities = evidence.labels, evidence.crossfits[0].probabilities
+    share = np.bincount(labels, minlength=probabilities.shape[1]) / len(labels)
+    gains = (-np.log(share[labels]) - losses(probabilities, labels),
+             (probabilities.argmax(axis=1) == labels).astype(float) - (labels == share.argmax()))  # fmt: skip
+    return any(gain.mean() > TWO_SIDED * gain.std(ddof=1) / np.sqrt(len(gain)) for gain in gains)
 
 
 def _drawn(task: Task) -> dict[str, Any] | None:

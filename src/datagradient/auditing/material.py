@@ -159,7 +159,8 @@ def _drawn(source: Source, most: int, seed: int) -> tuple[np.ndarray, list[str]]
     size = min(max(FEWEST_ROWS, most - int(source.trusted.sum())), len(rest))  # of those that can be judged
     drawn = rest[drawn_rows(labels[rest], size, integer_seed(seed, "rows to audit"))]
     places = np.sort(np.concatenate([drawn, np.flatnonzero(source.trusted)]))
-    return places, [f"{n - len(places)} of {n} rows: {len(places)} were drawn at random (--max-rows changes that)"]
+    drawn_at_random = f"{n - len(places)} of {n} rows: {len(places)} were drawn at random"
+    return places, [f"{drawn_at_random} (--max-rows and --time-limit say how many)"]
 
 
 def _joined(parts: Sequence[tuple[Dataset, np.ndarray]]) -> Dataset:
@@ -222,10 +223,12 @@ def read_checked(source: Source, review: Any) -> Checked:
         review: as `read_entries` takes it: rows are found by their number, a label is the name of a class.
 
     Raises:
-        UserError: a row is not in the file or stands twice, a label is not a class, or no row was checked.
+        UserError: a row is not in the file, stands twice or had another label when it was audited, a label is not a
+            class, or no row was checked.
     """
     position = {int(row): place for place, row in enumerate(source.rows)}
-    names = {name: label for label, name in enumerate(source.dataset.class_names)}
+    class_names, path = source.dataset.class_names, source.facts["path"] or "the data"
+    names = {name: label for label, name in enumerate(class_names)}
     found: dict[int, tuple[int, bool]] = {}
     for entry in read_entries(review):
         if is_unsure(entry.label, names):
@@ -236,10 +239,15 @@ def read_checked(source: Source, review: Any) -> Checked:
                             f"{UNSURE} where you cannot tell")  # fmt: skip
         place = position.get(entry.row)
         if place is None:
-            raise UserError(f"{entry.where}: row {entry.row} is not in {source.facts['path'] or 'the data'}: is it the "
-                            "review of these data?")  # fmt: skip
+            raise UserError(f"{entry.where}: row {entry.row} is not in {path}, or cannot be used: is it the review of "
+                            "these data?")  # fmt: skip
         if place in found:
             raise UserError(f"{entry.where}: row {entry.row} stands twice: leave one of them out")
+        given, now = class_of(entry.given, names, source.classes), int(source.dataset.labels[place])
+        if given is not None and now not in (given, label):  # or it has been corrected since
+            was, found_now = class_names[given], class_names[now]
+            raise UserError(f"{entry.where}: row {entry.row} was {was} when it was audited, and is {found_now} in "
+                            f"{path}: is it the review of these data, in their order?")  # fmt: skip
         found[place] = label, entry.drawn == RANDOM
     if not found:
         where = review if isinstance(review, str | Path) else "trusted"

@@ -22,6 +22,8 @@ SHOWN = 1000  # rows on the page
 CERTAIN, LITTLE = 0.995, 0.1  # doubt above which a label is "almost certainly wrong", and below which "right"
 HEADLINES = {answer.HELPS: "Refining this data helps", answer.NOTHING: "Nothing here is worth removing",
              answer.TOO_FEW: "No clear answer", answer.HURTS: "Keep your rows: removing them hurts"}  # fmt: skip
+KEEP_ALL = "Keep the rows as they are"
+GUESSING = "The model predicts labels no better than guessing: which are wrong cannot be told"
 TITLES = {"logistic": "logistic regression", "boosted": "boosted trees", "neural": "a neural network"}
 FEW, SMALL = 5, 0.01  # fewer wrong labels, or a smaller share, are not mentioned beside the verdict
 EDGES = np.linspace(0, 1, 21)
@@ -55,7 +57,7 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
                   "settings": task.settings[task.models[0]], "trainings": trainings(task),
                   "tried": {model: {"loss": choice.loss[model], "accuracy": choice.accuracy[model]}
                             for model in choice.loss}},
-        "trusted": {**wrong, "sentence": _on_wrong_labels(wrong, trusted)},
+        "trusted": {**wrong, "sentence": _on_wrong_labels(wrong, trusted, task.dataset.modality)},
         "effect": effect,
         "score": score,
         "decisions": {decision: decisions.get(decision, 0) for decision in answer.DECISIONS},
@@ -66,28 +68,37 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
 
 def _to_check(found: answer.Effect, wrong: dict[str, Any]) -> bool:
     """Return whether labels look wrong, and acting on rows by rule is not known to help."""
-    many = wrong["expected_wrong"] >= FEW and wrong["expected_wrong_share"] >= SMALL
+    expected = wrong["expected_wrong"]
+    many = expected is not None and expected >= FEW and wrong["expected_wrong_share"] >= SMALL
     return found.verdict != answer.HELPS and many
 
 
 def _headline(found: answer.Effect, wrong: dict[str, Any]) -> str:
     """Return the answer in a few words; the sentence of the effect follows it."""
+    if wrong["expected_wrong"] is None:
+        return GUESSING
     if _to_check(found, wrong):
         return f"About {wrong['expected_wrong']:.0f} labels look wrong: check them by hand"
     if found.verdict == answer.NOTHING and not any(fold["removed"] or fold["relabelled"] for fold in found.by_fold):
-        return "Keep the rows as they are"
+        return KEEP_ALL
     return HEADLINES[found.verdict]
 
 
-def _on_wrong_labels(wrong: dict[str, Any], trusted: int) -> str:
+def _on_wrong_labels(wrong: dict[str, Any], trusted: int, modality: str) -> str:
     which = "labels" if wrong["drawn"] is None else "labels that were not checked"
+    if wrong["expected_wrong_share"] is None:
+        other = ", or other columns; one of texts is read with --text" if modality == "table" else ""
+        return (f"How many {which} are wrong is not known: by held-out rows the model has learned nothing from these "
+                f"samples. More rows may help{other}.")  # fmt: skip
     words = f"{100 * wrong['expected_wrong_share']:.1f} % of the {which} look wrong"
     if wrong["low"] is None:
         words += (" to models that have not seen the row. That is no count: fewer are wrong where classes overlap, and "
                   "more where mistakes have a pattern that models learn.")  # fmt: skip
     else:
         low, high = (f"{100 * wrong[name]:.1f}" for name in ("low", "high"))
-        words += f" (interval {low} to {high} %), by {trusted} labels that were checked by hand."
+        words += (
+            f" (interval {low} to {high} %), by the {trusted} checked labels that were not chosen for being doubtful."
+        )
     if wrong["drawn"] is None:
         return words
     drawn = wrong["drawn"]

@@ -16,7 +16,7 @@ from datagradient.errors import FileError, UserError, shown
 from datagradient.files import read_rows
 
 REVIEW_FILE = "review.csv"
-ROW, CHECKED = "row", "checked"
+ROW, GIVEN, CHECKED = "row", "given", "checked"
 DRAWN = "drawn"  # column that says why a row is to be checked
 RANDOM, DOUBTFUL = "random", "doubtful"
 UNSURE = "?"  # in `CHECKED`: the person could not tell
@@ -29,12 +29,14 @@ class Entry:
 
     Attributes:
         row: its number in the audited data.
+        given: the label that the row had when it was audited; blank where the review does not say.
         label: the content of the column ``checked``, which is not blank.
         drawn: that of the column ``drawn``.
         where: the place in messages.
     """
 
     row: int
+    given: Any
     label: Any
     drawn: str
     where: str
@@ -44,19 +46,20 @@ def read_entries(review: Any) -> list[Entry]:
     """Return what a person has written into a review.
 
     Args:
-        review: the path of a review.csv, or a DataFrame with the columns ``row``, ``checked`` and ``drawn``.
+        review: the path of a review.csv, or a DataFrame with the columns ``row``, ``checked`` and ``drawn``, and
+            ``given`` if it is known.
 
     Raises:
         UserError: it is none of these, lacks a column, or the number of a row is none.
     """
     if isinstance(review, str | Path):
-        cells = [(row[ROW], row[CHECKED], row[DRAWN], f"{review}, line {row[ROW].place[1]}")
+        cells = [(row[ROW], row.get(GIVEN, ""), row[CHECKED], row[DRAWN], f"{review}, line {row[ROW].place[1]}")
                  for row in _lines(Path(review))]  # fmt: skip
     else:
         cells = list(_cells(review))
     return [
-        Entry(_whole(row, where), label, str(drawn).strip(), where)
-        for row, label, drawn, where in cells if not _is_blank(label)
+        Entry(_whole(row, where), "" if _is_blank(given) else given, label, str(drawn).strip(), where)
+        for row, given, label, drawn, where in cells if not _is_blank(label)
     ]  # fmt: skip
 
 
@@ -69,7 +72,7 @@ def _lines(path: Path) -> list[dict]:
         raise
 
 
-def _cells(review: Any) -> Iterable[tuple[Any, Any, Any, str]]:
+def _cells(review: Any) -> Iterable[tuple[Any, Any, Any, Any, str]]:
     import pandas as pd
 
     if not isinstance(review, pd.DataFrame):
@@ -78,7 +81,8 @@ def _cells(review: Any) -> Iterable[tuple[Any, Any, Any, str]]:
     for name in (ROW, CHECKED, DRAWN):
         if name not in review.columns:
             raise UserError(f"trusted: the DataFrame has no column {name!r}: give the review of an audit")
-    columns = (review[name].tolist() for name in (ROW, CHECKED, DRAWN))
+    given = review[GIVEN].tolist() if GIVEN in review.columns else [""] * len(review)
+    columns = (review[ROW].tolist(), given, *(review[name].tolist() for name in (CHECKED, DRAWN)))
     for place, cells in enumerate(zip(*columns, strict=True)):
         yield *cells, f"trusted, position {place} of the DataFrame"
 

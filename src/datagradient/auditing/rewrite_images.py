@@ -51,9 +51,8 @@ def rewrite_images(path: Path, changes: Changes, out: Path) -> list[str]:
     if renamed:
         said.append(f"{counted(len(renamed), 'file')} got a number, as the name was taken: {listed(renamed)}")
     if others:
-        said.append(
-            f"{counted(len(others), 'file')} that are no samples were copied: {listed(map(expressible, others))}"
-        )
+        verb = "was" if len(others) == 1 else "were"
+        said.append(f"{counted(len(others), 'other file')} {verb} copied, too: {listed(map(expressible, others))}")
     left = sorted([*found.junk, *found.links])
     if left:
         said.append(f"hidden files, files of the system and links were not copied: {listed(map(expressible, left))}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import math
 import shutil
 import tempfile
@@ -19,7 +20,7 @@ from datagradient.auditing.beginning import begin
 from datagradient.auditing.files import COUNTS, NUMBERS, REVIEW, checked_rows, plan_of, review_rows, write_all
 from datagradient.auditing.folder import BEGUN, Place, check_apart
 from datagradient.auditing.material import Checked, Material
-from datagradient.auditing.outcome import HEADLINES, NO_CURVES, SCHEMA, outcome
+from datagradient.auditing.outcome import HEADLINES, KEEP_ALL, NO_CURVES, SCHEMA, outcome
 from datagradient.auditing.own import own_classifier
 from datagradient.auditing.request import AUTO, FEWEST_ROWS, OWN, AuditOptions, Request
 from datagradient.auditing.screen import Screen
@@ -66,10 +67,11 @@ class Audit:
         found: dict[str, Any] = self.summary["effect"]
         return found
 
-    @property
+    @functools.cached_property
     def review(self) -> "pd.DataFrame":
         """The judged rows, worst first: a DataFrame with the columns of review.csv; ``row`` is a position in the data.
 
+        It is the same one each time: labels that are written into its column ``checked`` stay there.
         Influence is NaN for a classifier whose influence cannot be computed.
         """
         import pandas as pd
@@ -239,6 +241,11 @@ def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said:
         summary |= part
     for row in checked_rows(source, prepared.checked):
         summary["decisions"][row["decision"]] += 1
+    if prepared.checked is not None and (corrected := prepared.checked.corrected):
+        summary["effect"]["sentence"] += (f" The plan gives {counted(corrected, 'row')} the label that was written by "
+                                          "hand.")  # fmt: skip
+        if summary["effect"]["headline"] == KEEP_ALL:
+            summary["effect"]["headline"] = "Apply the labels corrected by hand, and keep the other rows as they are"
     now = datetime.datetime.now(datetime.UTC)
     began = now - datetime.timedelta(seconds=time.perf_counter() - start)
     facts = stamp(seed=options.seed, input_sha256=source.facts.get("sha256", ""), read_sha256=prepared.checksums,
@@ -276,8 +283,8 @@ def _too_few(material: Material, reviewed: int) -> dict[str, Any]:
     n = int(material.own.sum())
     small = material.findings["small_classes"]
     rows, classes = n - sum(entry["rows"] for entry in small), len(material.source.dataset.class_names) - len(small)
-    words = (f"Too few rows to say: {counted(rows, 'row')} of classes that can be judged, of which there "
-             f"{'is' if classes == 1 else 'are'} {classes}; {FEWEST_ROWS} in two classes are needed.")  # fmt: skip
+    words = (f"Too few rows to say: {counted(rows, 'row')} in {classes} class{'' if classes == 1 else 'es'} large "
+             f"enough to be judged; {FEWEST_ROWS} in two classes are needed.")  # fmt: skip
     nothing = dict.fromkeys(("mean", "low", "high")) | {"folds_better": 0, "folds": 0}
     unknown = dict.fromkeys(("expected_wrong", "expected_wrong_share", "low", "high", "drawn"))
     return {

@@ -23,6 +23,7 @@ from datagradient.files import read_json, write_json
 # Seconds that every audit takes, however few its rows: to import, to begin, and to write the outcome; and for processes
 # to start, where there are several. Rounded from audits of 240 rows of two columns on a common processor.
 START, PROCESSES = 4.5, 3.0
+NAMED = 3  # small classes that get a line of their own
 Said = Callable[[str], None]
 
 
@@ -176,8 +177,11 @@ def before(material: Material, seed: int) -> tuple[dict[str, Any], list[str]]:
     lines += [f"Column {leak['column']} alone gives the label away (right in {100 * leak['accuracy']:.1f} %): leave it "
               f"out with --drop {leak['column']} unless it is known when the model is used."
               for leak in leaking]  # fmt: skip
+    small = found["small_classes"]
     lines += [f"Class {entry['name']} has {few_rows(entry).rstrip(',')}, too few to judge: its rows are kept."
-              for entry in found["small_classes"]]  # fmt: skip
+              for entry in small[:NAMED]]  # fmt: skip
+    if len(small) > NAMED:
+        lines.append(f"{len(small) - NAMED} more classes have too few rows to judge, too.")
     lines += [f"Of {entry['file']}, {_rows(entry['rows'], 'is', 'are')} in the audited data, too, and not used."
               for entry in found["repeats"]]  # fmt: skip
     return found, lines

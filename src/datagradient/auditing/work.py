@@ -146,7 +146,7 @@ def _together(task: Task, waiting: list[str], folder: Path, count: int) -> Itera
 
     with parallel_config(backend="loky", inner_max_num_threads=1), _born_deaf():
         jobs = Parallel(n_jobs=count, return_as="generator_unordered")
-        done = jobs(delayed(_in_process)(task, name, folder, os.getpid()) for name in waiting)
+        done = jobs(delayed(_in_process)(task, name, folder, os.getpid(), Path.cwd()) for name in waiting)
     try:
         yield from done
     except BrokenProcessPool as error:
@@ -160,8 +160,9 @@ def _together(task: Task, waiting: list[str], folder: Path, count: int) -> Itera
             done.close()
 
 
-def _in_process(task: Task, name: str, folder: Path, main: int) -> str:
-    """Do a part in a process that ends with the main one."""
+def _in_process(task: Task, name: str, folder: Path, main: int, current: Path) -> str:
+    """Do a part in a process that ends with the main one, in its current folder: a process may be of an earlier call."""
+    os.chdir(current)
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(main,), daemon=True).start()

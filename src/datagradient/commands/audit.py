@@ -16,6 +16,7 @@ from datagradient.commands.options import LAST_SEED, whole
 from datagradient.errors import UserError
 
 STORE = "MLFLOW_TRACKING_URI"
+NAMED = 3  # kinds of rows that are not judged
 GATES = ("harmful", "wrong", "score", "change")
 _GATE = re.compile(r"\s*(\w+)\s*(<=|>=|<|>)\s*(-?[0-9.]+(?:e-?[0-9]+)?)\s*", re.ASCII)
 
@@ -227,6 +228,9 @@ def _print(summary: dict, folder: Path) -> None:
         print(f"Contribution score {score['value']:.2f} [{score['low']:.2f}, {score['high']:.2f}].")
     for line in summary["next"]:
         print(f"  {line}")
+    if summary["not_checked"]:
+        print(f"Not judged: {'; '.join(summary['not_checked'][:NAMED])}"
+              f"{' …' if len(summary['not_checked']) > NAMED else ''}.")  # fmt: skip
     print(f"Read {folder / 'report.html'} first; {folder / 'review.csv'} lists the rows, the most doubtful first.")
 
 
@@ -241,7 +245,8 @@ def _tripped(given: tuple[str, str, float], summary: dict) -> str:
         "change": summary["effect"]["change"]["mean"],
     }[name]  # fmt: skip
     if value is None:
-        return f"{name} is not known: {summary['effect']['sentence']}"
+        why = summary["trusted" if name == "wrong" and summary["model"]["name"] else "effect"]["sentence"]
+        return f"{name} is not known: {why}"
     holds = {"<": value < limit, "<=": value <= limit, ">": value > limit, ">=": value >= limit}[comparison]
     return f"{name} is {value:.4g}, {comparison} {limit:g}" if holds else ""
 

@@ -20,10 +20,12 @@ from datagradient.data.readers.typed_columns import (
     stored,
 )
 
-# Prose: the median cell has at least this many words, and at least this share of the cells are different.
+# Prose: the median cell has at least this many words, and at least this share of the cells are different. From the
+# second pair on a column may hold texts, which is said.
 PROSE_WORDS, PROSE_SHARE = 5, 0.9
+TEXT_WORDS, TEXT_SHARE = 3, 0.3
 PROSE_SAMPLE = 2000  # cells whose words are counted
-_WORD = re.compile(r"[^\W\d_]{2,}")
+_WORD = re.compile(r"(?<![\w])[^\W\d_]{2,}(?![\w])")  # not the letters of a code
 
 
 @dataclass
@@ -77,6 +79,7 @@ def samples_of(table: Table, text: str | None, first: Source | None) -> Samples:
         return _pictures(table, pictures)
     prose = [name for name in table.frame.columns if is_prose(table.frame[name])]
     texts = {name: table.frame.pop(name) for name in prose}
+    maybe = [name for name in table.frame.columns if is_prose(table.frame[name], TEXT_WORDS, TEXT_SHARE)]
     columns = read_typed(table, list(table.frame.columns))
     useful = [column for column in columns if _is_useful(column)]
     if not [column for column in useful if not numbers_rows(column)] and prose:
@@ -88,9 +91,16 @@ def samples_of(table: Table, text: str | None, first: Source | None) -> Samples:
         samples.said = [f"column {prose[0]!r} is prose: read as text", *samples.said]
         return samples
     if not useful:
-        reasons = "; ".join(line for column in columns for line in remarks(column))
+        reasons = "; ".join([*(line for column in columns for line in remarks(column)), *_may_be_texts(maybe)])
         raise fault(table.where, f"no column is left to learn from: {reasons or 'add one, or drop fewer'}")
-    return _columns(columns, useful, prose)
+    samples = _columns(columns, useful, prose)
+    samples.said += _may_be_texts(maybe)
+    return samples
+
+
+def _may_be_texts(names: list[str]) -> list[str]:
+    return [f"column {name!r} may hold texts; --text {name!r} reads it as such, instead of the other columns"
+            for name in names]  # fmt: skip
 
 
 def check_texts(table: Table, name: str) -> None:
@@ -103,8 +113,8 @@ def check_texts(table: Table, name: str) -> None:
                                  "texts, or leave --text out")  # fmt: skip
 
 
-def is_prose(series: Any) -> bool:
-    """Return whether a column holds texts of several words, nearly all different."""
+def is_prose(series: Any, words: int = PROSE_WORDS, share: float = PROSE_SHARE) -> bool:
+    """Return whether a column holds texts of so many words in the median, and so large a share of them different."""
     import pandas as pd
 
     if not (isinstance(series.dtype, pd.StringDtype) or series.dtype == object):
@@ -115,9 +125,9 @@ def is_prose(series: Any) -> bool:
     shown = cells.iloc[np.unique(np.linspace(0, len(cells) - 1, PROSE_SAMPLE).astype(int))]
     if not all(isinstance(cell, str) for cell in shown):
         return False
-    if np.median([len(_WORD.findall(cell)) for cell in shown]) < PROSE_WORDS:
+    if np.median([len(_WORD.findall(cell)) for cell in shown]) < words:
         return False
-    return all(isinstance(cell, str) for cell in cells) and cells.nunique() >= PROSE_SHARE * len(cells)
+    return all(isinstance(cell, str) for cell in cells) and cells.nunique() >= share * len(cells)
 
 
 def _is_useful(column: Column) -> bool:

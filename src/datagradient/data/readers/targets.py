@@ -319,7 +319,8 @@ def _check_count(values: Sequence[Any], codes: np.ndarray, place: str) -> None:
 def _remarks(names: list[str], values: list[Any], column: str) -> list[str]:
     said = []
     if len(values) > MANY_CLASSES and all(isinstance(value, (int, float)) for value in values):
-        said.append(f"{column} holds {len(values)} different numbers: each is a class")
+        said.append(f"{column} holds {len(values)} different numbers: each is a class. If they are amounts, bin "
+                    "them into a few classes first")  # fmt: skip
     alike: dict[str, list[str]] = {}
     for name in names:
         alike.setdefault(" ".join(name.casefold().split()), []).append(name)
