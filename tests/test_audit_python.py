@@ -454,3 +454,9 @@ def test_doubt_takes_the_place_of_influence_that_is_not_known():
 def test_every_argument_is_explained_in_order():
     explained = re.findall(r"^        (\w+): ", audit.__doc__.partition("Returns:")[0], re.MULTILINE)
     assert explained == list(inspect.signature(audit).parameters)
+
+
+def test_a_classifier_that_takes_no_words_is_told_what_to_do():
+    frame = pd.DataFrame({"a": np.arange(120) % 7, "word": np.tile(["x", "y", "z"], 40), "y": np.arange(120) % 2})
+    with pytest.raises(UserError, match=r"could not convert string .*; it gets the columns as you give them: encode"):
+        audit(frame, "y", model=LogisticRegression(), folds=2, progress=False)

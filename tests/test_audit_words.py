@@ -87,10 +87,13 @@ def test_where_no_row_stands_out_the_headline_says_to_keep_them():
 
 
 def test_what_to_believe_is_short_and_counts_the_rows_that_are_missing():
-    words = outcome._believe(12, None)
+    words = outcome._believe({"rows": 12, "expected_wrong": 3.0}, None)
     assert "50 checked rows drawn at random are needed, 12 are there." in words
     assert len(words) < 300
-    assert "60 labels that were checked by hand" in outcome._believe(60, None)
+    words = outcome._believe({"rows": 60, "expected_wrong": 30.0}, None)
+    assert "60 labels that were checked by hand" in words and "Fewer than" not in words
+    words = outcome._believe({"rows": 60, "expected_wrong": 3.0}, None)
+    assert words.endswith("Fewer than 5 of the others look wrong: checking more will hardly change anything.")
 
 
 @pytest.mark.parametrize(

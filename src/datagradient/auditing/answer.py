@@ -88,7 +88,9 @@ def _measured(task: Task, names: Sequence[str]) -> tuple[list[np.ndarray], list[
     if sum(map(len, places)) >= MEASURE_ON_TRUSTED and all(map(len, places)):
         checked = [rows[own] for rows, own in zip(held, places, strict=True)]
         return checked, places, "held-out rows with checked labels"
-    return held, [np.arange(len(rows)) for rows in held], "held-out rows with their labels as given"
+    checked_too = task.before is not None and bool((task.before >= 0).any())
+    labels = "labels as given, or as checked" if checked_too else "labels as given"
+    return held, [np.arange(len(rows)) for rows in held], f"held-out rows with their {labels}"
 
 
 def _difference(

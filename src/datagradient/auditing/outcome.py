@@ -44,7 +44,7 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
         removed, relabelled = decisions[answer.DROP], decisions[answer.RELABEL]
     words = answer.sentence(found, removed, relabelled)
     if _to_check(found, wrong):
-        if found.measured_on.endswith("as given"):
+        if "as given" in found.measured_on:
             words += " It was measured on labels as given: where these are wrong in the same way, a gain does not show."
         words += " The labels to check are in the first rows of review.csv."
     effect = {"verdict": found.verdict, "headline": _headline(found, wrong), "sentence": words,
@@ -61,7 +61,7 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
         "effect": effect,
         "score": score,
         "decisions": {decision: decisions.get(decision, 0) for decision in answer.DECISIONS},
-        "believe": _believe(trusted, None if score["value"] is not None else _no_influence(task)),
+        "believe": _believe(wrong, None if score["value"] is not None else _no_influence(task)),
     }  # fmt: skip
     return summary, _rows(task, material, said), _curves(task, said, _others(task, parts, said))
 
@@ -117,17 +117,20 @@ def _no_influence(task: Task) -> str:
     return f"Influence cannot be computed for {_title(task, OWN)}: {reason or 'not every fit could be scored'}."
 
 
-def _believe(trusted: int, no_influence: str | None) -> str:
+def _believe(wrong: dict[str, Any], no_influence: str | None) -> str:
     """Return what to go by; `no_influence` says why there is no influence, None where there is."""
+    trusted = wrong["rows"]
     order = (
         "Rows are sorted by doubt: how likely the label is wrong, by models that have not seen the row; decisions go "
         "by it."
     )
-    checked = f"The {trusted} labels that were checked by hand tell how likely that is." \
-        if trusted >= ENOUGH_TRUSTED else (
-            "To get more reliable decisions, check the rows marked look and run again with --trusted: "
-            f"{ENOUGH_TRUSTED} checked rows drawn at random are needed, {trusted} are there."
-        )  # fmt: skip
+    if trusted < ENOUGH_TRUSTED:
+        checked = ("To get more reliable decisions, check the rows marked look and run again with --trusted: "
+                   f"{ENOUGH_TRUSTED} checked rows drawn at random are needed, {trusted} are there.")  # fmt: skip
+    else:
+        checked = f"The {trusted} labels that were checked by hand tell how likely that is."
+        if wrong["expected_wrong"] < FEW:
+            checked += f" Fewer than {FEW} of the others look wrong: checking more will hardly change anything."
     return f"{order} {checked} {no_influence or ''}".rstrip()
 
 

@@ -156,7 +156,10 @@ class OwnClassifier:
         return OwnProblem(scorable)
 
     def _failed(self, what: str, error: Exception) -> UserError:
-        return UserError(f"model: {self.title} fails in {what}: {type(error).__name__}: {one_line(error)}")
+        words = f"model: {self.title} fails in {what}: {type(error).__name__}: {one_line(error)}"
+        if "convert string" in str(error):
+            words += "; it gets the columns as you give them: encode words in a Pipeline, or leave them out with drop"
+        return UserError(words)
 
 
 class OwnProblem:

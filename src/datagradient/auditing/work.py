@@ -161,7 +161,7 @@ def _together(task: Task, waiting: list[str], folder: Path, count: int) -> Itera
 
 
 def _in_process(task: Task, name: str, folder: Path, main: int, current: Path) -> str:
-    """Do a part in a process that ends with the main one, in its current folder: a process may be of an earlier call."""
+    """Do a part in a process that ends with the main one, and may be of an earlier call with another current folder."""
     os.chdir(current)
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)

@@ -41,7 +41,7 @@ def gate(text: str) -> tuple[str, str, float]:
     found = _GATE.fullmatch(text)
     if not found or found[1] not in GATES:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not like 'harmful > 0.05'; names are {', '.join(GATES)} (shares of 1)"
+            f"{text!r} is not like 'harmful > 0.05'; names are {', '.join(GATES)}, and numbers are shares of 1"
         )
     return found[1], found[2], float(found[3])
 
