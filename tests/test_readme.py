@@ -306,3 +306,19 @@ def test_every_committed_table_comes_from_one_run(preset):
     }
     assert len(commits) == 1
     assert len(read_rows(RESULTS / "metrics.csv")) > 1000
+
+
+def test_what_is_said_of_all_draws_of_halves_is_so():
+    lows = {}
+    for line in BLOCKS["more halves"][1](RESULTS.parent).splitlines()[2:]:
+        model, labels, *cells = (cell.strip() for cell in line.split("|")[1:-1])
+        lows[model, labels] = [float(low) for cell in cells for low in re.findall(r"\[(-?[0-9.]+),", cell)]
+    assert max(lows["CIFAR-10 (JPEG copy), neural", "as published"]) < 0
+    wrong = [
+        low
+        for (model, labels), own in lows.items()
+        for low in own
+        if model in ("CIFAR-10 (JPEG copy), neural", "CIFAR-10 (JPEG copy), boosted") and labels != "as published"
+    ]
+    assert len(wrong) == 8 and sum(low > 0 for low in wrong) > 4
+    assert sum(low > 0 for low in lows["IMDB, neural", "as published"]) == 2
