@@ -367,3 +367,10 @@ def test_audits_one_after_the_other_may_be_made_in_other_folders(table, tmp_path
         monkeypatch.chdir(tmp_path / name)
         audit(table[0], "answer", folder="audited", **OPTIONS, progress=False)
         assert (tmp_path / name / "audited/work/whole.npz").exists()
+
+
+def test_of_small_data_a_tenth_and_rows_drawn_at_random_are_to_be_looked_at(table):
+    clean = table[0].assign(answer=np.where(table[0][list("abc")].sum(axis=1) > 0, "yes", "no"))[:150]
+    review = audit(clean, "answer", **OPTIONS, progress=False).review
+    by_why = review.loc[review["decision"] == "look", DRAWN].value_counts()
+    assert by_why["random"] == answer.DRAWN and by_why.get("doubtful", 0) <= 15 + (review["doubt"] > 0.5).sum()

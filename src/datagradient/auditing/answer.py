@@ -21,6 +21,7 @@ DROP, RELABEL, LOOK, KEEP = DECISIONS = ("drop", "relabel", "look", "keep")
 HELPS, NOTHING, TOO_FEW, HURTS = "helps", "nothing", "too few", "hurts"
 # Rows to check by hand: the most doubtful, and some at random that show how many are wrong. Not all come back checked.
 SUSPICIOUS, DRAWN = 50, ENOUGH_TRUSTED + 10
+SUSPICIOUS_SHARE, FEWEST_SUSPICIOUS = 0.1, 10  # of small data no more than this share are doubtful enough to look at
 DOUBTFUL = 0.5  # all rows whose doubt is larger are to be looked at
 MEASURE_ON_TRUSTED = 500  # checked labels needed to measure the effect on them alone; on fewer, chance is larger
 WORTHWHILE = 0.01  # "nothing" means that a gain of more than this is ruled out
@@ -206,7 +207,8 @@ def rows(task: Task, parts: Mapping[str, Arrays], verdict: str) -> Rows:
     loss = losses(first.probabilities, labels)
     order = np.lexsort((-loss, -np.round(judged.doubt, ALIKE)))
     left = order[(decision == KEEP)[order]]
-    decision[left[: max(SUSPICIOUS, int((judged.doubt[left] > DOUBTFUL).sum()))]] = LOOK
+    most = min(SUSPICIOUS, max(FEWEST_SUSPICIOUS, round(SUSPICIOUS_SHARE * n)))
+    decision[left[: max(most, int((judged.doubt[left] > DOUBTFUL).sum()))]] = LOOK
     if not trusts(task):
         at_random = generator(task.seed, "rows to check").permutation(n)[:DRAWN]
         drawn[at_random], decision[at_random] = True, LOOK  # also what would be done otherwise: all are to be checked
