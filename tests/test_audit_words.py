@@ -82,6 +82,11 @@ def test_labels_that_look_wrong_are_in_the_headline_unless_refining_helps(verdic
     assert outcome._headline(effect(answer.HELPS), wrong(120, 0.067)) == outcome.HEADLINES[answer.HELPS]
 
 
+def test_a_model_that_is_no_better_than_guessing_is_the_headline_unless_refining_helps():
+    assert outcome._headline(effect(answer.TOO_FEW), wrong(None, None)) == outcome.GUESSING
+    assert outcome._headline(effect(answer.HELPS), wrong(None, None)) == outcome.HEADLINES[answer.HELPS]
+
+
 def test_where_no_row_stands_out_the_headline_says_to_keep_them():
     assert outcome._headline(effect(answer.NOTHING, acted=False), wrong(0, 0.0)) == "Keep the rows as they are"
 

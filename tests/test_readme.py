@@ -10,6 +10,7 @@ import pytest
 from conftest import REPOSITORY
 from datagradient.errors import UserError
 from datagradient.files import read_json, read_rows
+from datagradient.models.networks import build
 from datagradient.report.readme import BLOCKS, update_files
 
 RESULTS = REPOSITORY / "results/cpu"
@@ -121,7 +122,7 @@ def test_what_is_said_of_human_labels_and_of_the_guard_is_so():
         assert fresh["guarded", noise] / fresh["influence", noise] == pytest.approx(share, abs=0.03)
     guarded = [row for (policy, _), row in rows.items() if policy == "guarded"]
     assert sum(int(row["below"]) for row in guarded) <= 2 and all(row["worse_comparisons"] == "0" for row in guarded)
-    assert (rows["guarded", "0"]["acted"], rows["guarded", "0"]["runs"]) == ("2", "45")
+    assert [rows["guarded", "0"][name] for name in ("acted", "runs", "below")] == ["2", "45", "0"]
     assert int(rows["guarded", "0.2"]["acted"]) / 45 == pytest.approx(0.9, abs=0.02)
     precision = {(row["model"], row["score"]): float(row["precision"]) for row in read_rows(RESULTS / "detection.csv")
                  if row["noise"] == "worse_label" and row["seed"] == "0"}  # fmt: skip
@@ -162,6 +163,11 @@ def test_what_is_said_of_all_images_and_a_larger_network_is_so():
     no, yes = "not confirmed", "confirmed"
     assert verdicts == {"C1": [no, no, no, yes, yes, yes], "C2": [no] * 6, "C3": [no, no, yes, yes, yes, yes],
                         "C6": [no, yes, *["partly"] * 4], "C7": [no] * 6}  # fmt: skip
+    said = " ".join(TEXTS["docs/results.md"].split())
+    for preset, words in (("full", "of {:,} parameters instead"), ("cpu", "instead of {:,},")):
+        configured = read_json(RESULTS.parent / preset / "provenance.json")["config"]["datasets"]["cifar10"]["models"]
+        network = build("image", (3, 32, 32), 10, configured["neural"])
+        assert words.format(sum(weights.numel() for weights in network.parameters())) in said
     full, cpu = ({(row["noise"], row["policy"], row["against"], row["metric"]): row for row in read_rows(folder)
                   if (row["dataset"], row["model"]) == ("cifar10", "neural")}
                  for folder in (RESULTS.parent / "full/tests.csv", RESULTS / "tests.csv"))  # fmt: skip

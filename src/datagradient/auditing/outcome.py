@@ -75,7 +75,7 @@ def _to_check(found: answer.Effect, wrong: dict[str, Any]) -> bool:
 
 def _headline(found: answer.Effect, wrong: dict[str, Any]) -> str:
     """Return the answer in a few words; the sentence of the effect follows it."""
-    if wrong["expected_wrong"] is None:
+    if wrong["expected_wrong"] is None and found.verdict != answer.HELPS:
         return GUESSING
     if _to_check(found, wrong):
         return f"About {wrong['expected_wrong']:.0f} labels look wrong: check them by hand"

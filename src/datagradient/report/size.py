@@ -7,6 +7,7 @@ from datagradient.evidence.comparisons import BASELINE, tracking_rows
 from datagradient.files import read_rows
 from datagradient.refine.policies import INFLUENCE
 from datagradient.report.formats import difference, mean_and_sd, noise_words
+from datagradient.report.verdicts import short
 
 DATASET, MODEL = "cifar10", "neural"
 PRESETS = ("cpu", "full")  # the smaller first
@@ -43,8 +44,8 @@ def _column(claims: dict[str, dict], tables: Tables, noise: str) -> dict[str, st
     before = next(row for row in tables["metrics"] if (row["policy"], row["noise"]) == (BASELINE, noise))
     gain = test(INFLUENCE, BASELINE)
     verdicts = {
-        f"{name}: {what}": _judged(next(part for part in by_condition(name, claims[name], tables)
-                                       if part["condition"] == noise))
+        f"{name}: {what}": short(next(part for part in by_condition(name, claims[name], tables)
+                                      if part["condition"] == noise), unit="")
         for name, what in CLAIMS.items()
     }  # fmt: skip
     return {
@@ -54,11 +55,6 @@ def _column(claims: dict[str, dict], tables: Tables, noise: str) -> dict[str, st
         "influence − uniform removal [points]": difference(test(INFLUENCE, "uniform")),
         "guarded [points]": difference(test("guarded", BASELINE)),
     }
-
-
-def _judged(part: dict) -> str:
-    measured, low, high = (f"{part[key]:+.3g}" for key in ("measured", "low", "high"))
-    return f"{measured}{'' if low == high else f' [{low}, {high}]'}; {part['verdict']}"
 
 
 def _alone(results: Path) -> Tables:
