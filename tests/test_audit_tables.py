@@ -30,7 +30,7 @@ TRIALS = [
 CHECKED = {
     "dataset": "votes", "checked": 100, "checked_wrong": 40, "expected_wrong_share": 0.03, "low": 0.01, "high": 0.08,
     "left_wrong_share": 0.04, "verdict": "nothing", "change": 0.0, "change_low": -0.01, "change_high": 0.005,
-    "accuracy_given": 0.9, "accuracy_checked": 0.92, "accuracy_refined": 0.921,
+    "accuracy_given": 0.9, "accuracy_checked": 0.92, "accuracy_refined": 0.921, "acted": 0,
 }  # fmt: skip
 
 
@@ -69,8 +69,11 @@ def test_seconds_are_a_range_over_trials(results):
 
 
 def test_checks_show_what_is_left_and_no_interval_where_there_is_none(results):
-    head, _, first, second = map(cells, audit_tables.checking(results).splitlines())
+    *table, empty, said = audit_tables.checking(results).split("\n", 5)
+    head, _, first, second = map(cells, table)
     found = dict(zip(head, first, strict=True))
     assert found["wrong labels left: expected [95 %]"] == "3 % [1 %, 8 %]"
     assert (found["true"], found["with checked labels"]) == ("4 %", "92.00")
-    assert second[2] == "3 %"
+    assert second[2] == "3 %" and not empty
+    assert said.startswith("In none of these 2 audits the plan drops or relabels rows.")
+    assert " ".join(said.split()).endswith("more than the checked labels alone in 2, less in 0.")

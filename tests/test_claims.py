@@ -348,8 +348,8 @@ def test_the_arm_as_in_the_paper_stands_beside_the_same_networks_by_our_solvers(
     assert (rows["C1"]["verdict"], arm["verdict"], arm["measured"]) == (NOT_CONFIRMED, CONFIRMED, pytest.approx(1.6))
     assert "2 of 2 data sets and models" in arm["detail"] and "0 of 2 data sets and models" in arm["ours"]["detail"]
     assert texts(rows["C1"])["as in the paper"] == (
-        "1.6 points [1, 2.2]; confirmed; 0.2: 0.5 points [-1, 2]; not confirmed; 12 of 40 solves unconverged; the same "
-        "networks by our solvers: 0 of 2 data sets and models gain at least 1.3; 1 of 200 solves unconverged"
+        "1.6 points [1, 2.2]; confirmed; 20% of labels flipped: 0.5 points [-1, 2]; not confirmed; 12 of "
+        "40 solves unconverged; the same networks by our solvers: 0 of 2 data sets and models gain at least 1.3; 1 of 200 solves unconverged"
     )
     cost = rows["C5"]["as_in_the_paper"]
     assert (cost["verdict"], cost["measured"], cost["ours"]["measured"]) == (NOT_TESTED, 0.54, 0.11)

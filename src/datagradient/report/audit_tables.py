@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from datagradient.files import read_rows
-from datagradient.report.formats import interval, points
+from datagradient.report.formats import interval, points, wrapped
 
 ORDERS = {"": "review", "_by_influence": "influence", "_by_loss": "loss", "_datalab": "Datalab"}
 WAYS = {"": "by doubt", "_by_influence": "by influence"}  # of deciding what to remove and relabel
@@ -72,11 +72,12 @@ def seconds(results: Path) -> str:
 
 
 def checking(results: Path) -> str:
-    """Return what audits say of one file as more and more of its rows are checked by hand."""
+    """Return what audits say of one file as more and more of its rows are checked by hand, and what was not done."""
+    rows = read_rows(results / "checking.csv")
     lines = _head("data set", "rows checked, wrong ones", "wrong labels left: expected [95 %]", "true",
                   "said: change of accuracy [95 %]", "accuracy as given", "with checked labels",
-                  "with the plan too")  # fmt: skip
-    for row in read_rows(results / "checking.csv"):
+                  "if its proposal were carried out too")  # fmt: skip
+    for row in rows:
         expected = _percent(row["expected_wrong_share"])
         if row["low"]:  # without checked labels there is no interval
             expected += f" [{_percent(row['low'])}, {_percent(row['high'])}]"
@@ -85,6 +86,15 @@ def checking(results: Path) -> str:
             f"{row['verdict']}: {points(row['change'])} {interval(row, 'change_low', 'change_high')}",
             *(f"{100 * float(row[f'accuracy_{arm}']):.2f}" for arm in ("given", "checked", "refined")),
         ]))  # fmt: skip
+    gains = [float(row["accuracy_refined"]) - float(row["accuracy_checked"]) for row in rows]
+    better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
+    acting = sum(int(row["acted"]) > 0 for row in rows)
+    plans = f"In {acting} of" if acting else "In none of"
+    lines += ["", wrapped(
+        f"{plans} these {len(rows)} audits the plan drops or relabels rows. The last column is what dropping and "
+        f"relabelling as proposed, whether the plan does so or not, would give: more than the checked labels alone in "
+        f"{better}, less in {worse}."
+    )]  # fmt: skip
     return "\n".join(lines)
 
 

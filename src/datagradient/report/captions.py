@@ -51,15 +51,16 @@ TABLES = {
                "src/datagradient/evidence/claims.py, which also says what was known when they were written. Results "
                "with flipped labels count only for C6, which they can make partly confirmed. Beside the verdict "
                "stands what the same rule says of flipped labels (20 percent, others by name) and of labels that "
-               "people gave (worse_label, others by name), in the same unit and with the same kind of interval; and, "
-               "as in the paper, of networks scored by LiSSA over all layers. An empty cell was not run, or has no "
+               "people gave (worse_label, others by name), in the same unit and with the same kind of interval (that "
+               "of C3 reaches from the smallest to the largest); and, as in the paper, of networks scored by LiSSA "
+               "over all layers, for C1, C2, C3 and C5. An empty cell was not run, was not judged, or has no "
                "condition. A pooled interval applies only to these data sets and their test sets.",
     "recovered": f"How much of the accuracy that wrong labels cost each policy recovers. {_SHARE} Brackets contain "
-                 "95 % percentile bootstrap intervals over seeds, which with five seeds cover less than 95 %; a dash "
-                 "means that right labels gain nothing. Oracle_removal removes exactly the wrong labels: the most that "
-                 "removal can do, known to nobody. What a policy costs stands in the column trainings of recovered.csv "
-                 "among the results: the models that it needs, the unrefined one and those of its cross-fitting "
-                 "included, of its own family only; where repair goes by cheaper families too, their folds count by "
+                 "95 % percentile bootstrap intervals over seeds, which with five seeds or three cover far less than "
+                 "95 %; a dash means that right labels gain nothing. Oracle_removal removes exactly the wrong labels: "
+                 "the most that removal can do, known to nobody. What a policy costs stands in the column trainings of "
+                 "recovered.csv among the results: the models that it needs, the unrefined one and those of its "
+                 "cross-fitting included, of its own family only; where repair goes by cheaper families too, their folds count by "
                  "their training time divided by that of the family.",
     "main": "Refinement by influence after the last iteration, on the test set: against the unrefined baseline (does "
             f"it help?) and against random removal of as many samples (is it influence that helps?). {_DIFFERENCES} p "
@@ -212,12 +213,12 @@ FIGURES = {
                 "part of the validation data, harmful samples are removed, and training starts again. The selection "
                 "part decides (policy guarded), the test part only measures.",
     "summary": "How much of the accuracy that wrong labels cost each policy recovers, pooled over data sets and "
-               f"models. {_SHARE} Bars are 95 % percentile bootstrap intervals over seeds, which with five seeds cover "
-               "less than 95 %. The axis is linear up to ±1 and logarithmic beyond.",
+               f"models. {_SHARE} Bars are 95 % percentile bootstrap intervals over seeds, which with five seeds or "
+               "three cover far less than 95 %. The axis is linear up to ±1 and logarithmic beyond.",
     "recovered": "How much of the accuracy that wrong labels cost each policy recovers, by condition, pooled on top. "
-                 f"{_SHARE} Bars are 95 % percentile bootstrap intervals over seeds, which with five seeds cover less "
-                 "than 95 %. Dashed: removal of exactly the wrong labels, the most that removal can do. The axis is "
-                 "linear up to ±1 and logarithmic beyond.",
+                 f"{_SHARE} Bars are 95 % percentile bootstrap intervals over seeds, which with five seeds or three "
+                 "cover far less than 95 %. Dashed: removal of exactly the wrong labels, the most that removal can do. "
+                 "The axis is linear up to ±1 and logarithmic beyond.",
     "accuracy": f"Change of test accuracy {_OVER_ITERATIONS}",
     "f1": f"Change of test F1 {_OVER_ITERATIONS}",
     "controls": "Every policy after the last iteration against the unrefined baseline. Those that go round by round "

@@ -37,6 +37,7 @@ SHOWN = {  # policies of the table, in its order
 
 IN_SHORT = ("influence", "repair", "added", ORACLE_REMOVAL)
 PRIMARY = "harm_reduction_selection"  # definition of the contribution score
+SCORES = {PRIMARY: f"`{PRIMARY}` (primary)", "iteration": "the number of the iteration"}  # others by their name
 
 
 def in_short(results: Path) -> str:
@@ -267,15 +268,33 @@ def tracking(results: Path) -> str:
     """Return how definitions of the contribution score follow test accuracy within runs, a column a condition."""
     rows = read_rows(results / "tracking.csv")
     conditions = list(dict.fromkeys(row["noise"] for row in rows))
-    scores = sorted(dict.fromkeys(row["score"] for row in rows),
-                    key=lambda score: (score != PRIMARY, score == "iteration"))  # fmt: skip
     lines = ["| contribution score | " + " | ".join(map(noise_words, conditions)) + " |",
              "|---" * (1 + len(conditions)) + "|"]  # fmt: skip
-    for score in scores:
+    for score in _scores(row["score"] for row in rows):
         own = {row["noise"]: row for row in rows if row["score"] == score}
-        name = {PRIMARY: f"`{score}` (primary)", "iteration": "the number of the iteration"}.get(score, f"`{score}`")
-        lines.append(f"| {name} | " + " | ".join(_share(own.get(noise), "correlation") for noise in conditions) + " |")
+        lines.append(
+            f"| {SCORES.get(score, f'`{score}`')} | "
+            + " | ".join(_share(own.get(noise), "correlation") for noise in conditions)
+            + " |"
+        )
     return "\n".join(lines)
+
+
+def tracking_of_others(results: Path) -> str:
+    """Return what smaller presets say of the definitions of the contribution score on the data as published."""
+    found = {
+        preset: {row["score"]: row for row in read_rows(results / preset / "tracking.csv") if row["noise"] == PUBLISHED}
+        for preset in ("confirm-added", "lissa")
+    }
+    heads = ["contribution score", *(f"`{preset}`" for preset in found)]
+    rows = [[SCORES.get(score, f"`{score}`"), *(_share(own[score], "correlation") for own in found.values())]
+            for score in _scores(next(iter(found.values())))]  # fmt: skip
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows))
+
+
+def _scores(names: Iterable[str]) -> list[str]:
+    """Return definitions of the contribution score, the primary one first and the number of the iteration last."""
+    return sorted(dict.fromkeys(names), key=lambda score: (score != PRIMARY, score == "iteration"))
 
 
 def few_trusted(results: Path) -> str:

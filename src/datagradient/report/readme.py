@@ -298,6 +298,7 @@ BLOCKS = {
     "both together": ("confirm-added", confirmation.both_together),
     "found": ("confirm", confirmation.found),
     "tracking": ("confirm", confirmation.tracking),
+    "tracking of others": (".", confirmation.tracking_of_others),
     "averaging": ("", confirmation.stronger_baseline),
     "few trusted": ("confirm", confirmation.few_trusted),
     "scale": ("cpu", scale),

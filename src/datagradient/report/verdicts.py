@@ -36,11 +36,17 @@ def rows(claims: list[dict]) -> list[dict[str, str]]:
 
 def measured(claim: dict) -> str:
     """Return what was measured, with its unit and interval, and what the interval is."""
-    values = [claim["measured"], claim["low"], claim["high"]]
-    number, low, high = ("" if value is None else f"{value:.3g}" for value in values)
+    number, low, high = _amounts(claim, claim["unit"])
     interval = f"[{low}, {high}]" if low else ""
     what = f"({claim['interval']})" if number else ""
     return " ".join(filter(None, (number, claim["unit"] if number else "", interval, what)))
+
+
+def _amounts(found: dict, unit: str) -> list[str]:
+    """Return what was measured and the ends of its interval, in percent of what the unit names; "" where unknown."""
+    share = unit.startswith("of ")
+    values = [found["measured"], found["low"], found["high"]]
+    return ["" if value is None else f"{100 * value:.0f} %" if share else f"{value:.3g}" for value in values]
 
 
 def headline(claims: list[dict]) -> str:
@@ -81,7 +87,7 @@ def _are(number: int) -> str:
 
 def short(found: dict, unit: str) -> str:
     """Return what was measured with its interval, and the verdict by the same rule; of one value alone no interval."""
-    values = ["" if found[key] is None else f"{found[key]:.3g}" for key in ("measured", "low", "high")]
+    values = _amounts(found, unit)
     interval = f"[{values[1]}, {values[2]}]" if values[1] and len(set(values)) > 1 else ""
     number = " ".join(filter(None, (values[0], unit if values[0] else "", interval)))
     return "; ".join(filter(None, (number, found["verdict"])))
@@ -158,8 +164,8 @@ def _arm(claim: dict) -> str:
     arm, unit = claim.get("as_in_the_paper"), claim["unit"]
     if not arm:
         return ""
-    found = [f"{part['condition']}: {short(part, unit)}" for part in arm["by_condition"]
-             if part["condition"] != PUBLISHED]  # fmt: skip
+    found = [f"{noise_words(part['condition'], 'of labels flipped')}: {short(part, unit)}"
+             for part in arm["by_condition"] if part["condition"] != PUBLISHED]  # fmt: skip
     return "; ".join([short(arm, unit), *found, _solves(arm), f"the same networks by our solvers: {_ours(claim)}"])
 
 
