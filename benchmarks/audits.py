@@ -204,7 +204,7 @@ def own_data(dataset: Dataset) -> tuple[Any, str | None]:
     return table.assign(**{LABEL: names}), LABEL
 
 
-def run(name: str, case: Trial) -> dict[str, Any]:
+def run(case: Trial) -> dict[str, Any]:
     """Audit, and compare."""
     from sklearn.metrics import roc_auc_score
 
@@ -332,7 +332,7 @@ def main() -> None:
                     continue
                 dataset = dataset or DATASETS[name]()
                 print(*keys.values(), file=sys.stderr, flush=True)
-                rows.append({**keys, **run(name, trial(name, dataset, kind, trusted)), "git_commit": commit})
+                rows.append({**keys, **run(trial(name, dataset, kind, trusted)), "git_commit": commit})
                 write_rows(OUT, COLUMNS, rows)
 
 

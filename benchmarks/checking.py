@@ -3,7 +3,8 @@
 A tenth of the labels is wrong. An audit without trusted labels marks rows to look at; somebody who knows the right
 labels checks all of them; the next audit gets them back by `--trusted`; and so on. Each row of the result says what the
 audit of a round knew and said, and how well a model does on rows with right labels that no audit saw: trained with the
-labels as given, with those checked so far, and by the audit's plan on top of it.
+labels as given, with those checked so far, and with what the audit proposes on top of it, whether its plan does so or
+not.
 
 Writes results/benchmarks/checking.csv, and checking.json, its provenance.
 """

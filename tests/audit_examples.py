@@ -10,6 +10,7 @@ NASTY = "<script>alert(1)</script>\"'&amp;\u2028\u2029]]><!--"
 EMOJI, HEBREW = "🦊 fox 👩🏽‍🔬", "שלום עולם"
 WORDS = ("the", "film", "is", "long", "and", "plot", "it", "moves", "slowly", "but", "actor", "plays", "well", "scene")
 STRONG = {"awful": -0.9, "boring": -0.6, "dull": -0.35, "fine": 0.3, "great": 0.7, "wonderful": 1.0}
+NOT_JUDGED = "These data are too small to be judged"
 HEADLINES = {"helps": "Refining this data helps", "nothing": "Nothing here is worth removing",
              "too few": "No clear answer", "hurts": "Keep your rows: removing them hurts"}  # fmt: skip
 SENTENCES = {
@@ -149,8 +150,7 @@ def _effect(random, verdict, rows, judged):
         "verdict": verdict, "sentence": SENTENCES[verdict], "metric": "accuracy",
         "measured_on": "held-out rows with their given labels", "rows": rows,
     }  # fmt: skip
-    if judged:
-        effect["headline"] = HEADLINES[verdict]
+    effect["headline"] = HEADLINES[verdict] if judged else NOT_JUDGED
     if not judged or verdict == "too few":
         numbers = dict.fromkeys(("baseline", "refined", "random"))
         none = {"mean": None, "low": None, "high": None, "folds_better": 0, "folds": 0}

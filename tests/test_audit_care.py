@@ -60,6 +60,7 @@ def test_no_audit_is_written_into_the_data(here, capsys, monkeypatch):
     assert "is inside photos, which is never changed" in refused(capsys, "photos", "--out", "photos/audit")
     assert "is photos, which is never changed" in refused(capsys, "photos", "--out", "photos")
     assert default_folder("photos") == "photos-audit"
+    assert default_folder("photos/..") == str(here.parent / f"{here.name}-audit")
     monkeypatch.chdir(here / "photos")
     assert default_folder(".") == str(here / "photos-audit")
 
@@ -139,12 +140,13 @@ def test_points_that_may_stand_for_thousands_are_said(here):
 
 def test_a_date_too_far_away_is_named(here):
     dates = pd.Series(np.full(120, np.datetime64("2020-01-01", "ms")))
-    dates[7] = pd.NaT
-    values = dates.to_numpy().copy()
-    values[7] = np.datetime64(2**62, "ms")
-    pd.DataFrame({"when": values, "y": ["a", "b"] * 60}).to_parquet("data.parquet")
-    with pytest.raises(UserError, match=r"column .when.*row 7 holds a date that is too far away"):
-        told("data.parquet")
+    dates[9] = pd.NaT
+    for far in (np.datetime64(2**62, "ms"), np.datetime64(-(10**17), "s")):
+        column = pd.Series(dates.to_numpy().astype(far.dtype))
+        column[7] = far
+        data = pd.DataFrame({"when": column, "y": ["a", "b"] * 60})
+        with pytest.raises(UserError, match=r"column .when., row 7 holds a date that is too far away"):
+            audit(data, "y", progress=False)
 
 
 def test_headers_without_a_name_do_not_shift_the_others(here):

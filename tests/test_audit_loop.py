@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 
 from datagradient import audit
 from datagradient.auditing import answer, setup
@@ -126,6 +127,7 @@ def test_few_rows_are_an_answer(table, tmp_path):
     result = audit(table[0].head(FEWEST_ROWS - 1), "answer")
     assert result.effect["verdict"] == "too few"
     assert result.plan["actions"] == []
+    assert result.effect["headline"] == "These data are too small to be judged"
     result.save(tmp_path / "few")
     assert (tmp_path / "few/report.html").read_text().count("Too few rows to say") >= 1
 
@@ -133,7 +135,11 @@ def test_few_rows_are_an_answer(table, tmp_path):
 def test_more_rows_than_allowed_are_drawn(table):
     result = audit(table[0], "answer", **OPTIONS, max_rows=100)
     assert len(result.rows) == 100
-    assert any("100 were drawn at random" in line for line in result.summary["not_checked"])
+    assert any("200 of 300 rows: 100 were drawn at random (" in line for line in result.summary["not_checked"])
+    checked = table[0].assign(right=["true"] * 60 + [""] * (N - 60))
+    result = audit(checked, "answer", trusted_column="right", **OPTIONS, max_rows=200)
+    assert any("100 of 300 rows: 140 were drawn at random, besides 60 that were checked (" in line
+               for line in result.summary["not_checked"])  # fmt: skip
 
 
 def test_files_besides_the_first_may_lack_a_class():
@@ -155,7 +161,7 @@ def test_files_besides_the_first_may_lack_a_class():
 @pytest.fixture(scope="module")
 def review(table, first):
     """The review of the first audit, as a DataFrame into which a person has written."""
-    review = first.review
+    review = first.review.copy()
     look = review.index[review["decision"] == "look"][:60]
     review.loc[look, CHECKED] = table[1][review.loc[look, "row"]]
     return review
@@ -345,19 +351,57 @@ def test_labels_written_into_the_review_of_a_result_stay_there(table):
     assert "The plan gives 1 row the label that was written by hand." in corrected.effect["sentence"]
 
 
+def test_labels_written_into_the_review_of_a_result_are_saved_with_it(table, tmp_path):
+    result = audit(table[0], "answer", **OPTIONS, progress=False)
+    result.review.loc[[0, 1, 2], CHECKED] = ["yes", " No ", "?"]
+    rows = result.review["row"].head(3).astype(str)
+    result.save(tmp_path)
+    saved = pd.read_csv(tmp_path / "review.csv", dtype=str, keep_default_na=False).set_index("row")
+    assert saved.loc[rows, CHECKED].tolist() == ["yes", " No ", "?"] and (saved[CHECKED] != "").sum() == 3
+    saved.loc[rows[1], CHECKED] = "no"  # the same class in other letters
+    saved.reset_index().to_csv(tmp_path / "review.csv", index=False)
+    result.save(tmp_path)
+    for label in ("yes", "neither"):
+        saved.loc[rows[1], CHECKED] = label
+        saved.reset_index().to_csv(tmp_path / "review.csv", index=False)
+        with pytest.raises(UserError, match=f"was checked as '{label}' there, and as ' No ' in this audit: move"):
+            result.save(tmp_path)
+    again = audit(
+        table[0], "answer", trusted=result.review.replace({CHECKED: {" No ": "no"}}), **OPTIONS, progress=False
+    )
+    again.review.loc[again.review["row"] == int(rows[1]), CHECKED] = "yes"
+    with pytest.raises(UserError, match=r"result.review: row \d+ was checked as 'yes' there, and as 'no' in "
+                                        "this audit: audit again with it as trusted"):  # fmt: skip
+        again.save(tmp_path / "other")
+
+
 def test_a_model_that_has_learned_nothing_expects_no_number_of_wrong_labels(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     random = np.random.default_rng(0)
     noise = pd.DataFrame(random.normal(size=(N, 3)), columns=list("abc")).assign(y=random.choice(["no", "yes"], N))
     result = audit(noise, "y", **OPTIONS, progress=False)
-    assert result.effect["headline"].startswith("The model predicts labels no better than guessing")
+    assert result.effect["headline"].startswith("The model may predict labels no better than guessing")
     assert result.summary["trusted"]["expected_wrong"] is result.summary["trusted"]["expected_wrong_share"] is None
-    assert "is not known: by held-out rows the model has learned nothing" in result.summary["trusted"]["sentence"]
+    assert (
+        "is not known: by held-out rows it is not clear that the model has learned anything"
+        in result.summary["trusted"]["sentence"]
+    )
     noise.to_csv("noise.csv", index=False)
     assert main(["audit", "noise.csv", "--target", "y", "--model", "logistic", "--folds", "2", "--fail-if",
                  "wrong > 0.9"]) == 1  # fmt: skip
     assert "wrong is not known: How many labels are wrong is not known" in capsys.readouterr().err
+
+
+def test_a_model_that_finds_a_rare_class_by_probabilities_of_0_and_1_has_learned_something():
+    random = np.random.default_rng(1)
+    x, n = random.normal(size=(600, 4)), 600
+    rare = x[:, 0] + 0.7 * random.normal(size=n) > 1.7
+    data = pd.DataFrame(x, columns=list("abcd")).assign(y=np.where(rare, "rare", "usual"))
+    result = audit(data, "y", model=KNeighborsClassifier(5), folds=2, progress=False)
+    assert rare.mean() < 0.12 and result.effect["metric"] == "area under the ROC curve"
+    assert result.summary["trusted"]["expected_wrong"] is not None
+    assert "guessing" not in result.effect["headline"]
 
 
 def test_audits_one_after_the_other_may_be_made_in_other_folders(table, tmp_path, monkeypatch):

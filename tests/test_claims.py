@@ -20,9 +20,13 @@ from datagradient.evidence.claims import (
     judge_files,
 )  # fmt: skip
 from datagradient.files import read_json, read_rows, write_rows
+from datagradient.influence.record import AGED
 from datagradient.pipeline import layout
 from datagradient.pipeline.config import validate
+from datagradient.report import captions
+from datagradient.report.experiment_figures import PAPER_RATIO
 from datagradient.report.readme import verdict as readme_verdict
+from datagradient.report.style import PAPER_D
 from datagradient.report.tables import verdict as verdict_table
 from datagradient.report.tables import verdict_summary
 from datagradient.report.verdicts import summary, texts
@@ -53,6 +57,14 @@ def tables(**changed):
 
 def verdict(claim, **changed):
     return next(row for row in judge(CLAIMS, tables(**changed)) if row["claim"] == claim)
+
+
+def test_figures_and_captions_show_the_numbers_of_the_claims():
+    assert (CLAIMS["C3"]["low"], CLAIMS["C3"]["high"]) == PAPER_D
+    assert CLAIMS["C5"]["low"] == PAPER_RATIO
+    assert f"{PAPER_D[0]} to {PAPER_D[1]}" in captions.FIGURES["effects"]
+    assert f"C6 asks for {CLAIMS['C6']['low']}" in captions.TABLES["tracking"]
+    assert f"correlation of {AGED} in" in captions.TABLES["rates"]
 
 
 UP, NONE, DOWN = ([0.02] * 4, [0.01] * 4), ([0.02] * 4, [-0.01] * 4), ([-0.02] * 4, [-0.03] * 4)
@@ -349,7 +361,8 @@ def test_the_arm_as_in_the_paper_stands_beside_the_same_networks_by_our_solvers(
     assert "2 of 2 data sets and models" in arm["detail"] and "0 of 2 data sets and models" in arm["ours"]["detail"]
     assert texts(rows["C1"])["as in the paper"] == (
         "1.6 points [1, 2.2]; confirmed; 20% of labels flipped: 0.5 points [-1, 2]; not confirmed; 12 of "
-        "40 solves unconverged; the same networks by our solvers: 0 of 2 data sets and models gain at least 1.3; 1 of 200 solves unconverged"
+        "40 solves unconverged; the same networks by our solvers: 0 of 2 data sets and models gain at least 1.3; 1 of "
+        "200 solves unconverged"
     )
     cost = rows["C5"]["as_in_the_paper"]
     assert (cost["verdict"], cost["measured"], cost["ours"]["measured"]) == (NOT_TESTED, 0.54, 0.11)

@@ -80,7 +80,7 @@ def test_scores_foresee_proximal_refits(random, kind):
     features, labels = blobs(random, 560, 4, n_classes)
     train, held_out = np.arange(400), np.arange(400, 560)
     family, settings = (boosted, TREES) if kind.startswith("boosted") else (neural, NETWORK)
-    form = {"parameters": "last" if kind == "last layer" else "all"}
+    form = {"parameters": kind.partition(" ")[0]} if family is neural else {}
     model, _ = family.fit(features[train], labels[train], n_classes, settings, 0)
     problem = family.problem(model, features[train], labels[train], **form)
     validation = (features[held_out].astype(np.float32), labels[held_out])

@@ -10,11 +10,11 @@ import re
 import numpy as np
 import pytest
 
-from audit_examples import EMOJI, HEADLINES, HEBREW, NASTY, clean_file, example, only, replaced
+from audit_examples import EMOJI, HEADLINES, HEBREW, NASTY, NOT_JUDGED, clean_file, example, only, replaced
 from datagradient.report import amounts, offline, report_page
 from datagradient.report.audit_rows import ROWS, table_data
 from datagradient.report.charts import Mark, dot_plot, histogram
-from datagradient.report.page import NOT_JUDGED, SCRIPTS, STYLES, audit_page, write_audit_page
+from datagradient.report.page import SCRIPTS, STYLES, audit_page, write_audit_page
 from pages import parsed, text_of, words
 
 TEMPLATES = offline.resources.files("datagradient.report") / "templates"
@@ -253,7 +253,7 @@ def test_where_the_harm_is_is_said_in_words():
 
 def test_unknown_numbers_are_dashes():
     summary, rows, curves = example("table", "helps", n=2)
-    summary["effect"]["against_random"] = None
+    summary["effect"]["against_random"] = dict.fromkeys(("mean", "low", "high", "folds_better", "folds"))
     summary["provenance"]["git_commit"] = None
     rows[0] |= dict.fromkeys(("influence", "loss", "probability", "id"))
     rows[1]["influence"] = math.nan

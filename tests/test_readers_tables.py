@@ -132,7 +132,7 @@ def test_labels_of_a_file_without_types_give_the_same_words_back(tmp_path, words
     [
         (["same"] * N, "column 'y': holds the one class 'same': at least two classes are needed"),
         ([None] * N, "column 'y': holds no label: name another column"),
-        (ROWS, "has 40 different labels in 40 rows, more than a fifth"),
+        (ROWS, "has 40 different labels in 40 rows, more than 20 %"),
         (ROWS / 3, "holds real numbers .0.3333333333333333 in row 1.*bin it .*--task classification"),
         (np.where(ROWS % 2, 0.5, np.nan), "holds real numbers"),
         ([decimal.Decimal("1.5"), decimal.Decimal("2.5")] * 20, "holds real numbers"),

@@ -232,8 +232,12 @@ def test_what_cannot_be_recorded_is_refused_by_number_and_trains_on(blobs, case)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
+OTHERWISE = "score the network afterwards with influence_scores and parameters: all"
 NETWORKS = {
-    "no layer": (nn.Sequential(nn.Linear(8, CLASSES, bias=False)), "no last linear layer with a bias"),
+    "no layer": (
+        nn.Sequential(nn.Linear(8, CLASSES, bias=False)),
+        f"no last linear layer with a bias; {OTHERWISE}",
+    ),
     "not the logits": (nn.Sequential(nn.Linear(8, CLASSES), nn.Softplus()), "not those of the last linear layer"),
     "positions": (nn.Sequential(nn.Unflatten(1, (4, 2)), nn.Linear(2, CLASSES), nn.Flatten()), "takes the shape"),
 }
@@ -381,7 +385,7 @@ class Head(nn.Module):
         return self.last(self.last(x) if self.kind == "twice" else self.other(x) if self.kind == "tied" else x)
 
 
-@pytest.mark.parametrize(("kind", "message"), [("frozen", "is frozen"), ("tied", "in several places"),
+@pytest.mark.parametrize(("kind", "message"), [("frozen", f"is frozen; {OTHERWISE}"), ("tied", "in several places"),
                                                ("twice", "not those of the last linear layer")])  # fmt: skip
 def test_a_head_that_influence_scores_refuses_is_refused(blobs, kind, message):
     model = Head(kind)

@@ -20,9 +20,16 @@ from datagradient.evidence.statistics import (
     compare,
     d_interval,
     effect_sizes,
+    jackknife_interval,
     t_interval,
     wilcoxon_p,
 )
+
+
+def test_of_a_mean_the_jackknife_gives_the_interval_of_the_groups_means(random):
+    groups = random.normal(size=(5, 20))
+    without = np.array([np.delete(groups, k, axis=0).mean() for k in range(5)])
+    assert jackknife_interval(without) == pytest.approx(t_interval(groups.mean(axis=1)))
 
 
 def by_enumeration(difference, alternative):

@@ -8,10 +8,10 @@ import numpy as np
 from scipy.stats import binomtest, norm
 
 from datagradient.auditing.judging import evidence_of, judgement_of, trusts
-from datagradient.auditing.measures import MEASURES, Measured, difference, suited
+from datagradient.auditing.measures import MEASURES, Measured, area, difference, suited
 from datagradient.auditing.task import ENOUGH_TRUSTED, WHOLE, Part, Task
 from datagradient.auditing.work import crossfits_of
-from datagradient.evidence.statistics import corrected_interval, mean_and_interval
+from datagradient.evidence.statistics import corrected_interval, jackknife_interval, mean_and_interval
 from datagradient.influence.scores import dataset_contribution
 from datagradient.metrics import losses
 from datagradient.refine.repair import Evidence
@@ -21,7 +21,8 @@ DROP, RELABEL, LOOK, KEEP = DECISIONS = ("drop", "relabel", "look", "keep")
 HELPS, NOTHING, TOO_FEW, HURTS = "helps", "nothing", "too few", "hurts"
 # Rows to check by hand: the most doubtful, and some at random that show how many are wrong. Not all come back checked.
 SUSPICIOUS, DRAWN = 50, ENOUGH_TRUSTED + 10
-SUSPICIOUS_SHARE, FEWEST_SUSPICIOUS = 0.1, 10  # of small data no more than this share are doubtful enough to look at
+# Of small data so many are to be looked at, whatever their doubt: this share, but at least so many.
+SUSPICIOUS_SHARE, FEWEST_SUSPICIOUS = 0.1, 10
 DOUBTFUL = 0.5  # all rows whose doubt is larger are to be looked at
 MEASURE_ON_TRUSTED = 500  # checked labels needed to measure the effect on them alone; on fewer, chance is larger
 WORTHWHILE = 0.01  # "nothing" means that a gain of more than this is ruled out
@@ -257,10 +258,10 @@ def score(task: Task, whole: Arrays) -> dict[str, Any]:
 def wrong_labels(task: Task, parts: Mapping[str, Arrays]) -> dict[str, Any]:
     """Return how many labels look wrong: expected number and share, and what rows drawn at random showed.
 
-    Only with trusted labels is there an interval: over the folds, and at least as wide as so many labels allow.
-    Without, a model cannot tell labels that are wrong from rows that are hard to predict, and learns mistakes that have
-    a pattern; the truth may be far away on either side. Where the model predicts no better than by chance nothing is
-    expected (None): it has no opinion.
+    Only with trusted labels is there an interval: by leaving out each fold, and at least as wide as so many labels
+    allow. Without, a model cannot tell labels that are wrong from rows that are hard to predict, and learns mistakes
+    that have a pattern; the truth may be far away on either side. Where it is not clear that the model predicts better
+    than by chance nothing is expected (None): it may have no opinion.
     """
     share, trusted = float(parts[WHOLE]["wrong"]), int(task.trusted[task.rows].sum())
     if not trusts(task) and not has_learned(task, parts):
@@ -269,7 +270,7 @@ def wrong_labels(task: Task, parts: Mapping[str, Arrays]) -> dict[str, Any]:
     low = high = None
     if trusts(task):
         by_fold = np.array([float(arrays["wrong"]) for name, arrays in parts.items() if name != WHOLE])
-        ends = [end + share - by_fold.mean() for end in corrected_interval(by_fold, 1 / task.folds)]
+        ends = [end + share - by_fold.mean() for end in jackknife_interval(by_fold)]
         exact = binomtest(round(share * trusted), trusted).proportion_ci()
         low, high = max(0.0, min(ends[0], exact.low)), min(1.0, max(ends[1], exact.high))
     return {"rows": trusted, "expected_wrong": share * len(parts[WHOLE]["judged"]), "expected_wrong_share": share,
@@ -279,14 +280,18 @@ def wrong_labels(task: Task, parts: Mapping[str, Arrays]) -> dict[str, Any]:
 def has_learned(task: Task, parts: Mapping[str, Arrays]) -> bool:
     """Return whether predictions for rows not trained on are clearly better than the classes' frequencies are.
 
-    By their loss or by their accuracy: the mean gain over rows is clearly above 0 (95 %).
+    By their loss, their accuracy or the area under the ROC curve (where a class is rare, accuracy can hardly rise, and
+    probabilities of 0 and 1, as of a forest, have large losses): the gain over the rows is clearly above 0 (95 %).
     """
     evidence = _evidence(task, task.parts[WHOLE], parts[WHOLE])
     labels, probabilities = evidence.labels, evidence.crossfits[0].probabilities
     share = np.bincount(labels, minlength=probabilities.shape[1]) / len(labels)
     gains = (-np.log(share[labels]) - losses(probabilities, labels),
              (probabilities.argmax(axis=1) == labels).astype(float) - (labels == share.argmax()))  # fmt: skip
-    return any(gain.mean() > TWO_SIDED * gain.std(ddof=1) / np.sqrt(len(gain)) for gain in gains)
+    ranked = area(labels, probabilities)
+    return ranked.value - 0.5 > TWO_SIDED * np.sqrt((ranked.shares**2).sum()) or any(
+        gain.mean() > TWO_SIDED * gain.std(ddof=1) / np.sqrt(len(gain)) for gain in gains
+    )
 
 
 def _drawn(task: Task) -> dict[str, Any] | None:

@@ -108,9 +108,9 @@ def _remarks(column: Any, positions: Sequence[int]) -> list[str]:
         return [f"rare: {counts[value]} of {len(column.values)} rows" if value is not None and counts[value] <= few else
                 absent if value is None else "" for value in column.values[list(positions)]]  # fmt: skip
     low, high = np.nanquantile(column.values, [RARE, 1 - RARE])
-    absent = f"in {int(np.isnan(column.values).sum())} of {len(column.values)} rows"
-    return [absent if np.isnan(value) else "among the smallest 1 %" if value < low else
-            "among the largest 1 %" if value > high else "" for value in column.values[list(positions)]]  # fmt: skip
+    absent, few = f"in {int(np.isnan(column.values).sum())} of {len(column.values)} rows", f"{100 * RARE:.0f} %"
+    return [absent if np.isnan(value) else f"among the smallest {few}" if value < low else
+            f"among the largest {few}" if value > high else "" for value in column.values[list(positions)]]  # fmt: skip
 
 
 def nearest(features: Any, rows: np.ndarray, pool: np.ndarray) -> list[list[tuple[int, float]]]:

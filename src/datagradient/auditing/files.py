@@ -37,14 +37,18 @@ COUNTS = ("harm", "stands_out", "of")
 def write_all(result: "Audit", folder: Path) -> None:
     """Write the outcome's files; summary.json, the last one, says that all are there.
 
-    What was written by hand into a review of the same data that the folder holds is kept.
+    What was written by hand into ``result.review``, and into a review of the same data that the folder holds, is kept.
 
     Raises:
         UserError: the folder holds other files, or an audit of other data, or labels that would be lost.
     """
     from datagradient.report.page import write_audit_page
 
-    rows = _with_written(review_rows(result), _written(result, folder), result, folder)
+    rows = review_rows(result)
+    if "review" in vars(result):  # otherwise nobody has written into it: it is made when it is asked for
+        again = "audit again with it as trusted"
+        rows = _with_written(rows, read_entries(result.review), result, "result.review", again)
+    rows = _with_written(rows, _written(result, folder), result, folder / REVIEW_FILE, "move the file away first")
     shown = with_shown(result.material.dataset, result.rows) if result.material.dataset is not None else []
     # The plan says which data the folder is about: it comes first.
     write_json(folder / PLAN_FILE, result.plan)
@@ -73,26 +77,35 @@ def _written(result: "Audit", folder: Path) -> list[Entry]:
     return read_entries(folder / REVIEW_FILE) if REVIEW_FILE in held else []
 
 
-def _with_written(rows: list[dict], written: list[Entry], result: "Audit", folder: Path) -> list[dict[str, Any]]:
-    """Return rows of a review with what was written by hand into an earlier one of the same data."""
+def _with_written(
+    rows: list[dict], written: list[Entry], result: "Audit", review: str | Path, remedy: str
+) -> list[dict[str, Any]]:
+    """Return rows of a review with what was written by hand into another one of the same data."""
     left = {entry.row: entry for entry in written}
     names = {name: number for number, name in enumerate(result.source.dataset.class_names)}
-    kept, review = [], folder / REVIEW_FILE
+    kept = []
     for row in rows:
         entry = left.pop(row["row"], None)
         if entry is None or (CHECKED in row and is_unsure(entry.label, names)):
             kept.append(row)
         elif CHECKED not in row:
             kept.append({**row, CHECKED: str(entry.label), DRAWN: entry.drawn})
-        elif class_of(entry.label, names) == names[row[CHECKED]]:
+        elif _is_same(entry.label, row[CHECKED], result.source):
             kept.append(row)
         else:
             raise UserError(f"{review}: row {entry.row} was checked as {str(entry.label)!r} there, and as "
-                            f"{row[CHECKED]!r} in this audit: move the file away first")  # fmt: skip
+                            f"{row[CHECKED]!r} in this audit: {remedy}")  # fmt: skip
     for row in left:
-        raise UserError(f"{review}: row {row} was checked by hand there, and is not in the review of this audit: move "
-                        "the file away first")  # fmt: skip
+        raise UserError(f"{review}: row {row} was checked by hand there, and is not in the review of this audit: "
+                        f"{remedy}")  # fmt: skip
     return kept
+
+
+def _is_same(label: Any, other: Any, source: "Source") -> bool:
+    """Return whether two labels that were written by hand are the same text, or mean the same class."""
+    names = {name: number for number, name in enumerate(source.dataset.class_names)}
+    meant = class_of(label, names, source.classes)
+    return str(label) == str(other) or (meant is not None and meant == class_of(other, names, source.classes))
 
 
 def _cell(value: Any) -> Any:

@@ -159,7 +159,8 @@ def _drawn(source: Source, most: int, seed: int) -> tuple[np.ndarray, list[str]]
     size = min(max(FEWEST_ROWS, most - int(source.trusted.sum())), len(rest))  # of those that can be judged
     drawn = rest[drawn_rows(labels[rest], size, integer_seed(seed, "rows to audit"))]
     places = np.sort(np.concatenate([drawn, np.flatnonzero(source.trusted)]))
-    drawn_at_random = f"{n - len(places)} of {n} rows: {len(places)} were drawn at random"
+    beside = f", besides {len(places) - len(drawn)} that were checked" if len(places) > len(drawn) else ""
+    drawn_at_random = f"{n - len(places)} of {n} rows: {len(drawn)} were drawn at random{beside}"
     return places, [f"{drawn_at_random} (--max-rows and --time-limit say how many)"]
 
 

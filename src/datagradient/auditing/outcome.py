@@ -23,7 +23,8 @@ CERTAIN, LITTLE = 0.995, 0.1  # doubt above which a label is "almost certainly w
 HEADLINES = {answer.HELPS: "Refining this data helps", answer.NOTHING: "Nothing here is worth removing",
              answer.TOO_FEW: "No clear answer", answer.HURTS: "Keep your rows: removing them hurts"}  # fmt: skip
 KEEP_ALL = "Keep the rows as they are"
-GUESSING = "The model predicts labels no better than guessing: which are wrong cannot be told"
+NOT_JUDGED = "These data are too small to be judged"  # no model was trained
+GUESSING = "The model may predict labels no better than guessing: which are wrong cannot be told"
 TITLES = {"logistic": "logistic regression", "boosted": "boosted trees", "neural": "a neural network"}
 FEW, SMALL = 5, 0.01  # fewer wrong labels, or a smaller share, are not mentioned beside the verdict
 EDGES = np.linspace(0, 1, 21)
@@ -38,7 +39,6 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
     said = answer.rows(task, parts, found.verdict)
     wrong = answer.wrong_labels(task, parts)
     decisions = Counter(said.decision)
-    trusted = int(task.trusted[task.rows].sum())
     removed, relabelled = (len(parts[WHOLE][kind]) for kind in ("removed", "relabelled"))
     if found.verdict == answer.HELPS:  # what is done leaves out the rows that are to be checked first
         removed, relabelled = decisions[answer.DROP], decisions[answer.RELABEL]
@@ -57,7 +57,7 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
                   "settings": task.settings[task.models[0]], "trainings": trainings(task),
                   "tried": {model: {"loss": choice.loss[model], "accuracy": choice.accuracy[model]}
                             for model in choice.loss}},
-        "trusted": {**wrong, "sentence": _on_wrong_labels(wrong, trusted, task.dataset.modality)},
+        "trusted": {**wrong, "sentence": _on_wrong_labels(wrong, task.dataset.modality)},
         "effect": effect,
         "score": score,
         "decisions": {decision: decisions.get(decision, 0) for decision in answer.DECISIONS},
@@ -84,12 +84,12 @@ def _headline(found: answer.Effect, wrong: dict[str, Any]) -> str:
     return HEADLINES[found.verdict]
 
 
-def _on_wrong_labels(wrong: dict[str, Any], trusted: int, modality: str) -> str:
+def _on_wrong_labels(wrong: dict[str, Any], modality: str) -> str:
     which = "labels" if wrong["drawn"] is None else "labels that were not checked"
     if wrong["expected_wrong_share"] is None:
         other = ", or other columns; one of texts is read with --text" if modality == "table" else ""
-        return (f"How many {which} are wrong is not known: by held-out rows the model has learned nothing from these "
-                f"samples. More rows may help{other}.")  # fmt: skip
+        return (f"How many {which} are wrong is not known: by held-out rows it is not clear that the model has learned "
+                f"anything from these samples. More rows may help{other}.")  # fmt: skip
     words = f"{100 * wrong['expected_wrong_share']:.1f} % of the {which} look wrong"
     if wrong["low"] is None:
         words += (" to models that have not seen the row. That is no count: fewer are wrong where classes overlap, and "
@@ -97,7 +97,8 @@ def _on_wrong_labels(wrong: dict[str, Any], trusted: int, modality: str) -> str:
     else:
         low, high = (f"{100 * wrong[name]:.1f}" for name in ("low", "high"))
         words += (
-            f" (interval {low} to {high} %), by the {trusted} checked labels that were not chosen for being doubtful."
+            f" (interval {low} to {high} %), by the {wrong['rows']} checked labels that were not chosen for being "
+            "doubtful."
         )
     if wrong["drawn"] is None:
         return words

@@ -50,7 +50,7 @@ def read_entries(review: Any) -> list[Entry]:
             ``given`` if it is known.
 
     Raises:
-        UserError: it is none of these, lacks a column, or the number of a row is none.
+        UserError: it is none of these, lacks a column, or the number of a row is not a whole number.
     """
     if isinstance(review, str | Path):
         cells = [(row[ROW], row.get(GIVEN, ""), row[CHECKED], row[DRAWN], f"{review}, line {row[ROW].place[1]}")

@@ -20,7 +20,7 @@ from datagradient.auditing.beginning import begin
 from datagradient.auditing.files import COUNTS, NUMBERS, REVIEW, checked_rows, plan_of, review_rows, write_all
 from datagradient.auditing.folder import BEGUN, Place, check_apart
 from datagradient.auditing.material import Checked, Material
-from datagradient.auditing.outcome import HEADLINES, KEEP_ALL, NO_CURVES, SCHEMA, outcome
+from datagradient.auditing.outcome import KEEP_ALL, NO_CURVES, NOT_JUDGED, SCHEMA, outcome
 from datagradient.auditing.own import own_classifier
 from datagradient.auditing.request import AUTO, FEWEST_ROWS, OWN, AuditOptions, Request
 from datagradient.auditing.screen import Screen
@@ -104,7 +104,8 @@ class Audit:
     def save(self, folder: str | Path) -> Path:
         """Write report.html, summary.json, review.csv, samples.parquet and plan.json to a folder, which is made.
 
-        Labels that were written by hand into the review of an earlier audit of the same data are kept.
+        Labels that were written by hand are kept: into `review`, and into the review of an earlier audit of the same
+        data in the folder.
 
         Raises:
             UserError: the folder holds other files, or the data, or an audit of other data; or the labels in its review
@@ -291,7 +292,7 @@ def _too_few(material: Material, reviewed: int) -> dict[str, Any]:
         "model": {"name": None, "title": "no model", "judges": [], "folds": 0, "settings": {}, "trainings": 0,
                   "tried": {}},
         "trusted": {"rows": int(material.trusted.sum()), **unknown, "sentence": "No model was trained."},
-        "effect": {"verdict": answer.TOO_FEW, "headline": HEADLINES[answer.TOO_FEW], "sentence": words,
+        "effect": {"verdict": answer.TOO_FEW, "headline": NOT_JUDGED, "sentence": words,
                    "metric": "accuracy", "measured_on": "held-out rows", "rows": 0,
                    **dict.fromkeys(("baseline", "refined", "random")), "change": nothing,
                    "against_random": nothing, "by_fold": []},

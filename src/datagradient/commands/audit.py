@@ -175,7 +175,8 @@ def _request(args: argparse.Namespace) -> Any:
 
 def default_folder(source: str) -> str:
     """Return the folder that an audit of a file or folder is written to: in the current one, or beside the source."""
-    name, place = Path(source).name or Path(source).resolve().name, Path(source).resolve()
+    place = Path(source).resolve()
+    name = Path(source).name if Path(source).name.strip(".") else place.name  # of . and ..
     folder = f"{name.partition('.')[0] or name}-audit"
     return str(place.parent / folder) if place.is_dir() and Path.cwd().is_relative_to(place) else folder
 

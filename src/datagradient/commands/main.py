@@ -18,7 +18,7 @@ from datagradient.commands import audit, data, evidence, experiments, influence,
 from datagradient.errors import FileError, UserError, one_line
 
 SUBJECTS = (audit, data, models, influence, removal, experiments, evidence, report)
-# What the library alone does not bring, by the names that code imports. All commands belong to the replication.
+# What the library alone does not bring, by the names that code imports. All commands need this extra.
 EXTRA = "pipeline"
 LIBRARIES = (
     "PIL", "alembic", "cleanlab", "datasets", "filelock", "google", "jinja2", "matplotlib", "mlflow", "pandas",

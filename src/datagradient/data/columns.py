@@ -263,8 +263,10 @@ def _days(series: Any, place: _Place | None = None) -> np.ndarray:
         except (pd.errors.OutOfBoundsDatetime, pd.errors.OutOfBoundsTimedelta, OverflowError):
             if place is None:
                 raise
-            far = series.dt.year.fillna(0).abs().to_numpy().argmax()
-            raise place.error(f"row {far} holds a date that is too far away", "empty it") from None
+            days = series.to_numpy(dtype="datetime64[D]")
+            days[np.isnat(days)] = np.datetime64(EPOCH, "D")
+            far = np.abs(days.astype(np.int64)).argmax()
+            raise place.error(f", row {far} holds a date that is too far away", "empty it") from None
     return (series / pd.Timedelta(days=1)).to_numpy(dtype=np.float64, na_value=np.nan)
 
 
@@ -306,7 +308,7 @@ def _guess(values: np.ndarray, codes: np.ndarray, words: list[str], preferred: s
         missing += _strays(parsed, codes, words)
         numbers = [np.nan if value is None else value for value in parsed]
         return "number", _spread(codes, numbers), f"holds numbers written as words → number ({style}{missing})", style
-    parsed, style, form = _parse_dates(words, preferred)
+    parsed, style, form = parse_dates(words, preferred)
     if _all_there(parsed):
         return "date", _spread(codes, parsed), f"holds dates written as words → date ({style}{missing})", form
     rows, different = int((codes >= 0).sum()), len(words)
@@ -359,7 +361,7 @@ def _converted(
         parsed, style = parse_numbers(words, preferred)
         form, what, remedy = style, "a number", "fix the cell"
     else:
-        parsed, style, form = _parse_dates(words, preferred)
+        parsed, style, form = parse_dates(words, preferred)
         what, remedy = "a date like 2020-12-31, or not in the form of the others", "use pandas.to_datetime"
     if None in parsed:
         code = parsed.index(None)
@@ -405,16 +407,12 @@ def parse_numbers(words: list[str], preferred: str = "") -> tuple[list[float | N
     return parsed[style], style
 
 
-def parse_dates(words: list[str]) -> tuple[list[float | None], str]:
+def parse_dates(words: list[str], preferred: str = "") -> tuple[list[float | None], str, str]:
     """Return dates as days since 1970 (NaN for a missing value, None for a word that is not a date), and their format.
 
-    The format is the one with which most of the words are dates: ISO, or one of a list.
+    The format is the one with which most of the words are dates, ISO or one of a list, and the preferred one if several
+    fit equally well: in words, and alone.
     """
-    return _parse_dates(words, "")[:2]
-
-
-def _parse_dates(words: list[str], preferred: str) -> tuple[list[float | None], str, str]:
-    """Return what `parse_dates` returns, and the form alone; the preferred one if several fit equally well."""
     there = [word.strip() for word in words if not _is_blank(word)]
     readings = [(form, days) for form, days in _readings(there) if not np.isnan(days).all()]
     failures = [int(np.isnan(days).sum()) for _, days in readings]

@@ -74,12 +74,11 @@ def _time(seconds: float) -> str:
 
 def metrics_rows(config: dict, root: Path) -> list[dict]:
     """Return one row for each trained and evaluated model of a preset, and for each iteration of ``guarded``."""
-    rows = [metrics_row(config, root, keys) for keys in layout.grid(config)]
+    rows = [metrics_row(root, keys) for keys in layout.grid(config)]
     if layout.GUARDED not in config["policies"]:
         return rows
     guarded = [
-        metrics_row(config, root, {**keys, "policy": layout.GUARDED})
-        for keys in layout.grid(config, policy="influence")
+        metrics_row(root, {**keys, "policy": layout.GUARDED}) for keys in layout.grid(config, policy="influence")
     ]
     return rows + guarded
 
@@ -92,7 +91,7 @@ def model_of(root: Path, keys: dict) -> dict:
     return {**keys, "policy": "influence", "iteration": min(keys["iteration"], kept)}
 
 
-def metrics_row(config: dict, root: Path, keys: dict) -> dict:
+def metrics_row(root: Path, keys: dict) -> dict:
     """Return the row of one trained model; the columns are `METRICS`."""
     model = model_of(root, keys)
     folder, first = (layout.Cell(root, **{**model, "iteration": k}).folder for k in (model["iteration"], 0))

@@ -67,7 +67,7 @@ def _read_run(config: dict, root: Path, keys: dict) -> list[MirroredRun]:
 
 
 def _run_of(config: dict, root: Path, keys: dict, folders: list[Path]) -> MirroredRun:
-    rows = [metrics_row(config, root, {**keys, "iteration": k}) for k in range(len(folders))]
+    rows = [metrics_row(root, {**keys, "iteration": k}) for k in range(len(folders))]
     facts = read_json(folders[-1] / "metrics.json", "provenance")["provenance"]
     solver = read_json(folders[0] / "influence.json", "options")["options"]
     tags = {**{key: str(keys[key]) for key in keys if key != "iteration"}, **_flat(facts)}

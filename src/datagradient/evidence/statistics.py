@@ -131,6 +131,20 @@ def mean_and_interval(values: np.ndarray) -> tuple[float, float, float]:
     return float(values.mean()), *t_interval(values)
 
 
+def jackknife_interval(estimates: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of an estimate by its values without each of k groups of samples (Shao and Wu 1989).
+
+    The delete-a-group jackknife: such values share nearly all of their samples and differ by little, so the variance is
+    (k − 1)² / k times theirs; Student's t has k − 1 degrees of freedom. Groups are of about equal size.
+
+    Args:
+        estimates: (k,) without one group each, k at least 2.
+    """
+    k = len(estimates)
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, k - 1) * estimates.std(ddof=1) * (k - 1) / np.sqrt(k)
+    return float(estimates.mean() - half), float(estimates.mean() + half)
+
+
 def corrected_interval(differences: np.ndarray, held_out_share: float) -> tuple[float, float]:
     """Return the 95 % interval of a mean over the folds of a cross-validation (Nadeau and Bengio 2003).
 

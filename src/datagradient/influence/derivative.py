@@ -59,7 +59,7 @@ class Derivative:
         """Compare a pass, perhaps later, together with others.
 
         Raises:
-            SolverError: the labels of a pass that waited are none.
+            SolverError: the labels of a pass that waited are no class numbers.
         """
         if self._waiting and self._waiting[0].kind() != seen.kind():
             self._compare_waiting()
@@ -77,7 +77,7 @@ class Derivative:
         try:
             if waiting:
                 self._compare(waiting)
-        except Exception as error:  # by labels that are none, above all
+        except Exception as error:  # by labels that are no class numbers, above all
             raise SolverError(f"labels of sample {int(waiting[0].samples[0])} and further: "
                               f"{type(error).__name__}: {one_line(error)}") from error  # fmt: skip
 

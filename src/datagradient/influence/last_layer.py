@@ -170,7 +170,8 @@ class LastLayerProblem(LinearProblem):
                 finite = torch.isfinite(activations).all(dim=1)
                 if not finite.all():
                     sample = start + int((~finite).nonzero()[0])
-                    raise SolverError(f"neural: what the last layer takes of sample {sample} is not finite")
+                    raise SolverError(f"neural: what the last layer takes of sample {sample} is not finite: look at "
+                                      "its values, or train again")  # fmt: skip
                 yield start, activations, logits
         finally:
             hook.remove()

@@ -238,27 +238,31 @@ def last_linear(network: nn.Module, x: Inputs) -> nn.Linear:
     return layer
 
 
-def refuse_head(network: nn.Module, name: str, runs: int = 1) -> None:
-    """Refuse a network whose last linear layer cannot stand for it; `runs` is how often it runs in a pass.
+def refuse_head(network: nn.Module, name: str, runs: int = 1, remedy: str = "use parameters: all") -> None:
+    """Refuse a network whose last linear layer cannot stand for it.
+
+    Args:
+        network: the network.
+        name: of the layer.
+        runs: how often it runs in a pass.
+        remedy: what to do instead, in words that end with the parameters to use.
 
     Raises:
         SolverError: it has no bias, is frozen, shares its parameters or runs more than once.
     """
     layer = network.get_submodule(name)
     if layer.bias is None:
-        raise SolverError("neural: the network has no last linear layer with a bias; use parameters: all")
+        raise SolverError(f"neural: the network has no last linear layer with a bias; {remedy}")
     if not (layer.weight.requires_grad and layer.bias.requires_grad):
         raise SolverError(
-            f"neural: the last linear layer, {name}, is frozen; use parameters: all, which counts trainable ones "
+            f"neural: the last linear layer, {name}, is frozen; {remedy}, which counts trainable ones "
             "alone, or call requires_grad_(True) on it where it was trained"
         )
     uses = sum(
         value is layer.weight or value is layer.bias for _, value in network.named_parameters(remove_duplicate=False)
     )
     if runs > 1 or uses > 2:
-        raise SolverError(
-            f"neural: the last linear layer, {name}, runs or appears in several places; use parameters: all"
-        )
+        raise SolverError(f"neural: the last linear layer, {name}, runs or appears in several places; {remedy}")
 
 
 def argument(arguments: tuple, named: dict) -> Tensor:

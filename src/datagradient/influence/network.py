@@ -332,7 +332,9 @@ class NetworkProblem:
     def _check_finite(losses: Tensor, first: int, part: str) -> None:
         if not torch.isfinite(losses).all():
             sample = first + int((~torch.isfinite(losses)).nonzero()[0])
-            raise SolverError(f"neural: the loss of {part} sample {sample} is not finite")
+            raise SolverError(
+                f"neural: the loss of {part} sample {sample} is not finite: look at its values, or train again"
+            )
 
 
 def _tangents(

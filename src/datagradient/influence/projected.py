@@ -171,7 +171,7 @@ class ProjectedProblem:
 
     def project_labels(self, direction: np.ndarray) -> np.ndarray:
         """Raise a `SolverError`: only gradients for the labels that the samples have are known."""
-        raise SolverError("record: influence by label is for parameters: last")
+        raise SolverError("projected gradients: influence by label is for parameters: last or all")
 
     def _gradients(self, inputs: Any, labels: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
         targets, factors, parts = torch.from_numpy(labels), None if weights is None else torch.from_numpy(weights), []

@@ -122,10 +122,12 @@ def projections_of(network: nn.Module) -> dict[str, Projection]:
     places = Counter(value for _, value in network.named_parameters(remove_duplicate=False))
     found = {name: Projection(layer) for name, layer in network.named_modules() if _is_projected(layer)}
     if not found:
-        raise SolverError("record: the network has no trainable linear, convolutional or embedding layer")
+        raise SolverError("projected gradients: the network has no trainable linear, convolutional or embedding "
+                          "layer; use influence_scores with parameters: all")  # fmt: skip
     for name, projection in found.items():
         if any(places[value] > 1 for value in projection.layer.parameters(recurse=False)):
-            raise SolverError(f"record: layer {name} shares a parameter with another; use parameters: last or all")
+            raise SolverError(f"projected gradients: layer {name} shares a parameter with another; use "
+                              "parameters: last, or influence_scores with all")  # fmt: skip
     return found
 
 
@@ -176,7 +178,7 @@ def gradients_by_layer(
 
     def keep(name: str, arguments: tuple, named: dict, output: Tensor) -> None:
         if name in seen:
-            raise SolverError(f"record: layer {name} runs twice in a pass; use parameters: last")
+            raise SolverError(f"projected gradients: layer {name} runs twice in a pass; use parameters: last")
         # The edge, since an operation in place may turn the tensor into its own result afterwards.
         seen[name] = argument(arguments, named).detach(), get_gradient_edge(output)
 
@@ -205,6 +207,6 @@ def with_gradients(
     seen = gradients_by_layer(network, projections, run, labels, weights)
     for name in projections:
         if name not in seen:
-            raise SolverError(f"record: layer {name} runs for some samples alone; use parameters: last")
+            raise SolverError(f"projected gradients: layer {name} runs for some samples alone; use parameters: last")
     with torch.no_grad():
         return torch.cat([projection(*seen[name]) for name, projection in projections.items()], dim=1)

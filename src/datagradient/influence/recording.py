@@ -311,10 +311,11 @@ class Recording:
             raise SolverError(f"the last linear layer, {self._layer}, did not run in a pass; {AFTERWARDS} and "
                               "parameters: all")  # fmt: skip
         if current.last is None:
-            raise SolverError(f"the network has no last linear layer with a bias; {AFTERWARDS}{self._compiled}")
+            raise SolverError(f"the network has no last linear layer with a bias; {AFTERWARDS} and parameters: all"
+                              f"{self._compiled}")  # fmt: skip
         name, inputs, outputs, version = current.last
         if not self._layer:
-            refuse_head(self.network, name)
+            refuse_head(self.network, name, remedy=f"{AFTERWARDS} and parameters: all")
             self._layer = name
             for other in [other for other in self._hooks if other not in {name, *self.projections}]:
                 self._hooks.pop(other).remove()  # which only the first pass needs

@@ -121,7 +121,8 @@ def find_direction(
     weight_argument = {} if weights is None else {"weights": weights}
     gradient = problem.mean_gradient(features, labels, **weight_argument)
     if not np.all(np.isfinite(gradient)):
-        raise SolverError("the gradient of the validation loss is not finite: a validation sample or the model is not")
+        raise SolverError("the gradient of the validation loss is not finite: a validation sample or the model is not; "
+                          "look for missing and huge values, or train again")  # fmt: skip
     clock.append(time.perf_counter())
     problem.check()
     solution, record = solve(problem, gradient, name, seed, **options)
@@ -139,7 +140,7 @@ def influence_along(problem: Problem, solution: np.ndarray, first: int = 0) -> n
     influence = -products
     if not np.all(np.isfinite(influence)):
         sample = first + int(np.argmin(np.isfinite(influence)))
-        raise SolverError(f"influence of training sample {sample} is not finite")
+        raise SolverError(f"influence of training sample {sample} is not finite: look at its values, or train again")
     return influence
 
 
@@ -155,7 +156,7 @@ def influence_by_label(problem: Problem, solution: np.ndarray) -> np.ndarray:
         problem.check_age(solution, -influence[np.arange(len(influence)), problem.labels])
     if not np.all(np.isfinite(influence)):
         sample = int(np.argmin(np.isfinite(influence).all(axis=1)))
-        raise SolverError(f"influence of training sample {sample} is not finite")
+        raise SolverError(f"influence of training sample {sample} is not finite: look at its values, or train again")
     return influence
 
 

@@ -82,7 +82,9 @@ def explicit(
     _check(b, "explicit", damping, tolerance)
     matrix = np.array([matvec(unit) + damping * unit for unit in np.eye(len(b))]).T
     if not np.isfinite(matrix).all():
-        raise SolverError("explicit solve: a product with the curvature is not finite")
+        raise SolverError(
+            "explicit solve: a product with the curvature is not finite: look for samples with huge values"
+        )
     values = np.linalg.eigvalsh((matrix + matrix.T) / 2)
     if values[0] < -INDEFINITE * values[-1]:
         raise SolverError(f"explicit solve: curvature {values[0]:.3g} in a direction, damping {damping:g}: raise it")
@@ -240,7 +242,8 @@ def _largest_eigenvalue(matvec: Matvec, start: Vector, damping: float) -> float:
         product = matvec(vector) + damping * vector
         value = _norm(product)
         if not np.isfinite(value) or value == 0:
-            raise SolverError(f"lissa: power iteration found an eigenvalue of {value}")
+            raise SolverError(f"lissa: power iteration found an eigenvalue of {value}: where it is 0 raise the "
+                              "damping, otherwise look for samples with huge values")  # fmt: skip
         curvature = float(vector @ product)
         if curvature < -INDEFINITE * value:
             raise SolverError(f"lissa: curvature {curvature:.3g}, damping {damping:g}: raise it")

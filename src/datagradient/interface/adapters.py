@@ -88,10 +88,10 @@ def for_model(model: Any) -> ModuleType:
     raise UserError(f"the model is a {kind.__module__}.{kind.__name__}{inside}; supported are {SUPPORTED}{hint}")
 
 
-def context(adapter: ModuleType, model: Any) -> AbstractContextManager[None]:
+def context(adapter: ModuleType) -> AbstractContextManager[None]:
     """Return the context in which an adapter's models are scored."""
     make = getattr(adapter, "scoring", None)
-    return make(model) if make else nullcontext()
+    return make() if make else nullcontext()
 
 
 def pair(data: Any, part: str) -> tuple[Any, Any]:

@@ -75,7 +75,7 @@ def scorable(
         validation_of(validation),
         validation_of,
         problem_of,
-        lambda: scoring(model),
+        scoring,
     )
 
 
@@ -94,7 +94,7 @@ def _checked(problem: LastLayerProblem | ProjectedProblem, stated: Stated) -> Pr
 
 
 @contextmanager
-def scoring(model: nn.Module) -> Iterator[None]:
+def scoring() -> Iterator[None]:
     """Within this context gradients can be computed, in full single precision, whatever the caller has switched off.
 
     Errors are one sentence.

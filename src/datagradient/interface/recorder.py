@@ -181,7 +181,7 @@ class Recorder:
         if options.setdefault("parameters", self._parameters) != self._parameters:
             raise UserError(f"solver: parameters is {options['parameters']!r}, and {self._parameters} were recorded")
         self._close()
-        with LOCK, networks.scoring(self._model):
+        with LOCK, networks.scoring():
             kept = self._recording.record()
         assert self._labels is not None
         stated = Stated(sample_weight=None if self._weights is None else self._weights.numpy())

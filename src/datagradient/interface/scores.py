@@ -58,7 +58,8 @@ class InfluenceResult:
             **above 0: harmful, below 0: helpful**. Removing sample i changes the validation loss by about −I_i / n.
         record: what the solver did: ``status`` (``"converged"``, ``"unconverged"``, ``"truncated"`` after a fixed
             number of steps, ``"approximate"``), ``residual``, ``products`` with the curvature, ``damping``,
-            ``options``, ``seconds`` by step.
+            ``options``, ``seconds`` by step. Of a `Recorder` also ``agreement`` with a pass over some samples; of
+            projected gradients ``left_out``, the parameters that they do not cover.
         verification: of `influence_scores`' ``verify``; None where it was not asked for.
     """
 
@@ -161,7 +162,7 @@ def influence_scores(
             "verify: a refit moves the parameters, and projected gradients do not; use parameters: last or all"
         )
     adapter = adapters.for_model(model)
-    with LOCK, adapters.context(adapter, model):
+    with LOCK, adapters.context(adapter):
         return _scored(adapter, model, train, validation, stated, _with_defaults(options, adapter), verify, seed)
 
 
@@ -176,7 +177,7 @@ def score_network(
     if options["name"] != name:
         raise UserError(f"solver: a Recorder's is {name}; for {options['name']} use influence_scores")
     adapter = adapters.for_model(model)
-    with LOCK, adapters.context(adapter, model):
+    with LOCK, adapters.context(adapter):
         return _scored(adapter, model, train, validation, stated, _with_defaults(options, adapter), 0, seed)
 
 

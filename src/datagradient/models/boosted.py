@@ -108,8 +108,6 @@ def problem(
     features: Any,
     labels: np.ndarray,
     rows: np.ndarray | None = None,
-    curvature: str = "ggn",
-    parameters: str = "all",
     weights: np.ndarray | None = None,
 ) -> LeafProblem:
     """Return the influence problem of the leaf values on the training set; arguments are those of `logistic.problem`.

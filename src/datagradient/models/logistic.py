@@ -103,8 +103,6 @@ def problem(
     features: Any,
     labels: np.ndarray,
     rows: np.ndarray | None = None,
-    curvature: str = "ggn",
-    parameters: str = "all",
 ) -> LinearProblem:
     """Return the influence problem of the model on its training set.
 
@@ -114,8 +112,6 @@ def problem(
         features: training features.
         labels: training labels, 0 … classes − 1.
         rows: the training samples that H is averaged over; None for all.
-        curvature: Gauss–Newton matrix or Hessian; they are the same for this model.
-        parameters: those of the last layer or all; they are the same for this model.
     """
     return LinearProblem(as_float64(features), labels, model.weights, model.bias, model.l2, rows)
 

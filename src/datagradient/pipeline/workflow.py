@@ -54,8 +54,8 @@ def finish_run(preset: str) -> None:
         _clock.tick()
         command = ["python", "-m", "datagradient", "orchestration", "--results", str(results)]
         if subprocess.run([*command, "--out", f"paper_tables/{preset}"], check=False).returncode:
-            print(f"results/{preset}/orchestration.csv was not written: the Python that runs Snakemake lacks what it "
-                  f"needs; run 'datagradient orchestration' in the jobs' environment", file=sys.stderr)  # fmt: skip
+            print(f"results/{preset}/orchestration.csv was not written, for the reason above; run 'datagradient "
+                  f"orchestration' again in the environment of the jobs", file=sys.stderr)  # fmt: skip
 
 
 def lock_preset(preset: str) -> None:

@@ -60,8 +60,8 @@ TABLES = {
                  "95 %; a dash means that right labels gain nothing. Oracle_removal removes exactly the wrong labels: "
                  "the most that removal can do, known to nobody. What a policy costs stands in the column trainings of "
                  "recovered.csv among the results: the models that it needs, the unrefined one and those of its "
-                 "cross-fitting included, of its own family only; where repair goes by cheaper families too, their folds count by "
-                 "their training time divided by that of the family.",
+                 "cross-fitting included, of its own family only; where repair goes by cheaper families too, "
+                 "their folds count by their training time divided by that of the family.",
     "main": "Refinement by influence after the last iteration, on the test set: against the unrefined baseline (does "
             f"it help?) and against random removal of as many samples (is it influence that helps?). {_DIFFERENCES} p "
             "is one-sided (refined is better; the table of tests has two-sided ones), from the exact Wilcoxon test. "

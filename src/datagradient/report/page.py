@@ -10,10 +10,8 @@ from datagradient.report.charts import Drawing, Mark, curve, dot_plot, histogram
 
 STYLES = ["page.css", "audit.css"]
 SCRIPTS = ["page.js", "table.js", "audit.js"]
-NOT_JUDGED = "These data are too small to be judged"  # headline where no model was trained
 IN_MEMORY = ("DataFrame", "arrays")  # formats of data that are no file
 COMMAND = re.compile(r"(datagradient|make|pip|python3?) ")  # begins a line that is to be run; others are to be read
-UNKNOWN = {"mean": None, "low": None, "high": None, "folds_better": None, "folds": None}
 BAR = 100  # width of the longest bar of the table of pairs
 
 
@@ -35,10 +33,10 @@ def audit_page(summary: dict, rows: list[dict], curves: dict) -> str:
     content = {
         "summary": summary,
         "title": _title(summary["source"]),
-        "headline": effect.get("headline", NOT_JUDGED),
+        "headline": effect["headline"],
         "acted": any(fold["removed"] or fold["relabelled"] for fold in effect["by_fold"]),
-        "change": effect["change"] or UNKNOWN,
-        "against_random": effect["against_random"] or UNKNOWN,
+        "change": effect["change"],
+        "against_random": effect["against_random"],
         "random_change": _difference(effect["random"], effect["baseline"]),
         "folds": _folds(effect),
         "steps": [{"text": text, "is_command": bool(COMMAND.match(text))} for text in summary["next"]],
@@ -79,7 +77,7 @@ def _folds(effect: dict) -> Drawing | None:
         lines.append((f"fold {fold['fold']}", [Mark(_points(value), kind) for kind, value in moved.items()]))
         words.append(f"fold {fold['fold']}: refined {changed(moved['refined'])}, random {changed(moved['random'])}")
     for label, kind, key in (("all folds", "refined", "change"), ("against random", "against", "against_random")):
-        test = effect[key] or UNKNOWN
+        test = effect[key]
         lines.append((label, [Mark(_points(test["mean"]), kind, _points(test["low"]), _points(test["high"]))]))
         words.append(f"{label}: {changed(test['mean'])}, interval {changed_range(test['low'], test['high'])}")
     return dot_plot(

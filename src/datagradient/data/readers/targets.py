@@ -312,8 +312,8 @@ def _check_count(values: Sequence[Any], codes: np.ndarray, place: str) -> None:
         only = f"the one class {values[0]!r}" if values else "no label"
         raise fault(place, f"holds {only}: at least two classes are needed; name another column with --target")
     if k > LARGEST_SHARE * n:
-        raise fault(place, f"has {k} different labels in {n} rows, more than a fifth: name a column of classes with "
-                           "--target, bin its values, or bring more rows")  # fmt: skip
+        raise fault(place, f"has {k} different labels in {n} rows, more than {100 * LARGEST_SHARE:.0f} %: name a "
+                           "column of classes with --target, bin its values, or bring more rows")  # fmt: skip
 
 
 def _remarks(names: list[str], values: list[Any], column: str) -> list[str]:
