@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datagradient.interface import InfluenceResult, Verification, influence_scores
     from datagradient.interface.recorder import Recorder
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = ["Audit", "InfluenceResult", "Recorder", "Verification", "__version__", "audit", "influence_scores"]
 # Where a public name is, if not in `interface`.
 HOMES = {"Audit": "auditing.run", "audit": "auditing.run", "Recorder": "interface.recorder"}
