@@ -1,4 +1,4 @@
-"""Every committed result, one after the other: python tools/everything.py [--plan] [STEP ...], or make everything
+"""The tests, and every committed result: python tools/everything.py [--plan] [STEP ...], or make everything
 
 Prints what will be run and how long each step took before, then runs what this version of the code has not run. Killed
 or stopped, it goes on where it was when it is given again: a finished step is not repeated, within a step the workflow
@@ -21,10 +21,12 @@ from datagradient.pipeline.provenance import CODE, machine
 
 RESULTS = Path("results")
 OUT = RESULTS / "everything.csv"
-COLUMNS = ("step", "command", "minutes", "finished", "code", "machine")
+COLUMNS = ("step", "command", "minutes", "outside_share", "finished", "code", "machine")
 # lissa before cpu, whose verdicts show it.
 PRESETS = ("lissa", "cpu", "seeds", "averaging", "confirm", "confirm-added")
 STEPS = {
+    "test": "make test",
+    "quick": "make reproduce",
     **{preset: f"make reproduce PRESET={preset}" for preset in PRESETS},
     "experiments": "make experiments PRESET=cpu",
     "trusted": "make experiments PRESET=confirm",
@@ -80,7 +82,7 @@ def git(*arguments: str) -> str:
 def words(step: str, row: dict[str, str] | None, code: str) -> str:
     """Return what is known of a step: whether this code has finished it, and how long it took."""
     if row is None:
-        return f"about {span(step):.0f} min" if (RESULTS / step / "orchestration.csv").exists() else "not measured"
+        return f"about {float(_clock(step)['wall_seconds']) / 60:.0f} min" if _has_clock(step) else "not measured"
     took = f"{float(row['minutes']):.0f} min on {row['machine'].rpartition(', ')[2]}"
     return f"done, {took}" if is_done(row, code) else f"about {took}"
 
@@ -90,9 +92,13 @@ def is_done(row: dict[str, str] | None, code: str) -> bool:
     return row is not None and row["code"] == code and not code.endswith("-dirty")
 
 
-def span(preset: str) -> float:
-    """Return the minutes that a preset took by its clock, of whatever version of the code."""
-    return float(read_rows(RESULTS / preset / "orchestration.csv")[0]["wall_seconds"]) / 60
+def _has_clock(step: str) -> bool:
+    return (RESULTS / step / "orchestration.csv").exists()
+
+
+def _clock(preset: str) -> dict[str, str]:
+    """Return what the clock of a preset says, of whatever version of the code: seconds, and share outside of models."""
+    return read_rows(RESULTS / preset / "orchestration.csv")[0]
 
 
 def run(step: str, code: str) -> bool:
@@ -103,6 +109,7 @@ def run(step: str, code: str) -> bool:
         return False
     row = {
         "step": step, "command": STEPS[step], "minutes": f"{(time.monotonic() - start) / 60:.1f}",
+        "outside_share": _clock(step)["outside_share"] if _has_clock(step) else "",
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "code": code,
         "machine": machine(),
     }  # fmt: skip

@@ -278,7 +278,10 @@ def durations(results: Path) -> str:
         row = read_rows(results / preset / "orchestration.csv")[0]
         minutes, outside = float(row["wall_seconds"]) / 60, float(row["outside_share"])
         lines.append(f"| `{preset}` | {row['cores']} | {row['runs']} | {minutes:.0f} | {outside:.0%} |")
-    return "\n".join(lines)
+    alone = [f"`{row['command']}` {float(row['minutes']):.1f} minutes"
+             + (f", {float(row['outside_share']):.0%} of it outside" if row["outside_share"] else "")
+             + f" ({row['machine']})" for row in read_rows(results / "everything.csv")]  # fmt: skip
+    return "\n".join([*lines, "", wrapped(f"By `make everything`, after installation: {'; '.join(alone)}.")])
 
 
 # Marker -> the folder below results/ that it shows, and the function that makes it.
