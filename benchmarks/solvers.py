@@ -276,8 +276,8 @@ def add_references(
     for row, influence, gaps in zip(rows, found, datamodeling_intervals(found, kept, losses), strict=True):
         damping = row["damping"]
         if damping not in converged:
-            own = CONVERGED if name == "neural" else {"name": "cg", "tolerance": 1e-6, "max_iterations": 5000}
-            options = {**own, "damping": damping, "parameters": "all"}
+            own = {"name": "cg", "tolerance": 1e-6, "max_iterations": 5000}
+            options = {**({**CONVERGED, "parameters": "all"} if name == "neural" else own), "damping": damping}
             done = ("cg", "ggn", "converged", "all", damping)
             known = [place for place, other in enumerate(rows) if name == "neural" and done == tuple(
                      other[key] for key in ("solver", "curvature", "status", "parameters", "damping"))]  # fmt: skip

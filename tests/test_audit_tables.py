@@ -75,5 +75,5 @@ def test_checks_show_what_is_left_and_no_interval_where_there_is_none(results):
     assert found["wrong labels left: expected [95 %]"] == "3 % [1 %, 8 %]"
     assert (found["true"], found["with checked labels"]) == ("4 %", "92.00")
     assert second[2] == "3 %" and not empty
-    assert said.startswith("In none of these 2 audits the plan drops or relabels rows.")
+    assert said.startswith("In none of these 2 audits does the plan drop or relabel a row")
     assert " ".join(said.split()).endswith("more than the checked labels alone in 2, less in 0.")

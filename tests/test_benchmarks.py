@@ -5,19 +5,19 @@ import importlib
 import runpy
 import shutil
 from contextlib import nullcontext
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from conftest import REPOSITORY, write_preset
+from conftest import REPOSITORY, blobs, write_preset
 from datagradient.commands.main import main
 from datagradient.errors import UserError
 from datagradient.files import read_rows, write_json, write_rows
 from datagradient.influence.solvers import AgedRecord
-from datagradient.models import declared
+from datagradient.models import declared, family
 from datagradient.pipeline.config import read_validated
 from datagradient.pipeline.layout import Cell
 from datagradient.report.tables import TABLES, write_tables
@@ -197,6 +197,23 @@ def test_the_cheapest_solver_that_is_good_enough_under_each_condition_is_chosen(
     assert chosen(by_condition(table, "affairs", "neural", dear))[0::6] == ("record", "1.0")
     overhead = {"ratio": "0.5", "train_seconds": "10", "forward_passes": "2", "train_ratio": "1.1"}
     assert passes_added(overhead) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("name", ["logistic", "boosted"])
+def test_candidates_are_compared_with_a_converged_solve(name, random, monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    import solvers
+
+    module = family(name)
+    (inputs, labels), validation = blobs(random, 120, 3, 2), blobs(random, 60, 3, 2)
+    model, _ = module.fit(inputs, labels, 2, declared(name).defaults, 0)
+    cell = (module, model, SimpleNamespace(inputs=inputs, labels=labels), validation)
+    candidate, seconds = solvers.timed_scores(*cell, {"name": "cg", "damping": 0.1, "tolerance": 0.1}, 1)
+    assert set(seconds) >= {"setup", "solve"}
+    row, kept = {"damping": 0.1, "lds": "0.5"}, random.random((12, 120)) < 0.5
+    converged = solvers.add_references([row], [candidate.influence], kept, random.normal(size=12), name, *cell)
+    assert float(row["rank_correlation"]) > 0.9 and row["lds_gap"] == "0.000"
+    assert converged[0.1].shape == (120,)
 
 
 def test_where_a_record_is_too_old_the_default_is_measured_by_a_pass_and_other_candidates_are_left_out(monkeypatch):

@@ -87,10 +87,14 @@ def arrays(path):
 
 def results(folder):
     """What does not depend on clocks, nor on how large the jobs were, of seed 0."""
-    found = {str(path.relative_to(folder)): arrays(path) for path in (folder / "results/micro").rglob("*.npz")
-             if "seed-0" in path.parts and path.name != "record.npz"}  # between the jobs of single steps alone
+    found = {
+        str(path.relative_to(folder)): arrays(path)
+        for path in (folder / "results/micro").rglob("*.npz")
+        if "seed-0" in path.parts and path.name != "record.npz"
+    }  # between the jobs of single steps alone
     measured = {name: read_json(folder / name) for name in ONE_SEED}
-    return found | {name: (content.get("metrics"), content.get("iteration")) for name, content in measured.items()}
+    keys = ("metrics", "contribution", "contribution_selection", "iteration")  # the last one of the guard
+    return found | {name: [content[key] for key in keys if key in content] for name, content in measured.items()}
 
 
 def test_a_killed_run_of_small_jobs_resumes_to_the_files_of_one_large_job(at_once, step_by_step):
@@ -98,7 +102,7 @@ def test_a_killed_run_of_small_jobs_resumes_to_the_files_of_one_large_job(at_onc
     assert made and made == {path: path.stat().st_mtime_ns for path in made}  # what was finished is not done again
     assert not list((folder / "results").rglob("*.tmp"))
     expected, found = results(at_once), results(folder)
-    assert found.keys() == expected.keys()
+    assert found.keys() == expected.keys() and all(found[name] for name in ONE_SEED)
     assert [name for name in expected if found[name] != expected[name]] == []
 
 

@@ -1,11 +1,11 @@
 """The tests, and every committed result: python tools/everything.py [--plan] [STEP ...], or make everything
 
 Prints what will be run and how long each step took before, then runs what this version of the code has not run. Killed
-or stopped, it goes on where it was when it is given again: a finished step is not repeated, within a step the workflow
-goes on with what it had, and of the benchmarks the models on random halves and the audits are kept. Steps after a
-failed one are run all the same; the exit status tells. Benchmarks measure time: leave the machine alone while they run.
-Peers, policies and GPUs need more than this environment and have commands of their own (docs/running.md). Writes
-results/everything.csv, a row for each finished step.
+or stopped, it goes on where it was when it is given again: a finished step, but for the tests, is not repeated, within
+a step the workflow goes on with what it had, and of the benchmarks the models on random halves and the audits are kept.
+Steps after a failed one are run all the same; the exit status tells. Benchmarks measure time: leave the machine alone
+while they run. Peers, policies and GPUs need more than this environment and have commands of their own
+(docs/running.md). Writes results/everything.csv, a row for each finished step.
 """
 
 import argparse
@@ -24,8 +24,9 @@ OUT = RESULTS / "everything.csv"
 COLUMNS = ("step", "command", "minutes", "outside_share", "finished", "code", "machine")
 # lissa before cpu, whose verdicts show it.
 PRESETS = ("lissa", "cpu", "seeds", "averaging", "confirm", "confirm-added")
+TESTS = "test"
 STEPS = {
-    "test": "make test",
+    TESTS: "make test",
     "quick": "make reproduce",
     **{preset: f"make reproduce PRESET={preset}" for preset in PRESETS},
     "experiments": "make experiments PRESET=cpu",
@@ -88,8 +89,8 @@ def words(step: str, row: dict[str, str] | None, code: str) -> str:
 
 
 def is_done(row: dict[str, str] | None, code: str) -> bool:
-    """Return whether this version of the code, as it was committed, has finished a step."""
-    return row is not None and row["code"] == code and not code.endswith("-dirty")
+    """Return whether this version of the code, as it was committed, has finished a step; tests are always run."""
+    return row is not None and row["step"] != TESTS and row["code"] == code and not code.endswith("-dirty")
 
 
 def _has_clock(step: str) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import binomtest, norm
 
 from datagradient.auditing.judging import evidence_of, judgement_of, trusts
-from datagradient.auditing.measures import MEASURES, Measured, area, difference, suited
+from datagradient.auditing.measures import MEASURES, Measured, area, difference, standard_error, suited
 from datagradient.auditing.task import ENOUGH_TRUSTED, WHOLE, Part, Task
 from datagradient.auditing.work import crossfits_of
 from datagradient.evidence.statistics import corrected_interval, jackknife_interval, mean_and_interval
@@ -281,17 +281,17 @@ def has_learned(task: Task, parts: Mapping[str, Arrays]) -> bool:
     """Return whether predictions for rows not trained on are clearly better than the classes' frequencies are.
 
     By their loss, their accuracy or the area under the ROC curve (where a class is rare, accuracy can hardly rise, and
-    probabilities of 0 and 1, as of a forest, have large losses): the gain over the rows is clearly above 0 (95 %).
+    probabilities of 0 and 1, as of a forest, have large losses): the 95 % interval of a gain lies above 0.
     """
-    evidence = _evidence(task, task.parts[WHOLE], parts[WHOLE])
+    part = task.parts[WHOLE]
+    evidence = _evidence(task, part, parts[WHOLE])
     labels, probabilities = evidence.labels, evidence.crossfits[0].probabilities
-    share = np.bincount(labels, minlength=probabilities.shape[1]) / len(labels)
-    gains = (-np.log(share[labels]) - losses(probabilities, labels),
-             (probabilities.argmax(axis=1) == labels).astype(float) - (labels == share.argmax()))  # fmt: skip
-    ranked = area(labels, probabilities)
-    return ranked.value - 0.5 > TWO_SIDED * np.sqrt((ranked.shares**2).sum()) or any(
-        gain.mean() > TWO_SIDED * gain.std(ddof=1) / np.sqrt(len(gain)) for gain in gains
-    )
+    share, ranked = np.bincount(labels, minlength=probabilities.shape[1]) / len(labels), area(labels, probabilities)
+    by_row = (-np.log(share[labels]) - losses(probabilities, labels),
+              (probabilities.argmax(axis=1) == labels).astype(float) - (labels == share.argmax()))  # fmt: skip
+    gains = [Measured(float(gain.mean()), (gain - gain.mean()) / len(gain)) for gain in by_row]
+    gains.append(Measured(ranked.value - 0.5, ranked.shares))
+    return any(gain.value > TWO_SIDED * standard_error(task, part.judged, gain.shares) for gain in gains)
 
 
 def _drawn(task: Task) -> dict[str, Any] | None:

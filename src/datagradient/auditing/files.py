@@ -47,7 +47,7 @@ def write_all(result: "Audit", folder: Path) -> None:
     rows = review_rows(result)
     if "review" in vars(result):  # otherwise nobody has written into it: it is made when it is asked for
         again = "audit again with it as trusted"
-        rows = _with_written(rows, read_entries(result.review), result, "result.review", again)
+        rows = _with_written(rows, read_entries(result.review, "result.review"), result, "result.review", again)
     rows = _with_written(rows, _written(result, folder), result, folder / REVIEW_FILE, "move the file away first")
     shown = with_shown(result.material.dataset, result.rows) if result.material.dataset is not None else []
     # The plan says which data the folder is about: it comes first.
@@ -88,7 +88,7 @@ def _with_written(
         entry = left.pop(row["row"], None)
         if entry is None or (CHECKED in row and is_unsure(entry.label, names)):
             kept.append(row)
-        elif CHECKED not in row:
+        elif CHECKED not in row or is_unsure(row[CHECKED], names):
             kept.append({**row, CHECKED: str(entry.label), DRAWN: entry.drawn})
         elif _is_same(entry.label, row[CHECKED], result.source):
             kept.append(row)

@@ -83,6 +83,11 @@ def difference(
     """
     mean = float(np.mean([this.value - other.value for this, other in zip(these, others, strict=True)]))
     shares = np.concatenate([this.shares - other.shares for this, other in zip(these, others, strict=True)])
-    of_sample = np.bincount(different(task.dataset, np.concatenate(rows)), shares / len(rows))  # copies err together
+    return mean, standard_error(task, np.concatenate(rows), shares / len(rows))
+
+
+def standard_error(task: Task, rows: np.ndarray, shares: np.ndarray) -> float:
+    """Return the standard error of a value by what each row adds to it (`Measured.shares`); copies err together."""
+    of_sample = np.bincount(different(task.dataset, rows), shares)
     n = len(of_sample)
-    return mean, float(np.sqrt((of_sample**2).sum() * n / max(n - 1, 1)))
+    return float(np.sqrt((of_sample**2).sum() * n / max(n - 1, 1)))

@@ -42,12 +42,13 @@ class Entry:
     where: str
 
 
-def read_entries(review: Any) -> list[Entry]:
+def read_entries(review: Any, name: str = "trusted") -> list[Entry]:
     """Return what a person has written into a review.
 
     Args:
         review: the path of a review.csv, or a DataFrame with the columns ``row``, ``checked`` and ``drawn``, and
             ``given`` if it is known.
+        name: what messages call a DataFrame.
 
     Raises:
         UserError: it is none of these, lacks a column, or the number of a row is not a whole number.
@@ -56,7 +57,7 @@ def read_entries(review: Any) -> list[Entry]:
         cells = [(row[ROW], row.get(GIVEN, ""), row[CHECKED], row[DRAWN], f"{review}, line {row[ROW].place[1]}")
                  for row in _lines(Path(review))]  # fmt: skip
     else:
-        cells = list(_cells(review))
+        cells = list(_cells(review, name))
     return [
         Entry(_whole(row, where), "" if _is_blank(given) else given, label, str(drawn).strip(), where)
         for row, given, label, drawn, where in cells if not _is_blank(label)
@@ -72,19 +73,19 @@ def _lines(path: Path) -> list[dict]:
         raise
 
 
-def _cells(review: Any) -> Iterable[tuple[Any, Any, Any, Any, str]]:
+def _cells(review: Any, name: str) -> Iterable[tuple[Any, Any, Any, Any, str]]:
     import pandas as pd
 
     if not isinstance(review, pd.DataFrame):
-        raise UserError(f"trusted is a {type(review).__name__}: give the path of a review.csv, or a DataFrame with the "
+        raise UserError(f"{name} is a {type(review).__name__}: give the path of a review.csv, or a DataFrame with the "
                         f"columns {ROW}, {CHECKED} and {DRAWN}")  # fmt: skip
-    for name in (ROW, CHECKED, DRAWN):
-        if name not in review.columns:
-            raise UserError(f"trusted: the DataFrame has no column {name!r}: give the review of an audit")
+    for column in (ROW, CHECKED, DRAWN):
+        if column not in review.columns:
+            raise UserError(f"{name}: the DataFrame has no column {column!r}: give the review of an audit")
     given = review[GIVEN].tolist() if GIVEN in review.columns else [""] * len(review)
-    columns = (review[ROW].tolist(), given, *(review[name].tolist() for name in (CHECKED, DRAWN)))
+    columns = (review[ROW].tolist(), given, *(review[column].tolist() for column in (CHECKED, DRAWN)))
     for place, cells in enumerate(zip(*columns, strict=True)):
-        yield *cells, f"trusted, position {place} of the DataFrame"
+        yield *cells, f"{name}, position {place} of the DataFrame"
 
 
 def _is_blank(label: Any) -> bool:

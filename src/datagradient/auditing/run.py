@@ -105,7 +105,7 @@ class Audit:
         """Write report.html, summary.json, review.csv, samples.parquet and plan.json to a folder, which is made.
 
         Labels that were written by hand are kept: into `review`, and into the review of an earlier audit of the same
-        data in the folder.
+        data in the folder. Those that the audit was given as trusted stay as they were given.
 
         Raises:
             UserError: the folder holds other files, or the data, or an audit of other data; or the labels in its review

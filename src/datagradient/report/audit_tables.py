@@ -89,9 +89,9 @@ def checking(results: Path) -> str:
     gains = [float(row["accuracy_refined"]) - float(row["accuracy_checked"]) for row in rows]
     better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
     acting = sum(int(row["acted"]) > 0 for row in rows)
-    plans = f"In {acting} of" if acting else "In none of"
     lines += ["", wrapped(
-        f"{plans} these {len(rows)} audits the plan drops or relabels rows. The last column is what dropping and "
+        f"In {acting or 'none'} of these {len(rows)} audits does the plan drop or relabel a row beyond those that were "
+        f"checked. The last column is what dropping and "
         f"relabelling as proposed, whether the plan does so or not, would give: more than the checked labels alone in "
         f"{better}, less in {worse}."
     )]  # fmt: skip

@@ -284,7 +284,7 @@ def tracking_of_others(results: Path) -> str:
     """Return what smaller presets say of the definitions of the contribution score on the data as published."""
     found = {
         preset: {row["score"]: row for row in read_rows(results / preset / "tracking.csv") if row["noise"] == PUBLISHED}
-        for preset in ("confirm-added", "lissa")
+        for preset in ("confirm-added", "averaging", "lissa")
     }
     heads = ["contribution score", *(f"`{preset}`" for preset in found)]
     rows = [[SCORES.get(score, f"`{score}`"), *(_share(own[score], "correlation") for own in found.values())]

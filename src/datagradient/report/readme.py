@@ -280,7 +280,8 @@ def durations(results: Path) -> str:
         lines.append(f"| `{preset}` | {row['cores']} | {row['runs']} | {minutes:.0f} | {outside:.0%} |")
     alone = [f"`{row['command']}` {float(row['minutes']):.1f} minutes"
              + (f", {float(row['outside_share']):.0%} of it outside" if row["outside_share"] else "")
-             + f" ({row['machine']})" for row in read_rows(results / "everything.csv")]  # fmt: skip
+             + f" ({row['machine']})" for row in read_rows(results / "everything.csv")
+             if row["step"] in ("quick", "test")]  # fmt: skip
     return "\n".join([*lines, "", wrapped(f"By `make everything`, after installation: {'; '.join(alone)}.")])
 
 
