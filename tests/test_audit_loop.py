@@ -100,6 +100,23 @@ def test_a_review_that_does_not_fit_is_refused(table, first, tmp_path, column, v
         audit(table[0], "answer", trusted=tmp_path / "review.csv", **OPTIONS)
 
 
+@pytest.mark.parametrize("as_file", [True, False])
+def test_a_review_of_rows_with_other_names_is_refused(table, tmp_path, as_file):
+    frame = table[0].assign(name=[f"c{row}" for row in range(N)])
+    review = audit(frame, "answer", id="name", **OPTIONS, progress=False).review
+    review.loc[0, CHECKED] = review.loc[0, "given"]
+    trusted = review
+    if as_file:
+        trusted = tmp_path / "review.csv"
+        review.to_csv(trusted, index=False)
+    assert len(audit(frame, "answer", id="name", trusted=trusted, **OPTIONS, progress=False).checked.places) == 1
+    row, name = review.loc[0, "row"], review.loc[0, "id"]
+    moved = frame.assign(name=frame["name"].to_numpy()[::-1])  # other rows, with the same labels in their places
+    found = moved["name"][row]
+    with pytest.raises(UserError, match=f"row {row} was {name} when it was audited, and is {found} in the data"):
+        audit(moved, "answer", id="name", trusted=trusted, **OPTIONS, progress=False)
+
+
 def test_a_row_that_stands_twice_is_refused(table, first, tmp_path):
     review = first.review.head(1).assign(**{CHECKED: "yes"})
     pd.concat([review, review]).to_csv(tmp_path / "review.csv", index=False)
@@ -348,7 +365,10 @@ def test_labels_written_into_the_review_of_a_result_stay_there(table):
     assert len(second.checked.places) == 4
     result.review.loc[0, CHECKED] = {"yes": "no", "no": "yes"}[result.review.loc[0, "given"]]
     corrected = audit(table[0], "answer", trusted=result.review, **OPTIONS, progress=False)
-    assert "The plan gives 1 row the label that was written by hand." in corrected.effect["sentence"]
+    assert (
+        "The plan gives 1 row the label that was written by hand; these rows stand last in review.csv."
+        in corrected.effect["sentence"]
+    )
 
 
 def test_labels_written_into_the_review_of_a_result_are_saved_with_it(table, tmp_path):

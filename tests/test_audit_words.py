@@ -19,7 +19,7 @@ MARKED = "Drawn at random: such rows show how many labels are wrong."
     ("decision", "suggested", "probability", "doubt", "drawn", "doubtful", "words"),
     [
         ("look", "True", 1.0, 1.0, False, True,
-         "The models think this label is almost certainly wrong; they suggest True."),
+         "The models think this label is wrong (over 99 %); they suggest True."),
         ("look", "True", 0.7, 0.78, False, True, "The models think this label is wrong (78 %); they suggest True."),
         ("look", "ok", 0.66, 0.34, False, True, "The models doubt this label (34 %) but suggest no other."),
         ("look", "True", 0.5, 0.45, False, True, "The models doubt this label (45 %); they suggest True."),
@@ -146,7 +146,7 @@ def test_headline_and_sentence_do_not_repeat_each_other(audited):
     expected = audited.summary["trusted"]["expected_wrong"]
     if audited.effect["verdict"] != answer.HELPS:
         assert headline == f"About {expected:.0f} labels look wrong: check them by hand"
-        assert words.endswith(" The labels to check are in the first rows of review.csv.")
+        assert words.endswith(" The labels to check are those marked look in review.csv.")
     assert headline not in words
 
 

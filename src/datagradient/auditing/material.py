@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from datagradient.auditing.request import FEWEST_ROWS
-from datagradient.auditing.review import CHECKED, RANDOM, UNSURE, class_of, is_unsure, read_entries
+from datagradient.auditing.review import CHECKED, RANDOM, UNSURE, alike, class_of, is_unsure, read_entries
 from datagradient.auditing.task import FEWEST, different_by_class, drawn_rows
 from datagradient.data.given import Given, joined
 from datagradient.data.readers import Source
@@ -224,8 +224,8 @@ def read_checked(source: Source, review: Any) -> Checked:
         review: as `read_entries` takes it: rows are found by their number, a label is the name of a class.
 
     Raises:
-        UserError: a row is not in the file, stands twice or had another label when it was audited, a label is not a
-            class, or no row was checked.
+        UserError: a row is not in the file, stands twice or had another name or label when it was audited, a label is
+            not a class, or no row was checked.
     """
     position = {int(row): place for place, row in enumerate(source.rows)}
     class_names, path = source.dataset.class_names, source.facts["path"] or "the data"
@@ -244,6 +244,10 @@ def read_checked(source: Source, review: Any) -> Checked:
                             "these data?")  # fmt: skip
         if place in found:
             raise UserError(f"{entry.where}: row {entry.row} stands twice: leave one of them out")
+        name = None if source.names is None else source.names[place]
+        if entry.name and name is not None and alike(entry.name) != alike(name):
+            raise UserError(f"{entry.where}: row {entry.row} was {entry.name} when it was audited, and is {name} in "
+                            f"{path}: is it the review of these data, in their order?")  # fmt: skip
         given, now = class_of(entry.given, names, source.classes), int(source.dataset.labels[place])
         if given is not None and now not in (given, label):  # or it has been corrected since
             was, found_now = class_names[given], class_names[now]

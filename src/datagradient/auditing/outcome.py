@@ -19,7 +19,7 @@ from datagradient.errors import UserError
 
 SCHEMA = 1
 SHOWN = 1000  # rows on the page
-CERTAIN, LITTLE = 0.995, 0.1  # doubt above which a label is "almost certainly wrong", and below which "right"
+CERTAIN, LITTLE = 0.995, 0.1  # probabilities that are never said more exactly; doubt below which a label is "right"
 HEADLINES = {answer.HELPS: "Refining this data helps", answer.NOTHING: "Nothing here is worth removing",
              answer.TOO_FEW: "No clear answer", answer.HURTS: "Keep your rows: removing them hurts"}  # fmt: skip
 KEEP_ALL = "Keep the rows as they are"
@@ -46,7 +46,7 @@ def outcome(task: Task, material: Material, choice: Choice, folder: Path) -> tup
     if _to_check(found, wrong):
         if "as given" in found.measured_on:
             words += " It was measured on labels as given: where these are wrong in the same way, a gain does not show."
-        words += " The labels to check are in the first rows of review.csv."
+        words += " The labels to check are those marked look in review.csv."
     effect = {"verdict": found.verdict, "headline": _headline(found, wrong), "sentence": words,
               "metric": found.metric, "measured_on": found.measured_on, "rows": found.rows,
               **{arm: found.mean(arm) for arm in ("baseline", "refined", "random")},
@@ -139,7 +139,7 @@ def _reason(
     decision: str, suggested: str, given: str, probability: float, doubt: float, drawn: bool, doubtful: bool
 ) -> str:
     """Return why a row is decided about; `doubtful` tells whether it is to be looked at for its doubt."""
-    wrong = "almost certainly wrong" if doubt > CERTAIN else f"wrong ({_percent(doubt)})"
+    wrong = f"wrong ({_percent(doubt)})"
     at_random = "Drawn at random: such rows show how many labels are wrong."
     if decision == answer.KEEP:
         return ""

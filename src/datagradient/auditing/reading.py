@@ -86,6 +86,8 @@ def introduction(found: Read) -> Iterator[str]:
     some = "," if rows == used else f", of which {used} can be used;"
     yield f"{counted(rows, 'row')}{some} {len(names)} classes: {classes}{more}."
     yield from source.said
+    if found.given is not None and source.dataset.modality == "table":
+        yield "your own classifier gets all columns as they are: leave one out with --drop, or prepare it in a Pipeline"
     if found.checked is not None:
         checked = int(source.trusted.sum())
         verb = "was" if checked == 1 else "were"

@@ -17,6 +17,7 @@ from datagradient.files import read_rows
 
 REVIEW_FILE = "review.csv"
 ROW, GIVEN, CHECKED = "row", "given", "checked"
+NAMES = ("id", "file")  # columns of which one may hold the name of a row
 DRAWN = "drawn"  # column that says why a row is to be checked
 RANDOM, DOUBTFUL = "random", "doubtful"
 UNSURE = "?"  # in `CHECKED`: the person could not tell
@@ -29,6 +30,7 @@ class Entry:
 
     Attributes:
         row: its number in the audited data.
+        name: its id or file; blank where the review does not say.
         given: the label that the row had when it was audited; blank where the review does not say.
         label: the content of the column ``checked``, which is not blank.
         drawn: that of the column ``drawn``.
@@ -36,6 +38,7 @@ class Entry:
     """
 
     row: int
+    name: str
     given: Any
     label: Any
     drawn: str
@@ -47,20 +50,21 @@ def read_entries(review: Any, name: str = "trusted") -> list[Entry]:
 
     Args:
         review: the path of a review.csv, or a DataFrame with the columns ``row``, ``checked`` and ``drawn``, and
-            ``given`` if it is known.
+            ``given``, ``id`` and ``file`` if they are known.
         name: what messages call a DataFrame.
 
     Raises:
         UserError: it is none of these, lacks a column, or the number of a row is not a whole number.
     """
     if isinstance(review, str | Path):
-        cells = [(row[ROW], row.get(GIVEN, ""), row[CHECKED], row[DRAWN], f"{review}, line {row[ROW].place[1]}")
-                 for row in _lines(Path(review))]  # fmt: skip
+        cells = [(row[ROW], [row.get(name, "") for name in NAMES], row.get(GIVEN, ""), row[CHECKED], row[DRAWN],
+                  f"{review}, line {row[ROW].place[1]}") for row in _lines(Path(review))]  # fmt: skip
     else:
         cells = list(_cells(review, name))
     return [
-        Entry(_whole(row, where), "" if _is_blank(given) else given, label, str(drawn).strip(), where)
-        for row, given, label, drawn, where in cells if not _is_blank(label)
+        Entry(_whole(row, where), next((str(name) for name in names if not _is_blank(name)), ""),
+              "" if _is_blank(given) else given, label, str(drawn).strip(), where)
+        for row, names, given, label, drawn, where in cells if not _is_blank(label)
     ]  # fmt: skip
 
 
@@ -73,7 +77,7 @@ def _lines(path: Path) -> list[dict]:
         raise
 
 
-def _cells(review: Any, name: str) -> Iterable[tuple[Any, Any, Any, Any, str]]:
+def _cells(review: Any, name: str) -> Iterable[tuple[Any, list[Any], Any, Any, Any, str]]:
     import pandas as pd
 
     if not isinstance(review, pd.DataFrame):
@@ -83,7 +87,13 @@ def _cells(review: Any, name: str) -> Iterable[tuple[Any, Any, Any, Any, str]]:
         if column not in review.columns:
             raise UserError(f"{name}: the DataFrame has no column {column!r}: give the review of an audit")
     given = review[GIVEN].tolist() if GIVEN in review.columns else [""] * len(review)
-    columns = (review[ROW].tolist(), given, *(review[column].tolist() for column in (CHECKED, DRAWN)))
+    names = [review[column].tolist() if column in review.columns else [""] * len(review) for column in NAMES]
+    columns = (
+        review[ROW].tolist(),
+        map(list, zip(*names, strict=True)),
+        given,
+        *(review[column].tolist() for column in (CHECKED, DRAWN)),
+    )
     for place, cells in enumerate(zip(*columns, strict=True)):
         yield *cells, f"{name}, position {place} of the DataFrame"
 
@@ -163,8 +173,8 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _alike(label: Any) -> Any:
-    """Return a label such that those are equal which `class_of` may take for the same class."""
+def alike(label: Any) -> Any:
+    """Return a label, or a name, such that those are equal which a spreadsheet may have turned into each other."""
     text = str(label).strip().casefold()
     number = _number(text)
     return text if number is None else number
@@ -187,8 +197,8 @@ def check_kept(folder: Path, trusted: Any = None) -> None:
     entries = read_entries(review)
     is_same = isinstance(trusted, str | Path) and Path(trusted).exists() and Path(trusted).samefile(review)
     if entries and trusted is not None and not is_same:
-        elsewhere = {(entry.row, _alike(entry.label)) for entry in read_entries(trusted)}
-        entries = [entry for entry in entries if (entry.row, _alike(entry.label)) not in elsewhere]
+        elsewhere = {(entry.row, alike(entry.label)) for entry in read_entries(trusted)}
+        entries = [entry for entry in entries if (entry.row, alike(entry.label)) not in elsewhere]
     if entries:
         raise UserError(f"{review}: row {entries[0].row} was checked by hand, which would be lost: move this file "
                         "away first")  # fmt: skip

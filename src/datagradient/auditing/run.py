@@ -244,7 +244,7 @@ def finish(prepared: Prepared, options: AuditOptions, folder: Path | None, said:
         summary["decisions"][row["decision"]] += 1
     if prepared.checked is not None and (corrected := prepared.checked.corrected):
         summary["effect"]["sentence"] += (f" The plan gives {counted(corrected, 'row')} the label that was written by "
-                                          "hand.")  # fmt: skip
+                                          "hand; these rows stand last in review.csv.")  # fmt: skip
         if summary["effect"]["headline"] == KEEP_ALL:
             summary["effect"]["headline"] = "Apply the labels corrected by hand, and keep the other rows as they are"
     now = datetime.datetime.now(datetime.UTC)

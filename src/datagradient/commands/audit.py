@@ -277,7 +277,8 @@ AUDIT = [
                       "help": "audit as many rows as fit that time, drawn at random"}),
     ("--seed", {"type": whole(0, LAST_SEED), "default": 0, "help": "random seed"}),
     ("--device", {"choices": ("auto", "cpu"), "default": "auto", "help": "cpu: networks use no GPU"}),
-    ("--out", {"help": "folder to write to; SOURCE-audit in the current folder without it"}),
+    ("--out", {"help": "folder to write to; without it SOURCE-audit in the current folder, or beside SOURCE if "
+                       "that holds it"}),
     ("--overwrite", {"action": "store_true", "help": "replace an audit in that folder"}),
     ("--resume", {"action": "store_true", "help": "go on with an interrupted audit in that folder"}),
     ("--workflow", {"metavar": "FOLDER", "help": "write the audit as a workflow to that folder instead of doing it"}),

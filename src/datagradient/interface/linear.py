@@ -35,7 +35,7 @@ class FittedProblem(LinearProblem):
         return (
             f"the LogisticRegression is not at the minimum of its objective on these training samples ({sign}); pass "
             "those that it was fitted on, in any order, and the sample_weight that fit was given; or fit it again with "
-            "a lower tol and more max_iter"
+            "a lower tol and more max_iter, best on scaled features"
         )
 
 

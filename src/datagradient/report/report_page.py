@@ -18,6 +18,7 @@ SCRIPTS = ["page.js", "table.js", "report.js"]
 COST, COST_TABLE = "scalability", "costs"
 PLACES = (("recovered", "effects"), ("accuracy",), ("controls",), ("optimism",), ("detection", "influence"), (COST,))
 OVERVIEW = "pipeline"  # stands with the method
+TRIAL = "quick"  # preset whose data are small stand-ins
 LARGEST = 5_000_000  # bytes of a file that the page may hold
 DOTS = 160  # of a figure in an inch of the page, of which a browser makes 96; it is drawn with 200 for print
 BEGINS, SENTENCE = re.compile(r"[^(:;.?]*\??"), re.compile(r".*?[.?](?= |$)|.*")  # what a caption says first
@@ -52,6 +53,7 @@ def report_page(results: Path, tables: list[Path], figures: list[Path], files: l
     first = _first(drawn)
     content = {
         "preset": preset,
+        "trial": preset == TRIAL,
         "headline": verdicts.headline(claims),
         "sentences": verdicts.in_two_sentences(claims),
         "verdicts": rows,

@@ -127,11 +127,16 @@ def on_guess(column: Column) -> list[str]:
     return [f"column {column.name!r} {note}"] if note else []
 
 
+_NAMES_ROWS = re.compile(r"has (\d+) different words in \1 rows")
+
+
 def remarks(column: Column) -> list[str]:
     """Return what should be said of a column: what was guessed, and what looks like a mistake."""
     said = on_guess(column)
     if column.kind != "ignore" and is_constant(column):
         said.append(f"column {column.name!r} holds the same value in every row: left out")
+    elif _NAMES_ROWS.match(column.note):
+        said[-1] += f"; --id {column.name!r} shows it beside the rows"
     elif numbers_rows(column):
         said.append(f"column {column.name!r} holds a different whole number in each of {len(column.values)} rows: read "
                     f"as numbers; if they only name the rows, leave them out with --drop {column.name!r}")  # fmt: skip
