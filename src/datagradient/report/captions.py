@@ -295,8 +295,8 @@ QUESTIONS = {
                  "Above zero, the model is better without the removed samples; above removal at random, it matters "
                  "which samples were removed."),
     "controls": ("Is it influence that helps?",
-                 "Compare influence with uniform, and crossfit with crossfit_uniform, which remove as many samples at "
-                 "random: what is not right of them is not due to influence."),
+                 "Compare influence with uniform, and crossfit, where it was run, with crossfit_uniform: these remove "
+                 "as many samples at random, and only what lies to the right of them is due to influence."),
     "effects": ("How large are the effects?",
                 "In the shaded band they are as large as the paper says; left of zero, refinement does harm."),
     "optimism": ("Does validation tell the truth?",
