@@ -62,7 +62,8 @@ audits: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/audits.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/checking.py
 
-# The tests, all of these and all presets, one after the other; .venv/bin/python tools/everything.py --plan says how long it takes.
+# The tests, all of these and all presets, one after the other; .venv/bin/python tools/everything.py --plan says how long
+# that takes.
 everything: .venv/installed
 	$(BIN)/python tools/everything.py
 
